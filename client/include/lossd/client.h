@@ -1,0 +1,126 @@
+#ifndef LOSSD_CLIENT_H_
+#define LOSSD_CLIENT_H_
+
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "lossd/loss_result.h"
+#include "lossd/loss_spec.h"
+#include "lossd/tensor.h"
+
+namespace lossd {
+
+class Transport;
+
+// How calls that failed UNAVAILABLE are replayed. Safe, because a loss is a pure function of its
+// request; a stream sends again only the blocks that were not answered.
+struct RetryPolicy {
+  int max_attempts = 4;  // >= 1, the first included
+  absl::Duration initial_backoff = absl::Milliseconds(20);
+  absl::Duration max_backoff = absl::Seconds(2);
+  double multiplier = 2;  // each wait is drawn uniformly from [0.5, 1] * backoff
+};
+
+enum class TransferMode : int8_t { kAuto, kUnary, kStream };
+
+// Behaviour first, speed second.
+struct ClientOptions {
+  absl::Duration timeout = absl::Seconds(120);  // of a call, replays included
+  RetryPolicy retry;
+  int channels = 2;                         // TCP connections; calls go to the least busy one
+  int64_t unary_limit_bytes = 1 << 20;      // kAuto: requests up to this size go in one message
+  int64_t block_bytes = 4 << 20;            // aimed-at size of a stream's blocks; at least one position
+};
+
+struct CallOptions {
+  absl::Duration timeout = absl::ZeroDuration();  // 0: that of ClientOptions
+  TransferMode mode = TransferMode::kAuto;
+  // Told from time to time, from some thread, how many bytes of predictions were answered, of how
+  // many. Must return quickly and may not call back into the client.
+  std::function<void(int64_t done, int64_t total)> progress;
+};
+
+// What GetServerInfo answers; see lossd.v1.GetServerInfoResponse.
+struct ServerInfo {
+  std::string version;
+  int numerics_version = 0;
+  std::string simd_target;
+  int threads = 0;
+  std::vector<std::string> losses;
+  std::vector<DType> prediction_dtypes;
+  std::vector<DType> label_dtypes;
+  int64_t max_unary_bytes = 0;
+  int64_t max_block_bytes = 0;
+  int64_t max_side_bytes = 0;
+  int64_t max_tensor_bytes = 0;
+};
+
+// A handle on a lossd service.
+//
+// Performance: connecting is lazy and cheap, the connections live as long as the last copy of the
+// handle; make one Client and keep it. Tensors are not copied: requests are sent from, and gradients
+// received into, the caller's memory.
+//
+// Thread safety: a Client is a copyable handle; all methods may be called from any thread at once.
+//
+// Lifetime of buffers: Compute uses the memory behind `inputs` and `into` until it returns,
+// ComputeAsync until its completion runs; afterwards nothing refers to it, also after an error or a
+// passed deadline. into.gradient may be the very memory of inputs.predictions. After an error the
+// contents of the `into` buffers (and so of predictions computed in place) are unspecified.
+//
+// Errors: the server's code and message, unchanged. kUnavailable: the service could not be reached
+// within the retries. kDeadlineExceeded, kCancelled as usual. The client does not repeat the
+// server's checks.
+//
+// Example:
+//   LOSSD_ASSIGN_OR_RETURN(lossd::Client client, lossd::Client::Connect("loss.example:50151"));
+//   lossd::LossInputs in;
+//   in.predictions = lossd::TensorView::Of<float>(logits, {batch, classes});
+//   in.targets = lossd::TensorView::Of<int64_t>(labels, {batch});
+//   LOSSD_ASSIGN_OR_RETURN(const lossd::LossResult answer,
+//       client.Compute(lossd::LossSpec{}, in, {.gradient = lossd::BytesOf<float>(gradient)}));
+class Client {
+ public:
+  // target: host:port, unix:/path, or any gRPC name. kInvalidArgument for options out of range;
+  // whether anybody listens shows with the first call.
+  static absl::StatusOr<Client> Connect(const std::string& target,
+                                        const ClientOptions& options = {});
+
+  // For tests: a client on a transport of the caller's (client/testing/fake_transport.h).
+  explicit Client(std::shared_ptr<Transport> transport, const ClientOptions& options = {});
+
+  // Computes loss and wanted outputs, and waits. Empty buffers in `into` mean "not wanted":
+  // spec.outputs is taken from `into` and need not be set. kInvalidArgument if a buffer's size is
+  // not that of its output.
+  absl::StatusOr<LossResult> Compute(const LossSpec& spec, const LossInputs& inputs,
+                                     const LossOutputs& into, const CallOptions& call = {});
+
+  // The same without waiting. `done` runs once, on a thread of the client's; it should return
+  // quickly. The spec and the descriptions are copied, the bytes are not.
+  void ComputeAsync(const LossSpec& spec, const LossInputs& inputs, const LossOutputs& into,
+                    const CallOptions& call,
+                    std::function<void(absl::StatusOr<LossResult>)> done);
+  std::future<absl::StatusOr<LossResult>> ComputeAsync(const LossSpec& spec,
+                                                       const LossInputs& inputs,
+                                                       const LossOutputs& into,
+                                                       const CallOptions& call = {});
+
+  absl::StatusOr<ServerInfo> GetServerInfo(const CallOptions& call = {});
+
+  // Asks grpc.health.v1 whether `service` is serving. OK(true): SERVING.
+  absl::StatusOr<bool> CheckHealth(const std::string& service = "", const CallOptions& call = {});
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_H_

@@ -1,0 +1,18 @@
+# The one list of what lossd is built from. All of it is packaged in Debian 12 (package names:
+# scripts/packages); versions there: gRPC 1.51.1, Protobuf 3.21.12, Abseil 20220623, oneTBB 2021.8,
+# Highway 1.0.3, GoogleTest 1.12.1.
+find_package(Threads REQUIRED)
+find_package(Protobuf REQUIRED)                  # the wire contract
+find_package(gRPC CONFIG REQUIRED)               # transport
+find_package(absl CONFIG REQUIRED)               # status, strings, spans, time
+find_package(TBB CONFIG REQUIRED)                # threads that compute
+find_package(hwy CONFIG REQUIRED)                # SIMD with run-time dispatch
+find_package(CLI11 CONFIG REQUIRED)              # command lines of lossd and lossctl
+find_package(nlohmann_json CONFIG REQUIRED)      # lossctl --json
+if(LOSSD_BUILD_EXAMPLES)
+  find_package(MPI REQUIRED COMPONENTS CXX)      # the demo's trainers talk among themselves
+  find_package(ZLIB REQUIRED)                    # the demo's data file is compressed
+endif()
+if(BUILD_TESTING)
+  find_package(GTest CONFIG REQUIRED)
+endif()

@@ -1,0 +1,1 @@
+# What is installed, and find_package(lossd).

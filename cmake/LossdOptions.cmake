@@ -1,0 +1,30 @@
+include(CTest)
+include(GNUInstallDirs)
+
+option(LOSSD_BUILD_EXAMPLES "Build the MPI trainer in examples/" OFF)
+set(LOSSD_SANITIZE "" CACHE STRING "Sanitizers to build with, e.g. address,undefined or thread")
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+add_compile_options(
+  -Wall -Wextra -Wpedantic -Wno-unused-parameter
+  # Results are promised to the bit: the compiler may not fuse a*b+c on one target and not another.
+  -ffp-contract=off
+  -fno-math-errno)
+
+if(LOSSD_SANITIZE)
+  add_compile_options(-fsanitize=${LOSSD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
+  add_link_options(-fsanitize=${LOSSD_SANITIZE})
+else()
+  add_compile_options(-D_GLIBCXX_ASSERTIONS -fstack-protector-strong -fcf-protection)
+  add_compile_options($<$<CONFIG:Release>:-D_FORTIFY_SOURCE=2>)
+  add_link_options(-Wl,-z,relro,-z,now)
+endif()

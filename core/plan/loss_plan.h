@@ -1,0 +1,86 @@
+#ifndef LOSSD_CORE_PLAN_LOSS_PLAN_H_
+#define LOSSD_CORE_PLAN_LOSS_PLAN_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "lossd/loss_spec.h"
+
+namespace lossd {
+
+// How a class-weights tensor is indexed: the weight of class k at position (o, i) is element
+// ((o % outer) * C + k) * inner + (inner == 1 ? 0 : i).
+struct ClassWeightsPlan {
+  DType dtype = DType::kF32;
+  WeightNormalization normalization = WeightNormalization::kLocal;
+  int64_t outer = 1;              // 1, outer extent of one sample, or that of the predictions
+  int64_t inner = 1;              // 1 or the inner extent of the predictions
+  int64_t samples = 1;            // sums under kGlobal: one per this many equal parts of `outer`
+};
+
+// A loss computation in which nothing can be wrong: everything about it that can be known without
+// looking at the bytes of a tensor. Whoever holds a plan may index without checking.
+class LossPlan {
+ public:
+  // All checking of options and shapes. kInvalidArgument names the field, its value and the wanted
+  // range; kUnimplemented for what is legal but not built. Allocates nothing that grows with the
+  // extents. Zero positions are a valid plan (loss 0, empty gradient).
+  static absl::StatusOr<LossPlan> Make(const LossSpec& spec, const LossTensorDescs& tensors);
+
+  // The only shape words a kernel sees: predictions lie in memory as [outer][classes][inner].
+  int64_t outer() const { return outer_; }
+  int64_t classes() const { return classes_; }  // >= 1
+  int64_t inner() const { return inner_; }
+  int64_t positions() const { return outer_ * inner_; }
+
+  const LossSpec& spec() const { return spec_; }  // defaults filled in: gradient_dtype, denominator
+  const LossTensorDescs& tensors() const { return tensors_; }
+  const OutputSet& outputs() const { return spec_.outputs; }
+  DType dtype() const { return tensors_.predictions.dtype; }
+  DType gradient_dtype() const { return *spec_.gradient_dtype; }
+  bool has_class_weights() const { return tensors_.class_weights.has_value(); }
+  const ClassWeightsPlan& class_weights() const { return class_weights_; }
+
+  // D where the shape alone decides it (every reduction but VALID and WEIGHT_SUM); may be 0 only
+  // when there are no positions.
+  std::optional<double> fixed_denominator() const { return fixed_denominator_; }
+
+  // Whether the targets must be known whole before the first gradient: class indices always,
+  // probabilities where they decide D. Otherwise they travel block by block.
+  bool targets_come_whole() const;
+
+  // Exact sizes of the tensors and of the outputs, in bytes; 0 for what is absent.
+  int64_t predictions_bytes() const { return positions() * classes_ * SizeOf(dtype()); }
+  Box whole() const { return {0, outer_, 0, inner_}; }
+  struct BoxBytes {
+    int64_t predictions = 0;
+    int64_t class_probabilities = 0;  // 0 where targets come whole
+    int64_t gradient = 0;
+    int64_t position_losses = 0;
+    int64_t log_sum_exp = 0;
+    int64_t argmax_hits = 0;
+    int64_t probabilities = 0;
+  };
+  BoxBytes BytesOf(const Box& box) const;
+
+  // kInvalidArgument unless every box is inside the tensor and none is empty.
+  absl::Status CheckBox(const Box& box) const;
+
+ private:
+  LossPlan() = default;
+
+  LossSpec spec_;
+  LossTensorDescs tensors_;
+  int64_t outer_ = 0;
+  int64_t classes_ = 0;
+  int64_t inner_ = 0;
+  ClassWeightsPlan class_weights_;
+  std::optional<double> fixed_denominator_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CORE_PLAN_LOSS_PLAN_H_

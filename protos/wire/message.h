@@ -1,0 +1,45 @@
+#ifndef LOSSD_WIRE_MESSAGE_H_
+#define LOSSD_WIRE_MESSAGE_H_
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/slice.h>
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lossd/tensor.h"
+
+namespace lossd::wire {
+
+// A received message. Owns its slices; copies share them.
+class Message {
+ public:
+  Message() = default;
+  explicit Message(const grpc::ByteBuffer& buffer);
+
+  const ScatteredBytes& bytes() const { return bytes_; }
+
+ private:
+  std::shared_ptr<std::vector<grpc::Slice>> slices_;
+  ScatteredBytes bytes_;
+};
+
+// A tensor or byte field inside a received message: the description and where its bytes lie. The
+// bytes live as long as the decoded message they came with.
+struct WireTensor {
+  TensorDesc desc;
+  ScatteredBytes data;
+};
+
+// Bytes to be sent without being copied. `release` runs once, on any thread, when gRPC has let go of
+// them; it may be empty.
+struct Payload {
+  ByteSpan bytes;
+  std::function<void()> release;
+};
+
+}  // namespace lossd::wire
+
+#endif  // LOSSD_WIRE_MESSAGE_H_

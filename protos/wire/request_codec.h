@@ -1,0 +1,87 @@
+#ifndef LOSSD_WIRE_REQUEST_CODEC_H_
+#define LOSSD_WIRE_REQUEST_CODEC_H_
+
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lossd/loss_spec.h"
+#include "protos/wire/message.h"
+
+// Requests, both ways. Decoding walks the protobuf by hand so that tensor bytes stay where they
+// arrived; any message of unusual form (unknown fields, other field order, repeated fields) goes
+// through generated parsing, with the same result.
+//
+// Decoding checks what can be known from the message alone: it is valid protobuf; required fields are
+// set; enums are known (*_UNSPECIFIED: kInvalidArgument, unknown numbers: kUnimplemented, both naming
+// the field); the rank is at most 8 (else kInvalidArgument); in a unary request the bytes of every
+// tensor equal product(shape) * size(dtype); in a stream header they are empty. Ranges of options and
+// the fit of shapes are LossPlan's concern.
+
+namespace lossd::wire {
+
+// A unary request, or a stream's header (then all data is empty).
+struct DecodedRequest {
+  LossSpec spec;
+  LossTensors<WireTensor> tensors;
+  std::shared_ptr<const void> storage;  // keeps the tensors' bytes alive
+
+  LossTensorDescs Descs() const;
+};
+
+struct DecodedHeader {
+  DecodedRequest request;
+  std::vector<Box> boxes;  // empty: everything
+};
+
+enum class SideKind : int8_t {
+  kClassWeights = 1,
+  kPositionWeights = 2,
+  kUpstreamGradient = 3,
+  kTargets = 4,
+};
+
+struct DecodedSideData {
+  SideKind kind = SideKind::kTargets;
+  int64_t offset_bytes = 0;
+  ScatteredBytes data;
+  std::shared_ptr<const void> storage;
+};
+
+struct DecodedBlock {
+  Box box;
+  ScatteredBytes class_probabilities;
+  ScatteredBytes predictions;
+  std::shared_ptr<const void> storage;
+};
+
+using DecodedStreamPart = std::variant<DecodedHeader, DecodedSideData, DecodedBlock>;
+
+absl::StatusOr<DecodedRequest> DecodeComputeRequest(const Message& message);
+absl::StatusOr<DecodedStreamPart> DecodeStreamRequest(const Message& message);
+
+// A tensor to be sent.
+struct OutgoingTensor {
+  TensorDesc desc;
+  Payload data;
+};
+
+// The messages as bytes, tensor bytes not copied. Total size must be below 2^31 (checked:
+// kInvalidArgument).
+absl::StatusOr<grpc::ByteBuffer> EncodeComputeRequest(const LossSpec& spec,
+                                                      LossTensors<OutgoingTensor> tensors);
+absl::StatusOr<grpc::ByteBuffer> EncodeStreamHeader(const LossSpec& spec,
+                                                    const LossTensorDescs& tensors,
+                                                    const std::vector<Box>& boxes);
+absl::StatusOr<grpc::ByteBuffer> EncodeSideData(SideKind kind, int64_t offset_bytes, Payload data);
+
+// The payloads of each field are sent one after the other as one field.
+absl::StatusOr<grpc::ByteBuffer> EncodeBlock(const Box& box,
+                                             std::vector<Payload> class_probabilities,
+                                             std::vector<Payload> predictions);
+
+}  // namespace lossd::wire
+
+#endif  // LOSSD_WIRE_REQUEST_CODEC_H_
