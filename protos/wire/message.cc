@@ -1,1 +1,32 @@
-// to come
+#include "protos/wire/message.h"
+
+#include <utility>
+
+namespace lossd::wire {
+namespace {
+
+// gRPC delivers 8 KiB and more at a time; a slice and its entries in our lists cost some 100 bytes.
+constexpr size_t kManySlices = 1024;
+constexpr size_t kCrumbBytes = 512;
+
+bool IsCrumbs(size_t slices, size_t bytes) {
+  return slices > kManySlices && bytes / slices < kCrumbBytes;
+}
+
+}  // namespace
+
+Message::Message(const grpc::ByteBuffer& buffer)
+    : slices_(std::make_shared<std::vector<grpc::Slice>>()) {
+  if (!buffer.Valid() || !buffer.Dump(slices_.get()).ok()) return;
+  if (IsCrumbs(slices_->size(), buffer.Length())) {
+    grpc::Slice whole;
+    if (!buffer.DumpToSingleSlice(&whole).ok()) return;
+    *slices_ = {std::move(whole)};
+  }
+  // Only now: small slices hold their bytes within themselves and move when the vector grows.
+  for (const grpc::Slice& slice : *slices_) {
+    bytes_.Append(ByteSpan(reinterpret_cast<const std::byte*>(slice.begin()), slice.size()));
+  }
+}
+
+}  // namespace lossd::wire

@@ -13,13 +13,17 @@
 
 namespace lossd::wire {
 
-// A received message. Owns its slices; copies share them.
+// A received message. Owns its slices; copies share them. No byte is copied, except where a message
+// arrived in so many crumbs that their bookkeeping would outweigh it: that one is joined.
 class Message {
  public:
   Message() = default;
   explicit Message(const grpc::ByteBuffer& buffer);
 
   const ScatteredBytes& bytes() const { return bytes_; }
+
+  // Whoever holds it keeps the bytes alive.
+  std::shared_ptr<const void> storage() const { return slices_; }
 
  private:
   std::shared_ptr<std::vector<grpc::Slice>> slices_;
@@ -33,8 +37,8 @@ struct WireTensor {
   ScatteredBytes data;
 };
 
-// Bytes to be sent without being copied. `release` runs once, on any thread, when gRPC has let go of
-// them; it may be empty.
+// Bytes to be sent without being copied. `release` runs once, on any thread, when gRPC has let go
+// of them; it may be empty.
 struct Payload {
   ByteSpan bytes;
   std::function<void()> release;

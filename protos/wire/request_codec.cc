@@ -1,1 +1,274 @@
-// to come
+#include "protos/wire/request_codec.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lossd/status_macros.h"
+#include "lossd/v1/loss.pb.h"
+#include "protos/wire/spec_codec.h"
+#include "protos/wire/tensor_codec.h"
+#include "protos/wire/walker.h"
+#include "protos/wire/writer.h"
+
+namespace lossd::wire {
+namespace {
+
+static_assert(static_cast<int>(SideKind::kClassWeights) == v1::SideData::KIND_CLASS_WEIGHTS);
+static_assert(static_cast<int>(SideKind::kPositionWeights) == v1::SideData::KIND_POSITION_WEIGHTS);
+static_assert(static_cast<int>(SideKind::kUpstreamGradient) ==
+              v1::SideData::KIND_UPSTREAM_GRADIENT);
+static_assert(static_cast<int>(SideKind::kTargets) == v1::SideData::KIND_TARGETS);
+
+using Request = v1::ComputeRequest;
+using Part = v1::ComputeStreamRequest;
+
+enum Slot {
+  kClassIndices,
+  kClassProbabilities,
+  kClassWeights,
+  kPositionWeights,
+  kUpstreamGradient,
+  kPredictions,
+  kSide,
+  kBlockProbabilities,
+  kBlockPredictions,
+};
+
+constexpr FieldRule kRequestRules[] = {
+    TensorField(Request::kClassIndicesFieldNumber, kClassIndices),
+    TensorField(Request::kClassProbabilitiesFieldNumber, kClassProbabilities),
+    TensorField(Request::kClassWeightsFieldNumber, kClassWeights),
+    TensorField(Request::kPositionWeightsFieldNumber, kPositionWeights),
+    TensorField(Request::kUpstreamGradientFieldNumber, kUpstreamGradient),
+    TensorField(Request::kPredictionsFieldNumber, kPredictions),
+};
+constexpr FieldRule kHeaderRules[] = {
+    MessageField(v1::StreamHeader::kRequestFieldNumber, kRequestRules),
+};
+constexpr FieldRule kSideRules[] = {
+    BytesField(v1::SideData::kDataFieldNumber, kSide),
+};
+constexpr FieldRule kBlockRules[] = {
+    BytesField(v1::PredictionBlock::kClassProbabilitiesFieldNumber, kBlockProbabilities),
+    BytesField(v1::PredictionBlock::kPredictionsFieldNumber, kBlockPredictions),
+};
+constexpr FieldRule kPartRules[] = {
+    MessageField(Part::kHeaderFieldNumber, kHeaderRules),
+    MessageField(Part::kSideDataFieldNumber, kSideRules),
+    MessageField(Part::kBlockFieldNumber, kBlockRules),
+};
+static_assert(kTensorDataField == v1::Tensor::kDataFieldNumber);
+
+absl::Status NotSet(absl::string_view field, absl::string_view wanted) {
+  return absl::InvalidArgumentError(absl::StrCat(field, " is not set; wanted ", wanted));
+}
+
+absl::Status ReadOptionalTensor(absl::string_view field, bool present, const v1::Tensor& tensor,
+                                const LargeFields& large, int slot, Carries carries,
+                                std::optional<WireTensor>& into) {
+  if (!present) return absl::OkStatus();
+  LOSSD_ASSIGN_OR_RETURN(into, ReadTensor(field, tensor, large, slot, carries));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LossTensors<WireTensor>> ReadTensors(const Request& request,
+                                                    const LargeFields& large, Carries carries) {
+  if (request.targets_case() == Request::TARGETS_NOT_SET) {
+    return NotSet("targets", "class_indices or class_probabilities");
+  }
+  if (!request.has_predictions()) return NotSet("predictions", "a tensor");
+  LossTensors<WireTensor> read;
+  if (request.has_class_indices()) {
+    read.target_kind = TargetKind::kClassIndices;
+    LOSSD_ASSIGN_OR_RETURN(read.targets, ReadTensor("class_indices", request.class_indices(), large,
+                                                    kClassIndices, carries));
+  } else {
+    read.target_kind = TargetKind::kClassProbabilities;
+    LOSSD_ASSIGN_OR_RETURN(read.targets,
+                           ReadTensor("class_probabilities", request.class_probabilities(), large,
+                                      kClassProbabilities, carries));
+  }
+  LOSSD_RETURN_IF_ERROR(ReadOptionalTensor("class_weights", request.has_class_weights(),
+                                           request.class_weights(), large, kClassWeights, carries,
+                                           read.class_weights));
+  LOSSD_RETURN_IF_ERROR(ReadOptionalTensor("position_weights", request.has_position_weights(),
+                                           request.position_weights(), large, kPositionWeights,
+                                           carries, read.position_weights));
+  LOSSD_RETURN_IF_ERROR(ReadOptionalTensor("upstream_gradient", request.has_upstream_gradient(),
+                                           request.upstream_gradient(), large, kUpstreamGradient,
+                                           carries, read.upstream_gradient));
+  LOSSD_ASSIGN_OR_RETURN(read.predictions, ReadTensor("predictions", request.predictions(), large,
+                                                      kPredictions, carries));
+  return read;
+}
+
+absl::StatusOr<DecodedRequest> ReadRequest(const Request& request, const LargeFields& large,
+                                           Carries carries) {
+  if (!request.has_spec()) return NotSet("spec", "a LossSpec");
+  DecodedRequest read;
+  LOSSD_ASSIGN_OR_RETURN(read.spec, FromProto(request.spec()));
+  LOSSD_ASSIGN_OR_RETURN(read.tensors, ReadTensors(request, large, carries));
+  read.storage = large.storage();
+  return read;
+}
+
+absl::StatusOr<DecodedHeader> ReadHeader(const v1::StreamHeader& header, const LargeFields& large) {
+  if (!header.has_request()) return NotSet("header.request", "a ComputeRequest");
+  DecodedHeader read;
+  LOSSD_ASSIGN_OR_RETURN(read.request, ReadRequest(header.request(), large, Carries::kNothing));
+  if (header.boxes_size() > kMaxBoxes) {
+    return absl::InvalidArgumentError(absl::StrCat("header.boxes has ", header.boxes_size(),
+                                                   " entries; wanted at most ", kMaxBoxes));
+  }
+  read.boxes.reserve(header.boxes_size());
+  for (const v1::Box& box : header.boxes()) read.boxes.push_back(FromProto(box));
+  return read;
+}
+
+absl::StatusOr<DecodedSideData> ReadSideData(const v1::SideData& side, const LargeFields& large) {
+  DecodedSideData read;
+  LOSSD_ASSIGN_OR_RETURN(read.kind, ReadEnum<SideKind>("side_data.kind", side.kind(),
+                                                       *v1::SideData::Kind_descriptor()));
+  read.offset_bytes = side.offset_bytes();
+  read.data = large.Bytes(kSide, side.data());
+  read.storage = large.storage();
+  return read;
+}
+
+absl::StatusOr<DecodedBlock> ReadBlock(const v1::PredictionBlock& block, const LargeFields& large) {
+  if (!block.has_box()) return NotSet("block.box", "a Box");
+  return DecodedBlock{
+      .box = FromProto(block.box()),
+      .class_probabilities = large.Bytes(kBlockProbabilities, block.class_probabilities()),
+      .predictions = large.Bytes(kBlockPredictions, block.predictions()),
+      .storage = large.storage()};
+}
+
+Writer Write(OutgoingTensor tensor) {
+  Writer writer;
+  writer.Fields(ToProto(tensor.desc));
+  writer.Bytes(kTensorDataField, std::move(tensor.data));
+  return writer;
+}
+
+void WriteOptional(int number, std::optional<OutgoingTensor> tensor, Writer& writer) {
+  if (tensor) writer.Message(number, Write(*std::move(tensor)));
+}
+
+// The request as far as it is small.
+Request SpecOnly(const LossSpec& spec) {
+  Request request;
+  *request.mutable_spec() = ToProto(spec);
+  return request;
+}
+
+absl::StatusOr<grpc::ByteBuffer> FinishPart(int number, Writer part) {
+  Writer writer;
+  writer.Message(number, std::move(part));
+  return std::move(writer).Finish();
+}
+
+}  // namespace
+
+LossTensorDescs DecodedRequest::Descs() const {
+  const auto desc = [](const std::optional<WireTensor>& tensor) -> std::optional<TensorDesc> {
+    if (!tensor) return std::nullopt;
+    return tensor->desc;
+  };
+  return {.predictions = tensors.predictions.desc,
+          .target_kind = tensors.target_kind,
+          .targets = tensors.targets.desc,
+          .class_weights = desc(tensors.class_weights),
+          .position_weights = desc(tensors.position_weights),
+          .upstream_gradient = desc(tensors.upstream_gradient)};
+}
+
+absl::StatusOr<DecodedRequest> DecodeComputeRequest(const Message& message) {
+  const auto request = std::make_shared<Request>();
+  LOSSD_ASSIGN_OR_RETURN(const LargeFields large,
+                         ParseAround(message, kRequestRules, kMaxSmallBytes, request));
+  return ReadRequest(*request, large, Carries::kBytes);
+}
+
+absl::StatusOr<DecodedStreamPart> DecodeStreamRequest(const Message& message) {
+  constexpr int64_t kMaxSmall = kMaxSmallBytes + kMaxBoxes * kMaxBoxBytes;
+  const auto part = std::make_shared<Part>();
+  LOSSD_ASSIGN_OR_RETURN(const LargeFields large,
+                         ParseAround(message, kPartRules, kMaxSmall, part));
+  switch (part->part_case()) {
+    case Part::kHeader:
+      return ReadHeader(part->header(), large);
+    case Part::kSideData:
+      return ReadSideData(part->side_data(), large);
+    case Part::kBlock:
+      return ReadBlock(part->block(), large);
+    case Part::PART_NOT_SET:
+      break;
+  }
+  return NotSet("part", "one of header, side_data, block");
+}
+
+absl::StatusOr<grpc::ByteBuffer> EncodeComputeRequest(const LossSpec& spec,
+                                                      LossTensors<OutgoingTensor> tensors) {
+  Writer writer;
+  writer.Fields(SpecOnly(spec));
+  writer.Message(tensors.target_kind == TargetKind::kClassIndices
+                     ? Request::kClassIndicesFieldNumber
+                     : Request::kClassProbabilitiesFieldNumber,
+                 Write(std::move(tensors.targets)));
+  WriteOptional(Request::kClassWeightsFieldNumber, std::move(tensors.class_weights), writer);
+  WriteOptional(Request::kPositionWeightsFieldNumber, std::move(tensors.position_weights), writer);
+  WriteOptional(Request::kUpstreamGradientFieldNumber, std::move(tensors.upstream_gradient),
+                writer);
+  writer.Message(Request::kPredictionsFieldNumber, Write(std::move(tensors.predictions)));
+  return std::move(writer).Finish();
+}
+
+absl::StatusOr<grpc::ByteBuffer> EncodeStreamHeader(const LossSpec& spec,
+                                                    const LossTensorDescs& tensors,
+                                                    const std::vector<Box>& boxes) {
+  Part part;
+  v1::StreamHeader& header = *part.mutable_header();
+  Request& request = *header.mutable_request();
+  *request.mutable_spec() = ToProto(spec);
+  (tensors.target_kind == TargetKind::kClassIndices ? *request.mutable_class_indices()
+                                                    : *request.mutable_class_probabilities()) =
+      ToProto(tensors.targets);
+  if (tensors.class_weights) *request.mutable_class_weights() = ToProto(*tensors.class_weights);
+  if (tensors.position_weights) {
+    *request.mutable_position_weights() = ToProto(*tensors.position_weights);
+  }
+  if (tensors.upstream_gradient) {
+    *request.mutable_upstream_gradient() = ToProto(*tensors.upstream_gradient);
+  }
+  *request.mutable_predictions() = ToProto(tensors.predictions);
+  for (const Box& box : boxes) *header.add_boxes() = ToProto(box);
+  Writer writer;
+  writer.Fields(part);
+  return std::move(writer).Finish();
+}
+
+absl::StatusOr<grpc::ByteBuffer> EncodeSideData(SideKind kind, int64_t offset_bytes, Payload data) {
+  v1::SideData side;
+  side.set_kind(static_cast<v1::SideData::Kind>(kind));
+  side.set_offset_bytes(offset_bytes);
+  Writer writer;
+  writer.Fields(side);
+  writer.Bytes(v1::SideData::kDataFieldNumber, std::move(data));
+  return FinishPart(Part::kSideDataFieldNumber, std::move(writer));
+}
+
+absl::StatusOr<grpc::ByteBuffer> EncodeBlock(const Box& box,
+                                             std::vector<Payload> class_probabilities,
+                                             std::vector<Payload> predictions) {
+  v1::PredictionBlock block;
+  *block.mutable_box() = ToProto(box);
+  Writer writer;
+  writer.Fields(block);
+  writer.Bytes(v1::PredictionBlock::kClassProbabilitiesFieldNumber, std::move(class_probabilities));
+  writer.Bytes(v1::PredictionBlock::kPredictionsFieldNumber, std::move(predictions));
+  return FinishPart(Part::kBlockFieldNumber, std::move(writer));
+}
+
+}  // namespace lossd::wire

@@ -11,22 +11,29 @@
 #include "protos/wire/message.h"
 
 // Requests, both ways. Decoding walks the protobuf by hand so that tensor bytes stay where they
-// arrived; any message of unusual form (unknown fields, other field order, repeated fields) goes
-// through generated parsing, with the same result.
+// arrived; a message of unusual form (repeated fields that protobuf merges, odd encodings) goes
+// through generated parsing, with the same result (walker.h).
 //
-// Decoding checks what can be known from the message alone: it is valid protobuf; required fields are
-// set; enums are known (*_UNSPECIFIED: kInvalidArgument, unknown numbers: kUnimplemented, both naming
-// the field); the rank is at most 8 (else kInvalidArgument); in a unary request the bytes of every
-// tensor equal product(shape) * size(dtype); in a stream header they are empty. Ranges of options and
-// the fit of shapes are LossPlan's concern.
+// Decoding checks what can be known from the message alone: it is valid protobuf, with at most
+// kMaxSmallBytes beside the data of tensors; required fields are set; enums are known
+// (*_UNSPECIFIED: kInvalidArgument, unknown numbers: kUnimplemented, both naming the field); the
+// rank is at most 8 and no extent negative; in a unary request the bytes of every tensor equal
+// product(shape) * size(dtype); in a stream header they are empty and the boxes at most kMaxBoxes.
+// What is not stated: kInvalidArgument. Ranges of options and the fit of shapes are LossPlan's
+// concern.
 
 namespace lossd::wire {
+
+inline constexpr int kMaxBoxes = 65536;
+inline constexpr int64_t kMaxSmallBytes = 64 << 10;  // and kMaxBoxBytes for each box of a header
+inline constexpr int64_t kMaxBoxBytes = 48;
 
 // A unary request, or a stream's header (then all data is empty).
 struct DecodedRequest {
   LossSpec spec;
   LossTensors<WireTensor> tensors;
-  std::shared_ptr<const void> storage;  // keeps the tensors' bytes alive
+  // Keeps the tensors' bytes alive; Message::storage() unless the message was of unusual form.
+  std::shared_ptr<const void> storage;
 
   LossTensorDescs Descs() const;
 };

@@ -1,1 +1,186 @@
-// to come
+#include "protos/wire/response_codec.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lossd/status_macros.h"
+#include "lossd/v1/loss.pb.h"
+#include "protos/wire/result_codec.h"
+#include "protos/wire/spec_codec.h"
+#include "protos/wire/tensor_codec.h"
+#include "protos/wire/walker.h"
+#include "protos/wire/writer.h"
+
+namespace lossd::wire {
+namespace {
+
+using Response = v1::ComputeResponse;
+using Answer = v1::ComputeStreamResponse;
+
+enum Slot { kPositionLosses, kLogSumExp, kArgmaxHits, kProbabilities, kGradient };
+
+constexpr FieldRule kResponseRules[] = {
+    TensorField(Response::kPositionLossesFieldNumber, kPositionLosses),
+    TensorField(Response::kLogSumExpFieldNumber, kLogSumExp),
+    TensorField(Response::kArgmaxHitsFieldNumber, kArgmaxHits),
+    TensorField(Response::kProbabilitiesFieldNumber, kProbabilities),
+    TensorField(Response::kGradientFieldNumber, kGradient),
+};
+constexpr FieldRule kBlockRules[] = {
+    BytesField(v1::BlockResult::kPositionLossesFieldNumber, kPositionLosses),
+    BytesField(v1::BlockResult::kLogSumExpFieldNumber, kLogSumExp),
+    BytesField(v1::BlockResult::kArgmaxHitsFieldNumber, kArgmaxHits),
+    BytesField(v1::BlockResult::kProbabilitiesFieldNumber, kProbabilities),
+    BytesField(v1::BlockResult::kGradientFieldNumber, kGradient),
+};
+constexpr FieldRule kAnswerRules[] = {MessageField(Answer::kBlockFieldNumber, kBlockRules)};
+
+absl::Status NotSet(absl::string_view field) {
+  return absl::InternalError(absl::StrCat("answer: ", field, " is not set"));
+}
+
+// Whatever is wrong with an answer is no mistake of the caller.
+absl::Status AsInternal(const absl::Status& status) {
+  return absl::InternalError(absl::StrCat("answer: ", status.message()));
+}
+
+absl::Status ReadOutput(absl::string_view field, bool present, const v1::Tensor& tensor,
+                        const LargeFields& large, int slot, std::optional<WireTensor>& into) {
+  if (!present) return absl::OkStatus();
+  LOSSD_ASSIGN_OR_RETURN(into, ReadTensor(field, tensor, large, slot, Carries::kBytes));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<OutputFields<WireTensor>> ReadOutputs(const Response& response,
+                                                     const LargeFields& large) {
+  OutputFields<WireTensor> read;
+  LOSSD_RETURN_IF_ERROR(ReadOutput("position_losses", response.has_position_losses(),
+                                   response.position_losses(), large, kPositionLosses,
+                                   read.position_losses));
+  LOSSD_RETURN_IF_ERROR(ReadOutput("log_sum_exp", response.has_log_sum_exp(),
+                                   response.log_sum_exp(), large, kLogSumExp, read.log_sum_exp));
+  LOSSD_RETURN_IF_ERROR(ReadOutput("argmax_hits", response.has_argmax_hits(),
+                                   response.argmax_hits(), large, kArgmaxHits, read.argmax_hits));
+  LOSSD_RETURN_IF_ERROR(ReadOutput("probabilities", response.has_probabilities(),
+                                   response.probabilities(), large, kProbabilities,
+                                   read.probabilities));
+  LOSSD_RETURN_IF_ERROR(ReadOutput("gradient", response.has_gradient(), response.gradient(), large,
+                                   kGradient, read.gradient));
+  return read;
+}
+
+absl::StatusOr<LossResult> ReadResult(const v1::LossResult& result) {
+  absl::StatusOr<LossResult> read = FromProto(result);
+  if (!read.ok()) return AsInternal(read.status());
+  return read;
+}
+
+std::optional<ScatteredBytes> ReadBytes(const std::string& parsed, const LargeFields& large,
+                                        int slot) {
+  ScatteredBytes bytes = large.Bytes(slot, parsed);
+  if (bytes.size() == 0) return std::nullopt;
+  return bytes;
+}
+
+absl::StatusOr<DecodedBlockResult> ReadBlock(const v1::BlockResult& block,
+                                             const LargeFields& large) {
+  if (!block.has_box()) return NotSet("block.box");
+  if (!block.has_sums()) return NotSet("block.sums");
+  absl::StatusOr<PartialSums> sums = FromProto(block.sums());
+  if (!sums.ok()) return AsInternal(sums.status());
+  return DecodedBlockResult{
+      .box = FromProto(block.box()),
+      .sums = *std::move(sums),
+      .outputs = {.position_losses = ReadBytes(block.position_losses(), large, kPositionLosses),
+                  .log_sum_exp = ReadBytes(block.log_sum_exp(), large, kLogSumExp),
+                  .argmax_hits = ReadBytes(block.argmax_hits(), large, kArgmaxHits),
+                  .probabilities = ReadBytes(block.probabilities(), large, kProbabilities),
+                  .gradient = ReadBytes(block.gradient(), large, kGradient)},
+      .storage = large.storage()};
+}
+
+void WriteOutput(int number, std::optional<OutgoingTensor> tensor, Writer& writer) {
+  if (!tensor) return;
+  Writer inside;
+  inside.Fields(ToProto(tensor->desc));
+  inside.Bytes(kTensorDataField, std::move(tensor->data));
+  writer.Message(number, std::move(inside));
+}
+
+void WriteOutput(int number, std::optional<Payload> bytes, Writer& writer) {
+  if (bytes) writer.Bytes(number, *std::move(bytes));
+}
+
+}  // namespace
+
+absl::StatusOr<DecodedResponse> DecodeComputeResponse(const Message& message) {
+  const auto response = std::make_shared<Response>();
+  absl::StatusOr<LargeFields> large =
+      ParseAround(message, kResponseRules, kMaxSmallBytes, response);
+  if (!large.ok()) return AsInternal(large.status());
+  if (!response->has_result()) return NotSet("result");
+  DecodedResponse read;
+  LOSSD_ASSIGN_OR_RETURN(read.result, ReadResult(response->result()));
+  absl::StatusOr<OutputFields<WireTensor>> outputs = ReadOutputs(*response, *large);
+  if (!outputs.ok()) return AsInternal(outputs.status());
+  read.outputs = *std::move(outputs);
+  read.storage = large->storage();
+  return read;
+}
+
+absl::StatusOr<DecodedStreamAnswer> DecodeStreamResponse(const Message& message) {
+  const auto answer = std::make_shared<Answer>();
+  absl::StatusOr<LargeFields> large = ParseAround(message, kAnswerRules, kMaxSmallBytes, answer);
+  if (!large.ok()) return AsInternal(large.status());
+  switch (answer->part_case()) {
+    case Answer::kBlock:
+      return ReadBlock(answer->block(), *large);
+    case Answer::kSummary:
+      return ReadResult(answer->summary());
+    case Answer::PART_NOT_SET:
+      break;
+  }
+  return NotSet("part");
+}
+
+absl::StatusOr<grpc::ByteBuffer> EncodeComputeResponse(const LossResult& result,
+                                                       OutputFields<OutgoingTensor> outputs) {
+  Response response;
+  *response.mutable_result() = ToProto(result);
+  Writer writer;
+  writer.Fields(response);
+  WriteOutput(Response::kPositionLossesFieldNumber, std::move(outputs.position_losses), writer);
+  WriteOutput(Response::kLogSumExpFieldNumber, std::move(outputs.log_sum_exp), writer);
+  WriteOutput(Response::kArgmaxHitsFieldNumber, std::move(outputs.argmax_hits), writer);
+  WriteOutput(Response::kProbabilitiesFieldNumber, std::move(outputs.probabilities), writer);
+  WriteOutput(Response::kGradientFieldNumber, std::move(outputs.gradient), writer);
+  return std::move(writer).Finish();
+}
+
+absl::StatusOr<grpc::ByteBuffer> EncodeBlockResult(const Box& box, const PartialSums& sums,
+                                                   OutputFields<Payload> outputs) {
+  using Block = v1::BlockResult;
+  Block block;
+  *block.mutable_box() = ToProto(box);
+  *block.mutable_sums() = ToProto(sums);
+  Writer inside;
+  inside.Fields(block);
+  WriteOutput(Block::kPositionLossesFieldNumber, std::move(outputs.position_losses), inside);
+  WriteOutput(Block::kLogSumExpFieldNumber, std::move(outputs.log_sum_exp), inside);
+  WriteOutput(Block::kArgmaxHitsFieldNumber, std::move(outputs.argmax_hits), inside);
+  WriteOutput(Block::kProbabilitiesFieldNumber, std::move(outputs.probabilities), inside);
+  WriteOutput(Block::kGradientFieldNumber, std::move(outputs.gradient), inside);
+  Writer writer;
+  writer.Message(Answer::kBlockFieldNumber, std::move(inside));
+  return std::move(writer).Finish();
+}
+
+absl::StatusOr<grpc::ByteBuffer> EncodeSummary(const LossResult& result) {
+  Answer answer;
+  *answer.mutable_summary() = ToProto(result);
+  Writer writer;
+  writer.Fields(answer);
+  return std::move(writer).Finish();
+}
+
+}  // namespace lossd::wire

@@ -11,8 +11,8 @@
 #include "protos/wire/message.h"
 #include "protos/wire/request_codec.h"
 
-// Responses, both ways, likewise without copying tensor bytes. Decoding trusts the peer no more than
-// decoding of requests does: kInternal with a reason for a message that is not valid.
+// Responses, both ways, likewise without copying tensor bytes. Decoding trusts the peer no more
+// than decoding of requests does: kInternal with a reason for a message that is not valid.
 
 namespace lossd::wire {
 

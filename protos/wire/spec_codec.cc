@@ -1,0 +1,172 @@
+#include "protos/wire/spec_codec.h"
+
+#include <string>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "lossd/status_macros.h"
+
+namespace lossd::wire {
+namespace {
+
+constexpr bool Same(auto core, auto on_wire) {
+  return static_cast<int>(core) == static_cast<int>(on_wire);
+}
+static_assert(Same(WeightNormalization::kLocal, v1::WEIGHT_NORMALIZATION_LOCAL));
+static_assert(Same(WeightNormalization::kGlobal, v1::WEIGHT_NORMALIZATION_GLOBAL));
+static_assert(Same(WeightNormalization::kNone, v1::WEIGHT_NORMALIZATION_NONE));
+static_assert(Same(Reduction::kPositions, v1::REDUCTION_POSITIONS));
+static_assert(Same(Reduction::kValid, v1::REDUCTION_VALID));
+static_assert(Same(Reduction::kWeightSum, v1::REDUCTION_WEIGHT_SUM));
+static_assert(Same(Reduction::kBatch, v1::REDUCTION_BATCH));
+static_assert(Same(Reduction::kSum, v1::REDUCTION_SUM));
+static_assert(Same(Reduction::kGiven, v1::REDUCTION_GIVEN));
+static_assert(Same(Reduction::kNone, v1::REDUCTION_NONE));
+static_assert(Same(AllIgnoredPolicy::kZero, v1::ALL_IGNORED_POLICY_ZERO));
+static_assert(Same(AllIgnoredPolicy::kNan, v1::ALL_IGNORED_POLICY_NAN));
+static_assert(Same(AllIgnoredPolicy::kError, v1::ALL_IGNORED_POLICY_ERROR));
+static_assert(Same(NonFinitePolicy::kPropagate, v1::NON_FINITE_POLICY_PROPAGATE));
+static_assert(Same(NonFinitePolicy::kError, v1::NON_FINITE_POLICY_ERROR));
+
+absl::StatusOr<Loss> ReadLoss(const v1::LossSpec& spec) {
+  switch (spec.loss_case()) {
+    case v1::LossSpec::kSoftmax:
+      return SoftmaxLoss{.log_floor = spec.softmax().log_floor()};
+    case v1::LossSpec::kMultinomialLogistic: {
+      MultinomialLogisticLoss loss;
+      if (spec.multinomial_logistic().has_log_epsilon()) {
+        loss.log_epsilon = spec.multinomial_logistic().log_epsilon();
+      }
+      return loss;
+    }
+    case v1::LossSpec::kNll:
+      return NllLoss{};
+    case v1::LossSpec::LOSS_NOT_SET:
+      break;
+  }
+  return absl::InvalidArgumentError(
+      "spec.loss is not set; wanted one of softmax, multinomial_logistic, nll");
+}
+
+struct LossWriter {
+  v1::LossSpec& spec;
+
+  void operator()(const SoftmaxLoss& loss) const {
+    spec.mutable_softmax()->set_log_floor(loss.log_floor);
+  }
+  void operator()(const MultinomialLogisticLoss& loss) const {
+    spec.mutable_multinomial_logistic()->set_log_epsilon(loss.log_epsilon);
+  }
+  void operator()(const NllLoss&) const { spec.mutable_nll(); }
+};
+
+OutputSet ReadOutputs(const v1::Outputs& outputs) {
+  OutputSet wanted;
+  if (outputs.has_gradient()) wanted.gradient = outputs.gradient();
+  wanted.position_losses = outputs.position_losses();
+  wanted.log_sum_exp = outputs.log_sum_exp();
+  wanted.argmax_hits = outputs.argmax_hits();
+  wanted.probabilities = outputs.probabilities();
+  return wanted;
+}
+
+}  // namespace
+
+absl::Status CheckEnum(absl::string_view field, int number,
+                       const google::protobuf::EnumDescriptor& type) {
+  const google::protobuf::EnumValueDescriptor* value = type.FindValueByNumber(number);
+  if (value != nullptr && number != 0) return absl::OkStatus();
+  std::string wanted;
+  for (int i = 0; i < type.value_count(); ++i) {
+    if (type.value(i)->number() == 0) continue;
+    absl::StrAppend(&wanted, wanted.empty() ? "" : ", ", type.value(i)->name());
+  }
+  if (value != nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, " is ", value->name(), "; wanted one of ", wanted));
+  }
+  return absl::UnimplementedError(
+      absl::StrCat(field, " is ", number, ", which is not known; wanted one of ", wanted));
+}
+
+absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec) {
+  LossSpec read;
+  LOSSD_ASSIGN_OR_RETURN(read.loss, ReadLoss(spec));
+  if (spec.has_class_axis()) read.class_axis = spec.class_axis();
+  if (spec.has_weight_normalization()) {
+    LOSSD_ASSIGN_OR_RETURN(
+        read.weight_normalization,
+        ReadEnum<WeightNormalization>("weight_normalization", spec.weight_normalization(),
+                                      *v1::WeightNormalization_descriptor()));
+  }
+  read.ignore_labels.assign(spec.ignore_labels().begin(), spec.ignore_labels().end());
+  read.label_smoothing = spec.label_smoothing();
+  if (spec.has_loss_weight()) read.loss_weight = spec.loss_weight();
+  if (spec.has_reduction()) {
+    LOSSD_ASSIGN_OR_RETURN(read.reduction, ReadEnum<Reduction>("reduction", spec.reduction(),
+                                                               *v1::Reduction_descriptor()));
+  }
+  if (spec.has_denominator()) read.denominator = spec.denominator();
+  if (spec.has_gradient_scale()) read.gradient_scale = spec.gradient_scale();
+  if (spec.has_gradient_dtype()) {
+    LOSSD_ASSIGN_OR_RETURN(
+        read.gradient_dtype,
+        ReadEnum<DType>("gradient_dtype", spec.gradient_dtype(), *v1::DType_descriptor()));
+  }
+  if (spec.has_all_ignored_policy()) {
+    LOSSD_ASSIGN_OR_RETURN(
+        read.all_ignored_policy,
+        ReadEnum<AllIgnoredPolicy>("all_ignored_policy", spec.all_ignored_policy(),
+                                   *v1::AllIgnoredPolicy_descriptor()));
+  }
+  if (spec.has_non_finite_policy()) {
+    LOSSD_ASSIGN_OR_RETURN(read.non_finite_policy,
+                           ReadEnum<NonFinitePolicy>("non_finite_policy", spec.non_finite_policy(),
+                                                     *v1::NonFinitePolicy_descriptor()));
+  }
+  read.outputs = ReadOutputs(spec.outputs());
+  return read;
+}
+
+v1::LossSpec ToProto(const LossSpec& spec) {
+  v1::LossSpec written;
+  std::visit(LossWriter{written}, spec.loss);
+  if (spec.class_axis) written.set_class_axis(*spec.class_axis);
+  if (spec.weight_normalization) {
+    written.set_weight_normalization(
+        static_cast<v1::WeightNormalization>(*spec.weight_normalization));
+  }
+  written.mutable_ignore_labels()->Assign(spec.ignore_labels.begin(), spec.ignore_labels.end());
+  written.set_label_smoothing(spec.label_smoothing);
+  written.set_loss_weight(spec.loss_weight);
+  written.set_reduction(static_cast<v1::Reduction>(spec.reduction));
+  if (spec.denominator) written.set_denominator(*spec.denominator);
+  written.set_gradient_scale(spec.gradient_scale);
+  if (spec.gradient_dtype) {
+    written.set_gradient_dtype(static_cast<v1::DType>(*spec.gradient_dtype));
+  }
+  written.set_all_ignored_policy(static_cast<v1::AllIgnoredPolicy>(spec.all_ignored_policy));
+  written.set_non_finite_policy(static_cast<v1::NonFinitePolicy>(spec.non_finite_policy));
+  v1::Outputs& outputs = *written.mutable_outputs();
+  outputs.set_gradient(spec.outputs.gradient);
+  outputs.set_position_losses(spec.outputs.position_losses);
+  outputs.set_log_sum_exp(spec.outputs.log_sum_exp);
+  outputs.set_argmax_hits(spec.outputs.argmax_hits);
+  outputs.set_probabilities(spec.outputs.probabilities);
+  return written;
+}
+
+Box FromProto(const v1::Box& box) {
+  return {box.outer_begin(), box.outer_count(), box.inner_begin(), box.inner_count()};
+}
+
+v1::Box ToProto(const Box& box) {
+  v1::Box written;
+  written.set_outer_begin(box.outer_begin);
+  written.set_outer_count(box.outer_count);
+  written.set_inner_begin(box.inner_begin);
+  written.set_inner_count(box.inner_count);
+  return written;
+}
+
+}  // namespace lossd::wire

@@ -1,0 +1,186 @@
+#include "protos/wire/walker.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "lossd/status_macros.h"
+#include "protos/wire/scattered_stream.h"
+
+namespace lossd::wire {
+namespace {
+
+using google::protobuf::MessageLite;
+using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedInputStream;
+using google::protobuf::io::CodedOutputStream;
+
+// Beyond this, generated parsing refuses lengths.
+constexpr int64_t kMaxMessageBytes = std::numeric_limits<int32_t>::max() - 16;
+
+void AppendVarint(uint32_t value, std::string& to) {
+  uint8_t bytes[5];
+  to.append(reinterpret_cast<char*>(bytes),
+            CodedOutputStream::WriteVarint32ToArray(value, bytes) - bytes);
+}
+
+uint32_t TagOf(const FieldRule& rule) {
+  return WireFormatLite::MakeTag(rule.number, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+}
+
+enum class Verdict {
+  kPlain,    // the skeleton and the slots hold the message
+  kUnusual,  // generated code has to parse it whole
+  kInvalid,  // no valid protobuf
+  kTooLarge  // more small bytes than allowed
+};
+
+class Walker {
+ public:
+  Walker(const ScatteredBytes& bytes, int64_t max_small_bytes)
+      : bytes_(bytes), stream_(bytes), in_(&stream_), max_small_bytes_(max_small_bytes) {}
+
+  Verdict Walk(absl::Span<const FieldRule> rules) {
+    return Level(rules, static_cast<int>(bytes_.size()), skeleton_);
+  }
+
+  const std::string& skeleton() const { return skeleton_; }
+  std::array<ScatteredBytes, kMaxSlots>& slots() { return slots_; }
+
+ private:
+  // One message, up to position `end`, which lies within the bytes.
+  Verdict Level(absl::Span<const FieldRule> rules, int end, std::string& skeleton) {
+    Verdict verdict = Verdict::kPlain;
+    uint32_t seen = 0;
+    while (in_.CurrentPosition() < end) {
+      const int begin = in_.CurrentPosition();
+      const uint32_t tag = in_.ReadTag();
+      const auto rule = std::find_if(rules.begin(), rules.end(),
+                                     [&](const FieldRule& r) { return TagOf(r) == tag; });
+      if (rule == rules.end()) {
+        if (!WireFormatLite::SkipField(&in_, tag)) return Verdict::kInvalid;
+        if (!Keep(begin, in_.CurrentPosition(), skeleton)) return Verdict::kTooLarge;
+        continue;
+      }
+      int length = 0;
+      if (!in_.ReadVarintSizeAsInt(&length)) return Verdict::kInvalid;
+      const int body = in_.CurrentPosition();
+      if (length > end - body) return Verdict::kInvalid;
+      if (!Count(body - begin)) return Verdict::kTooLarge;
+      const uint32_t bit = 1u << (rule - rules.begin());
+      const size_t usual_size =
+          CodedOutputStream::VarintSize32(tag) + CodedOutputStream::VarintSize32(length);
+      if ((seen & bit) != 0 || static_cast<size_t>(body - begin) != usual_size) {
+        verdict = Verdict::kUnusual;
+      }
+      seen |= bit;
+      const Verdict inner = Followed(*rule, tag, length, skeleton);
+      if (inner == Verdict::kInvalid || inner == Verdict::kTooLarge) return inner;
+      if (inner == Verdict::kUnusual) verdict = Verdict::kUnusual;
+    }
+    return verdict;
+  }
+
+  // The value of a field that a rule names.
+  Verdict Followed(const FieldRule& rule, uint32_t tag, int length, std::string& skeleton) {
+    const int body = in_.CurrentPosition();
+    if (rule.inside.empty()) {
+      if (!in_.Skip(length)) return Verdict::kInvalid;
+      slots_[rule.slot] = Range(body, length);
+      return Verdict::kPlain;
+    }
+    const CodedInputStream::Limit limit = in_.PushLimit(length);
+    std::string inside;
+    const Verdict verdict = Level(rule.inside, body + length, inside);
+    in_.PopLimit(limit);
+    AppendVarint(tag, skeleton);
+    AppendVarint(static_cast<uint32_t>(inside.size()), skeleton);
+    skeleton.append(inside);
+    return verdict;
+  }
+
+  bool Count(int64_t small_bytes) {
+    small_bytes_ += small_bytes;
+    return small_bytes_ <= max_small_bytes_;
+  }
+
+  // Copies bytes [begin, end) to the skeleton.
+  bool Keep(int begin, int end, std::string& skeleton) {
+    if (!Count(end - begin)) return false;
+    const size_t size = skeleton.size();
+    skeleton.resize(size + (end - begin));
+    bytes_.CopyTo(begin, end - begin, reinterpret_cast<std::byte*>(skeleton.data() + size));
+    return true;
+  }
+
+  // The pieces of bytes [offset, +length). Offsets only grow from call to call.
+  ScatteredBytes Range(int64_t offset, int64_t length) {
+    ScatteredBytes range;
+    const auto pieces = bytes_.pieces();
+    while (length > 0) {
+      const ByteSpan piece = pieces[piece_];
+      const int64_t piece_end = piece_begin_ + static_cast<int64_t>(piece.size());
+      if (offset >= piece_end) {
+        piece_begin_ = piece_end;
+        ++piece_;
+        continue;
+      }
+      const int64_t count = std::min(length, piece_end - offset);
+      range.Append(piece.subspan(offset - piece_begin_, count));
+      offset += count;
+      length -= count;
+    }
+    return range;
+  }
+
+  const ScatteredBytes& bytes_;
+  ScatteredStream stream_;
+  CodedInputStream in_;
+  const int64_t max_small_bytes_;
+  int64_t small_bytes_ = 0;
+  size_t piece_ = 0;         // of Range: where the last one ended
+  int64_t piece_begin_ = 0;  // offset of that piece
+  std::string skeleton_;
+  std::array<ScatteredBytes, kMaxSlots> slots_;
+};
+
+}  // namespace
+
+ScatteredBytes LargeFields::Bytes(int slot, const std::string& parsed) const {
+  if (parsed.empty()) return slots_[slot];
+  return ScatteredBytes(ByteSpan(reinterpret_cast<const std::byte*>(parsed.data()), parsed.size()));
+}
+
+absl::StatusOr<LargeFields> ParseAround(const Message& message, absl::Span<const FieldRule> rules,
+                                        int64_t max_small_bytes,
+                                        const std::shared_ptr<MessageLite>& parsed) {
+  const ScatteredBytes& bytes = message.bytes();
+  const auto bad = [&](const auto&... parts) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(parsed->GetTypeName(), " of ", bytes.size(), " bytes ", parts...));
+  };
+  if (bytes.size() > kMaxMessageBytes) return bad("is larger than protobuf allows");
+  Walker walker(bytes, max_small_bytes);
+  const Verdict verdict = walker.Walk(rules);
+  if (verdict == Verdict::kInvalid) return bad("is not valid protobuf");
+  if (verdict == Verdict::kTooLarge) {
+    return bad("has too many beside its tensors' data; wanted at most ", max_small_bytes);
+  }
+  LargeFields fields;
+  if (verdict == Verdict::kPlain) {
+    if (!parsed->ParseFromString(walker.skeleton())) return bad("is not valid protobuf");
+    fields.slots_ = std::move(walker.slots());
+    fields.storage_ = message.storage();
+  } else {
+    ScatteredStream stream(bytes);
+    if (!parsed->ParseFromZeroCopyStream(&stream)) return bad("is not valid protobuf");
+    fields.storage_ = parsed;
+  }
+  return fields;
+}
+
+}  // namespace lossd::wire
