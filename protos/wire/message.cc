@@ -1,6 +1,7 @@
 #include "protos/wire/message.h"
 
 #include <utility>
+#include <vector>
 
 namespace lossd::wire {
 namespace {
@@ -15,18 +16,19 @@ bool IsCrumbs(size_t slices, size_t bytes) {
 
 }  // namespace
 
-Message::Message(const grpc::ByteBuffer& buffer)
-    : slices_(std::make_shared<std::vector<grpc::Slice>>()) {
-  if (!buffer.Valid() || !buffer.Dump(slices_.get()).ok()) return;
-  if (IsCrumbs(slices_->size(), buffer.Length())) {
+Message::Message(const grpc::ByteBuffer& buffer) {
+  const auto slices = std::make_shared<std::vector<grpc::Slice>>();
+  if (!buffer.Valid() || !buffer.Dump(slices.get()).ok()) return;
+  if (IsCrumbs(slices->size(), buffer.Length())) {
     grpc::Slice whole;
     if (!buffer.DumpToSingleSlice(&whole).ok()) return;
-    *slices_ = {std::move(whole)};
+    *slices = {std::move(whole)};
   }
   // Only now: small slices hold their bytes within themselves and move when the vector grows.
-  for (const grpc::Slice& slice : *slices_) {
+  for (const grpc::Slice& slice : *slices) {
     bytes_.Append(ByteSpan(reinterpret_cast<const std::byte*>(slice.begin()), slice.size()));
   }
+  storage_ = slices;
 }
 
 }  // namespace lossd::wire

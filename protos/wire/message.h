@@ -6,7 +6,7 @@
 
 #include <functional>
 #include <memory>
-#include <vector>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "lossd/tensor.h"
@@ -19,14 +19,17 @@ class Message {
  public:
   Message() = default;
   explicit Message(const grpc::ByteBuffer& buffer);
+  // A message that came some other way; `storage` keeps its bytes alive.
+  Message(ScatteredBytes bytes, std::shared_ptr<const void> storage)
+      : storage_(std::move(storage)), bytes_(std::move(bytes)) {}
 
   const ScatteredBytes& bytes() const { return bytes_; }
 
   // Whoever holds it keeps the bytes alive.
-  std::shared_ptr<const void> storage() const { return slices_; }
+  std::shared_ptr<const void> storage() const { return storage_; }
 
  private:
-  std::shared_ptr<std::vector<grpc::Slice>> slices_;
+  std::shared_ptr<const void> storage_;
   ScatteredBytes bytes_;
 };
 

@@ -6,12 +6,12 @@
 #include <future>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "lossd/loss_result.h"
 #include "lossd/loss_spec.h"
+#include "lossd/server_info.h"
 #include "lossd/tensor.h"
 
 namespace lossd {
@@ -44,21 +44,6 @@ struct CallOptions {
   // Told from time to time, from some thread, how many bytes of predictions were answered, of how
   // many. Must return quickly and may not call back into the client.
   std::function<void(int64_t done, int64_t total)> progress;
-};
-
-// What GetServerInfo answers; see lossd.v1.GetServerInfoResponse.
-struct ServerInfo {
-  std::string version;
-  int numerics_version = 0;
-  std::string simd_target;
-  int threads = 0;
-  std::vector<std::string> losses;
-  std::vector<DType> prediction_dtypes;
-  std::vector<DType> label_dtypes;
-  int64_t max_unary_bytes = 0;
-  int64_t max_block_bytes = 0;
-  int64_t max_side_bytes = 0;
-  int64_t max_tensor_bytes = 0;
 };
 
 // A handle on a lossd service.
