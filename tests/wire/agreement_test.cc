@@ -1,0 +1,199 @@
+// What the codec decodes is what generated code parses, whatever the form and the slicing of the
+// message. "Equal" is equality of the bytes that come of encoding it again.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+
+#include "tests/support/random.h"
+#include "tests/wire/kinds.h"
+#include "tests/wire/mutator.h"
+#include "tests/wire/slicing.h"
+
+namespace lossd::wire_test {
+namespace {
+
+using oracle::Random;
+
+// How the codec answered over a test, so that a test of nothing shows.
+struct Tally {
+  int accepted = 0;  // of these
+  int unusual = 0;   // took the ordinary parsing path
+  int refused = 0;   // valid protobuf, refused by our checks
+  int invalid = 0;   // no protobuf
+};
+
+std::string Hex(const std::string& bytes) {
+  std::string hex;
+  for (const char byte : bytes.substr(0, 2000)) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    hex += {kDigits[(byte >> 4) & 15], kDigits[byte & 15]};
+  }
+  return hex;
+}
+
+class Agreement : public testing::TestWithParam<Kind> {
+ protected:
+  void Check(const std::string& bytes, Random& random, Tally& tally) {
+    SCOPED_TRACE(testing::Message()
+                 << "LOSSD_TEST_SEED=" << oracle::TestSeed() << " message " << Hex(bytes));
+    const Kind& kind = GetParam();
+    const wire::Message message = RandomlySliced(bytes, random);
+    const absl::StatusOr<Recoded> ours = kind.recode(message);
+    const std::optional<std::string> theirs = kind.canonical(bytes);
+    if (!theirs) {
+      ++tally.invalid;
+      EXPECT_EQ(ours.status().code(), kind.invalid);
+      return;
+    }
+    // The checks that follow parsing see the same message in its usual form.
+    const absl::StatusOr<Recoded> expected = kind.recode(wire::Message(InOneSlice(*theirs)));
+    EXPECT_EQ(ours.status(), expected.status());
+    if (!ours.ok()) {
+      ++tally.refused;
+      return;
+    }
+    ++tally.accepted;
+    if (ours->storage != nullptr && ours->storage != message.storage()) ++tally.unusual;
+    EXPECT_EQ(ours->bytes, kind.with_defaults(bytes));
+  }
+};
+
+TEST_P(Agreement, RandomMessages) {
+  Random random(1);
+  Tally tally;
+  for (int i = 0; i < 2000; ++i) {
+    const std::string bytes = GetParam().sample(random);
+    ASSERT_NO_FATAL_FAILURE(Check(bytes, random, tally));
+    if (HasFailure()) return;
+  }
+  EXPECT_EQ(tally.accepted, 2000);
+  EXPECT_EQ(tally.unusual, 0);
+}
+
+TEST_P(Agreement, UnusualForms) {
+  Random random(2);
+  Tally tally;
+  for (int i = 0; i < 6000; ++i) {
+    const std::string bytes = Unusual(GetParam().sample(random), *GetParam().type, random);
+    Check(bytes, random, tally);
+    if (HasFailure()) return;
+  }
+  EXPECT_EQ(tally.invalid, 0);
+  EXPECT_GT(tally.accepted, 3000);
+  // A summary has no large fields, so nothing in it is followed.
+  if (GetParam().name != "Summary") {
+    EXPECT_GT(tally.unusual, 300);
+  }
+}
+
+TEST_P(Agreement, TwoMessagesMerge) {
+  Random random(3);
+  Tally tally;
+  for (int i = 0; i < 2000; ++i) {
+    Check(GetParam().sample(random) + GetParam().sample(random), random, tally);
+    if (HasFailure()) return;
+  }
+  EXPECT_EQ(tally.invalid, 0);
+}
+
+TEST_P(Agreement, TruncatedAnywhere) {
+  Random random(4);
+  Tally tally;
+  for (int i = 0; i < 10; ++i) {
+    std::string bytes = GetParam().sample(random);
+    if (i % 2 == 1) bytes = Unusual(bytes, *GetParam().type, random);
+    for (size_t size = 0; size < bytes.size(); ++size) {
+      Check(bytes.substr(0, size), random, tally);
+      if (HasFailure()) return;
+    }
+  }
+  EXPECT_GT(tally.invalid, 100);
+}
+
+TEST_P(Agreement, FlippedBytes) {
+  Random random(5);
+  Tally tally;
+  for (int i = 0; i < 30000; ++i) {
+    std::string bytes = GetParam().sample(random);
+    if (random.OneIn(4)) bytes = Unusual(bytes, *GetParam().type, random);
+    // Most of the structure is at the front.
+    const auto size = static_cast<int64_t>(bytes.size());
+    for (int64_t flips = 1 + random.Below(3); flips > 0; --flips) {
+      const int64_t at = random.Below(random.OneIn(2) ? std::min<int64_t>(size, 40) : size);
+      bytes[at] =
+          static_cast<char>(random.OneIn(2) ? bytes[at] ^ (1 << random.Below(8)) : random.Next());
+    }
+    Check(bytes, random, tally);
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(tally.invalid, 1000);
+  EXPECT_GT(tally.accepted, 1000);
+}
+
+TEST_P(Agreement, Noise) {
+  Random random(6);
+  Tally tally;
+  for (int i = 0; i < 20000; ++i) {
+    std::string bytes(random.Below(24), '\0');
+    // Small numbers are plausible tags and lengths.
+    for (char& byte : bytes) {
+      byte = static_cast<char>(random.OneIn(3) ? random.Next() : random.Below(64));
+    }
+    Check(bytes, random, tally);
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(tally.invalid, 1000);
+}
+
+// Groups and messages within groups, around the depth at which protobuf gives up.
+TEST_P(Agreement, DeepGroups) {
+  Random random(7);
+  Tally tally;
+  for (int depth = 80; depth < 120; ++depth) {
+    const std::string groups = std::string(depth, '\x7b') + std::string(depth, '\x7c');
+    Check(groups, random, tally);
+    Check(GetParam().sample(random) + groups, random, tally);
+    // Inside the first nested message, too.
+    for (const char number : {1, 2, 3, 7}) {
+      std::string nested(1, static_cast<char>(number << 3 | 2));
+      nested.push_back(static_cast<char>(groups.size() | 0x80));
+      nested.push_back(static_cast<char>(groups.size() >> 7));
+      Check(nested + groups, random, tally);
+      if (HasFailure()) return;
+    }
+  }
+  EXPECT_GT(tally.invalid, 10);
+}
+
+// Lengths that say more than there is, up to the largest that a varint can say.
+TEST_P(Agreement, LengthsPastTheEnd) {
+  Random random(8);
+  Tally tally;
+  const std::string lengths[] = {"\x05",
+                                 "\xff\x7f",
+                                 "\xf0\xff\xff\xff\x07",
+                                 "\xff\xff\xff\xff\x07",
+                                 "\xff\xff\xff\xff\x0f",
+                                 "\x80\x80\x80\x80\x10",
+                                 "\x82\x80\x80\x80\x80\x80\x01",
+                                 "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"};
+  for (const std::string& length : lengths) {
+    for (const std::string field : {"\x0a", "\x12", "\x1a", "\x22", "\x32", "\x3a", "\x82\x01"}) {
+      for (const std::string before : {"", "\x0a\x05", "\x1a\x08", "\x3a\x09"}) {
+        Check(before + field + length + "ab", random, tally);
+        Check(GetParam().sample(random) + before + field + length + "ab", random, tally);
+        if (HasFailure()) return;
+      }
+    }
+  }
+  EXPECT_GT(tally.invalid, 300);
+}
+
+INSTANTIATE_TEST_SUITE_P(AllKinds, Agreement, testing::ValuesIn(AllKinds()),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace lossd::wire_test

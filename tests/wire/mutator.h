@@ -1,0 +1,21 @@
+#ifndef LOSSD_TESTS_WIRE_MUTATOR_H_
+#define LOSSD_TESTS_WIRE_MUTATOR_H_
+
+#include <google/protobuf/descriptor.h>
+
+#include <string>
+
+#include "tests/support/random.h"
+
+namespace lossd::wire_test {
+
+// The same fields in unusual form: reordered, repeated, submessages split in two or sent twice,
+// packed fields unpacked, unknown fields and groups put between, tags and lengths longer than they
+// need be. Still valid protobuf (of perhaps another meaning: a repeated `shape` grows).
+// Precondition: `bytes` is a valid message of that type.
+std::string Unusual(const std::string& bytes, const google::protobuf::Descriptor& type,
+                    oracle::Random& random);
+
+}  // namespace lossd::wire_test
+
+#endif  // LOSSD_TESTS_WIRE_MUTATOR_H_

@@ -1,0 +1,255 @@
+#include "tests/wire/samples.h"
+
+#include <bit>
+#include <limits>
+#include <string>
+
+#include "lossd/exact_sum.h"
+
+namespace lossd::wire_test {
+namespace {
+
+double AnyDouble(Random& random) {
+  if (random.OneIn(4)) return random.Pick({0.0, 1.0, 0.5, -1.0});
+  return std::bit_cast<double>(random.Next());
+}
+
+// Of all lengths as varints.
+int64_t AnyInt(Random& random) {
+  return static_cast<int64_t>(random.Next() >> random.Below(64)) * (random.OneIn(4) ? -1 : 1);
+}
+
+int64_t AnyCount(Random& random) {
+  return static_cast<int64_t>(random.Next() >> (1 + random.Below(63)));
+}
+
+// Elements of DType by number, written down again here.
+constexpr int kSizes[] = {0, 4, 8, 2, 2, 1, 2, 4, 8, 1, 2, 4, 8};
+
+void FillSpec(Random& random, v1::LossSpec& spec) {
+  const auto sometimes = [&] { return random.OneIn(2); };
+  switch (random.Below(3)) {
+    case 0:
+      spec.mutable_softmax();
+      if (sometimes()) spec.mutable_softmax()->set_log_floor(AnyDouble(random));
+      break;
+    case 1:
+      spec.mutable_multinomial_logistic();
+      if (sometimes()) spec.mutable_multinomial_logistic()->set_log_epsilon(AnyDouble(random));
+      break;
+    default:
+      spec.mutable_nll();
+  }
+  if (sometimes()) spec.set_class_axis(static_cast<int32_t>(AnyInt(random)));
+  if (sometimes()) {
+    spec.set_weight_normalization(static_cast<v1::WeightNormalization>(1 + random.Below(3)));
+  }
+  for (int64_t i = random.Below(5); i > 0; --i) spec.add_ignore_labels(AnyInt(random));
+  if (sometimes()) spec.set_label_smoothing(AnyDouble(random));
+  if (sometimes()) spec.set_loss_weight(AnyDouble(random));
+  if (sometimes()) spec.set_reduction(static_cast<v1::Reduction>(1 + random.Below(7)));
+  if (sometimes()) spec.set_denominator(AnyDouble(random));
+  if (sometimes()) spec.set_gradient_scale(AnyDouble(random));
+  if (sometimes()) spec.set_gradient_dtype(static_cast<v1::DType>(1 + random.Below(12)));
+  if (sometimes()) {
+    spec.set_all_ignored_policy(static_cast<v1::AllIgnoredPolicy>(1 + random.Below(3)));
+  }
+  if (sometimes()) {
+    spec.set_non_finite_policy(static_cast<v1::NonFinitePolicy>(1 + random.Below(2)));
+  }
+  if (sometimes()) {
+    v1::Outputs& outputs = *spec.mutable_outputs();
+    if (sometimes()) outputs.set_gradient(sometimes());
+    outputs.set_position_losses(sometimes());
+    outputs.set_log_sum_exp(sometimes());
+    outputs.set_argmax_hits(sometimes());
+    outputs.set_probabilities(sometimes());
+  }
+}
+
+v1::Tensor SampleTensor(Random& random, bool with_data) {
+  v1::Tensor tensor;
+  const int dtype = static_cast<int>(1 + random.Below(12));
+  tensor.set_dtype(static_cast<v1::DType>(dtype));
+  int64_t bytes = kSizes[dtype];
+  for (int64_t rank = random.Below(5); rank > 0; --rank) {
+    const int64_t extent = random.OneIn(20) ? 0 : 1 + random.Below(5);
+    tensor.add_shape(extent);
+    bytes *= extent;
+  }
+  if (random.OneIn(2)) tensor.set_layout(static_cast<v1::Layout>(1 + random.Below(2)));
+  if (with_data) tensor.set_data(SampleBytes(random, bytes));
+  return tensor;
+}
+
+void FillRequest(Random& random, bool with_data, v1::ComputeRequest& request) {
+  FillSpec(random, *request.mutable_spec());
+  *(random.OneIn(2) ? request.mutable_class_indices() : request.mutable_class_probabilities()) =
+      SampleTensor(random, with_data);
+  if (random.OneIn(2)) *request.mutable_class_weights() = SampleTensor(random, with_data);
+  if (random.OneIn(2)) *request.mutable_position_weights() = SampleTensor(random, with_data);
+  if (random.OneIn(2)) *request.mutable_upstream_gradient() = SampleTensor(random, with_data);
+  *request.mutable_predictions() = SampleTensor(random, with_data);
+}
+
+void FillBox(Random& random, v1::Box& box) {
+  box.set_outer_begin(AnyInt(random));
+  box.set_outer_count(AnyInt(random));
+  box.set_inner_begin(AnyInt(random));
+  box.set_inner_count(AnyInt(random));
+}
+
+void FillSum(Random& random, v1::ExactSum& sum) {
+  ExactSum exact;
+  for (int64_t i = random.Below(4); i > 0; --i) exact.Add(AnyDouble(random));
+  const ExactSum::Portable portable = exact.ToPortable();
+  sum.set_exponent(portable.exponent);
+  sum.set_magnitude(portable.magnitude.data(), portable.magnitude.size());
+  sum.set_nan_terms(portable.nan_terms);
+  sum.set_positive_infinities(portable.positive_infinities);
+  sum.set_negative_infinities(portable.negative_infinities);
+}
+
+void FillSums(Random& random, v1::PartialSums& sums) {
+  if (random.OneIn(2)) FillSum(random, *sums.mutable_loss_sum());
+  if (random.OneIn(2)) FillSum(random, *sums.mutable_weight_sum());
+  sums.set_position_count(AnyCount(random));
+  sums.set_valid_count(AnyCount(random));
+  sums.set_ignored_count(AnyCount(random));
+  sums.set_clamped_count(AnyCount(random));
+  sums.set_nonfinite_count(AnyCount(random));
+  sums.set_correct_count(AnyCount(random));
+}
+
+void FillResult(Random& random, v1::LossResult& result) {
+  result.set_loss(AnyDouble(random));
+  result.set_loss_sum(AnyDouble(random));
+  result.set_weight_sum(AnyDouble(random));
+  result.set_denominator(AnyDouble(random));
+  result.set_position_count(AnyCount(random));
+  result.set_valid_count(AnyCount(random));
+  result.set_ignored_count(AnyCount(random));
+  result.set_clamped_count(AnyCount(random));
+  result.set_nonfinite_count(AnyCount(random));
+  if (random.OneIn(2)) result.set_correct_count(AnyCount(random));
+  FillSums(random, *result.mutable_exact());
+}
+
+void FillTensorDefaults(v1::Tensor& tensor) {
+  if (!tensor.has_layout()) tensor.set_layout(v1::LAYOUT_ROW_MAJOR);
+}
+
+void FillSumsDefaults(v1::PartialSums& sums) {
+  sums.mutable_loss_sum();
+  sums.mutable_weight_sum();
+}
+
+}  // namespace
+
+std::string SampleBytes(Random& random, int64_t size) {
+  std::string bytes(size, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(random.Next());
+  return bytes;
+}
+
+v1::ComputeRequest SampleRequest(Random& random) {
+  v1::ComputeRequest request;
+  FillRequest(random, true, request);
+  return request;
+}
+
+v1::ComputeStreamRequest SampleHeader(Random& random) {
+  v1::ComputeStreamRequest part;
+  FillRequest(random, false, *part.mutable_header()->mutable_request());
+  for (int64_t i = random.Below(4); i > 0; --i)
+    FillBox(random, *part.mutable_header()->add_boxes());
+  return part;
+}
+
+v1::ComputeStreamRequest SampleSideData(Random& random) {
+  v1::ComputeStreamRequest part;
+  v1::SideData& side = *part.mutable_side_data();
+  side.set_kind(static_cast<v1::SideData::Kind>(1 + random.Below(4)));
+  side.set_offset_bytes(AnyInt(random));
+  side.set_data(SampleBytes(random, random.Below(500)));
+  return part;
+}
+
+v1::ComputeStreamRequest SampleBlock(Random& random) {
+  v1::ComputeStreamRequest part;
+  v1::PredictionBlock& block = *part.mutable_block();
+  FillBox(random, *block.mutable_box());
+  if (random.OneIn(2)) block.set_class_probabilities(SampleBytes(random, random.Below(300)));
+  block.set_predictions(SampleBytes(random, random.Below(500)));
+  return part;
+}
+
+v1::ComputeResponse SampleResponse(Random& random) {
+  v1::ComputeResponse response;
+  FillResult(random, *response.mutable_result());
+  if (random.OneIn(2)) *response.mutable_position_losses() = SampleTensor(random, true);
+  if (random.OneIn(2)) *response.mutable_log_sum_exp() = SampleTensor(random, true);
+  if (random.OneIn(2)) *response.mutable_argmax_hits() = SampleTensor(random, true);
+  if (random.OneIn(2)) *response.mutable_probabilities() = SampleTensor(random, true);
+  if (random.OneIn(2)) *response.mutable_gradient() = SampleTensor(random, true);
+  return response;
+}
+
+v1::ComputeStreamResponse SampleBlockResult(Random& random) {
+  v1::ComputeStreamResponse answer;
+  v1::BlockResult& block = *answer.mutable_block();
+  FillBox(random, *block.mutable_box());
+  FillSums(random, *block.mutable_sums());
+  const auto bytes = [&] { return SampleBytes(random, random.OneIn(2) ? 0 : random.Below(300)); };
+  block.set_position_losses(bytes());
+  block.set_log_sum_exp(bytes());
+  block.set_argmax_hits(bytes());
+  block.set_probabilities(bytes());
+  block.set_gradient(bytes());
+  return answer;
+}
+
+v1::ComputeStreamResponse SampleSummary(Random& random) {
+  v1::ComputeStreamResponse answer;
+  FillResult(random, *answer.mutable_summary());
+  return answer;
+}
+
+void FillDefaults(v1::ComputeRequest& request) {
+  v1::LossSpec& spec = *request.mutable_spec();
+  if (spec.has_multinomial_logistic() && !spec.multinomial_logistic().has_log_epsilon()) {
+    spec.mutable_multinomial_logistic()->set_log_epsilon(1e-20);
+  }
+  if (!spec.has_loss_weight()) spec.set_loss_weight(1);
+  if (!spec.has_reduction()) spec.set_reduction(v1::REDUCTION_POSITIONS);
+  if (!spec.has_gradient_scale()) spec.set_gradient_scale(1);
+  if (!spec.has_all_ignored_policy()) spec.set_all_ignored_policy(v1::ALL_IGNORED_POLICY_ZERO);
+  if (!spec.has_non_finite_policy()) spec.set_non_finite_policy(v1::NON_FINITE_POLICY_PROPAGATE);
+  if (!spec.outputs().has_gradient()) spec.mutable_outputs()->set_gradient(true);
+  if (request.has_class_indices()) FillTensorDefaults(*request.mutable_class_indices());
+  if (request.has_class_probabilities()) FillTensorDefaults(*request.mutable_class_probabilities());
+  if (request.has_class_weights()) FillTensorDefaults(*request.mutable_class_weights());
+  if (request.has_position_weights()) FillTensorDefaults(*request.mutable_position_weights());
+  if (request.has_upstream_gradient()) FillTensorDefaults(*request.mutable_upstream_gradient());
+  FillTensorDefaults(*request.mutable_predictions());
+}
+
+void FillDefaults(v1::ComputeStreamRequest& part) {
+  if (part.has_header()) FillDefaults(*part.mutable_header()->mutable_request());
+}
+
+void FillDefaults(v1::ComputeResponse& response) {
+  FillSumsDefaults(*response.mutable_result()->mutable_exact());
+  if (response.has_position_losses()) FillTensorDefaults(*response.mutable_position_losses());
+  if (response.has_log_sum_exp()) FillTensorDefaults(*response.mutable_log_sum_exp());
+  if (response.has_argmax_hits()) FillTensorDefaults(*response.mutable_argmax_hits());
+  if (response.has_probabilities()) FillTensorDefaults(*response.mutable_probabilities());
+  if (response.has_gradient()) FillTensorDefaults(*response.mutable_gradient());
+}
+
+void FillDefaults(v1::ComputeStreamResponse& answer) {
+  if (answer.has_block()) FillSumsDefaults(*answer.mutable_block()->mutable_sums());
+  if (answer.has_summary()) FillSumsDefaults(*answer.mutable_summary()->mutable_exact());
+}
+
+}  // namespace lossd::wire_test
