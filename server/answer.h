@@ -1,0 +1,35 @@
+#ifndef LOSSD_SERVER_ANSWER_H_
+#define LOSSD_SERVER_ANSWER_H_
+
+#include <grpcpp/support/status.h>
+
+#include <exception>
+#include <new>
+#include <utility>
+
+#include "absl/status/status.h"
+
+namespace lossd {
+
+// The edge at which what libraries throw becomes a status: kUnavailable where memory ran out (a
+// replica may have some), else kInternal. `work` returns an absl::Status or an absl::StatusOr.
+absl::Status OutOfMemory();
+absl::Status Thrown(const std::exception& thrown);
+template <class Work>
+auto Guarded(Work&& work) -> decltype(work()) {
+  try {
+    return std::forward<Work>(work)();
+  } catch (const std::bad_alloc&) {
+    return OutOfMemory();
+  } catch (const std::exception& thrown) {
+    return Thrown(thrown);
+  }
+}
+
+// The one exit of every call: the status as it goes to the client. kInternal and kUnknown, which
+// are our mistakes, are written to standard error in full and shortened for the client.
+grpc::Status Conclude(const char* method, const absl::Status& status);
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_ANSWER_H_

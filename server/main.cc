@@ -1,0 +1,80 @@
+#include <pthread.h>
+#include <signal.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/exec/simd.h"
+#include "server/command_line.h"
+#include "server/server.h"
+
+namespace {
+
+constexpr int kExitCannotServe = 1;
+constexpr int kExitUsage = 2;
+
+int Complain(int code, const std::string& what) {
+  std::fprintf(stderr, "lossd: %s\n", what.c_str());
+  return code;
+}
+
+// Blocked before the first thread starts, so that no thread but those that wait gets them.
+sigset_t BlockSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  return set;
+}
+
+int WaitForSignal(const sigset_t& set) {
+  int signal = 0;
+  sigwait(&set, &signal);
+  return signal;
+}
+
+absl::Status ApplyForcedTarget() {
+  const char* const name = std::getenv("LOSSD_FORCE_TARGET");
+  if (name == nullptr) return absl::OkStatus();
+  return lossd::ForceSimdTarget(name);
+}
+
+int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
+  const absl::StatusOr<std::unique_ptr<lossd::Server>> server = lossd::Server::Start(line.server);
+  if (!server.ok()) {
+    const bool usage = absl::IsInvalidArgument(server.status());
+    return Complain(usage ? kExitUsage : kExitCannotServe, std::string(server.status().message()));
+  }
+  for (const std::string& address : (*server)->addresses()) {
+    std::printf("lossd: listening on %s\n", address.c_str());
+  }
+  std::fflush(stdout);
+
+  WaitForSignal(signals);
+  // A second signal ends the process at once, as the shell would report it.
+  std::thread([signals] { std::_Exit(128 + WaitForSignal(signals)); }).detach();
+  (*server)->Drain(line.drain_timeout);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const sigset_t signals = BlockSignals();
+  const absl::StatusOr<lossd::CommandLine> line = lossd::ParseCommandLine(argc, argv);
+  if (!line.ok()) return Complain(kExitUsage, std::string(line.status().message()));
+  if (!line->print.empty()) {
+    std::fputs(line->print.c_str(), stdout);
+    return 0;
+  }
+  if (const absl::Status forced = ApplyForcedTarget(); !forced.ok()) {
+    return Complain(kExitUsage, "LOSSD_FORCE_TARGET " + std::string(forced.message()));
+  }
+  return Serve(*line, signals);
+}

@@ -1,0 +1,93 @@
+#include "server/methods.h"
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "core/exec/loss_run.h"
+#include "core/plan/loss_plan.h"
+#include "lossd/status_macros.h"
+#include "protos/wire/info_codec.h"
+#include "protos/wire/request_codec.h"
+#include "protos/wire/response_codec.h"
+#include "server/outputs.h"
+
+namespace lossd {
+namespace {
+
+// Bytes in one piece: where they are if they arrived so, else copied together. Side tensors are
+// small beside the predictions, which are never gathered here.
+class OnePiece {
+ public:
+  explicit OnePiece(const ScatteredBytes& bytes) {
+    if (bytes.size() == 0) return;
+    const std::byte* data = bytes.Contiguous(0, bytes.size());
+    if (data == nullptr) {
+      copy_ = std::make_unique_for_overwrite<std::byte[]>(bytes.size());
+      bytes.CopyTo(0, bytes.size(), copy_.get());
+      data = copy_.get();
+    }
+    span_ = {data, static_cast<size_t>(bytes.size())};
+  }
+  explicit OnePiece(const std::optional<wire::WireTensor>& tensor)
+      : OnePiece(tensor ? tensor->data : ScatteredBytes()) {}
+
+  ByteSpan span() const { return span_; }
+
+ private:
+  std::unique_ptr<std::byte[]> copy_;
+  ByteSpan span_;
+};
+
+absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
+                                         const grpc::ByteBuffer& message, StopToken stop) {
+  const auto length = static_cast<int64_t>(message.Length());
+  if (length > environment.limits.max_unary_bytes) {
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "the request is %d bytes; this server takes at most %d in one message (--max-unary-bytes); "
+        "larger ones go through ComputeStream",
+        length, environment.limits.max_unary_bytes));
+  }
+  LOSSD_ASSIGN_OR_RETURN(const wire::DecodedRequest request,
+                         wire::DecodeComputeRequest(wire::Message(message)));
+  LOSSD_ASSIGN_OR_RETURN(LossPlan plan, LossPlan::Make(request.spec, request.Descs()));
+  const bool targets_come_whole = plan.targets_come_whole();
+  const OnePiece targets(targets_come_whole ? request.tensors.targets.data : ScatteredBytes());
+  const OnePiece class_weights(request.tensors.class_weights);
+  const OnePiece position_weights(request.tensors.position_weights);
+  const OnePiece upstream_gradient(request.tensors.upstream_gradient);
+  const SideBytes side = {.targets = targets.span(),
+                          .class_weights = class_weights.span(),
+                          .position_weights = position_weights.span(),
+                          .upstream_gradient = upstream_gradient.span()};
+  Executor& executor = *environment.executor;
+  LOSSD_ASSIGN_OR_RETURN(const LossRun run,
+                         LossRun::Prepare(std::move(plan), side, executor, stop));
+
+  const Box whole = run.plan().whole();
+  LOSSD_ASSIGN_OR_RETURN(OutputBuffers outputs,
+                         OutputBuffers::Take(run.plan(), whole, *environment.pool));
+  PartialSums sums;
+  if (run.plan().positions() > 0) {
+    BoxInputs inputs;
+    inputs.predictions = request.tensors.predictions.data;
+    if (!targets_come_whole) inputs.class_probabilities = request.tensors.targets.data;
+    LOSSD_ASSIGN_OR_RETURN(sums, run.RunBox(whole, inputs, outputs.Spans(), executor, stop));
+  }
+  return wire::EncodeComputeResponse(run.Finish(sums), std::move(outputs).IntoTensors(run.plan()));
+}
+
+absl::StatusOr<grpc::ByteBuffer> GetServerInfo(const Environment& environment,
+                                               const grpc::ByteBuffer& message, StopToken stop) {
+  return wire::EncodeServerInfo(environment.info);
+}
+
+}  // namespace
+
+const UnaryMethod kComputeMethod = {"Compute", &RawLossService::RequestCompute, &Compute};
+const UnaryMethod kGetServerInfoMethod = {"GetServerInfo", &RawLossService::RequestGetServerInfo,
+                                          &GetServerInfo};
+
+}  // namespace lossd

@@ -1,0 +1,14 @@
+#ifndef LOSSD_SERVER_METHODS_H_
+#define LOSSD_SERVER_METHODS_H_
+
+#include "server/unary_call.h"
+
+namespace lossd {
+
+// The unary methods of LossService.
+extern const UnaryMethod kComputeMethod;
+extern const UnaryMethod kGetServerInfoMethod;
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_METHODS_H_

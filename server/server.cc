@@ -1,0 +1,242 @@
+#include "server/server.h"
+
+#include <grpc/compression.h>
+#include <grpcpp/alarm.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include <algorithm>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "core/exec/loss_run.h"
+#include "core/exec/simd.h"
+#include "lossd/status_macros.h"
+#include "server/environment.h"
+#include "server/listen_address.h"
+#include "server/methods.h"
+#include "server/stream_call.h"
+#include "server/unary_call.h"
+
+namespace lossd {
+namespace {
+
+// Threads that wait for events. gRPC lets one thread at a time wait on the sockets; a second goes
+// on waiting while the first handles what came. More would only take cores from computing, which
+// has threads of its own.
+constexpr int kMaxPollers = 2;
+
+// Calls of each method that are waited for at once: how many may begin between two turns of the
+// polling threads without queueing inside gRPC.
+constexpr int kAcceptDepth = 8;
+
+constexpr int kMaxFrameBytes = 1 << 20;
+
+// Idle output memory: outlasts the pauses between the steps of a training run, then goes back.
+constexpr int64_t kMaxIdleOutputBytes = int64_t{512} << 20;
+constexpr absl::Duration kTrimPeriod = absl::Seconds(15);
+
+absl::Status CheckLimits(const wire::Limits& limits) {
+  struct Row {
+    const char* name;
+    int64_t value;
+    SizeRange range;
+  };
+  for (const Row& row : {Row{"max_unary_bytes", limits.max_unary_bytes, kMessageBytes},
+                         Row{"max_block_bytes", limits.max_block_bytes, kMessageBytes},
+                         Row{"max_side_bytes", limits.max_side_bytes, kTensorBytes},
+                         Row{"max_tensor_bytes", limits.max_tensor_bytes, kTensorBytes}}) {
+    if (row.value < row.range.least || row.value > row.range.most) {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "%s is %d; wanted %d..%d", row.name, row.value, row.range.least, row.range.most));
+    }
+  }
+  return absl::OkStatus();
+}
+
+ServerInfo InfoOf(const wire::Limits& limits, const Executor& executor) {
+  ServerInfo info;
+  info.version = LOSSD_VERSION;
+  info.numerics_version = kNumericsVersion;
+  info.simd_target = ActiveSimdTarget();
+  info.threads = executor.threads();
+  info.losses = {"softmax", "multinomial_logistic", "nll"};
+  for (const DType dtype : kAllDTypes) {
+    if (IsFloating(dtype)) info.prediction_dtypes.push_back(dtype);
+    info.label_dtypes.push_back(dtype);
+  }
+  info.max_unary_bytes = limits.max_unary_bytes;
+  info.max_block_bytes = limits.max_block_bytes;
+  info.max_side_bytes = limits.max_side_bytes;
+  info.max_tensor_bytes = limits.max_tensor_bytes;
+  return info;
+}
+
+// Registered process-wide, and only once, by what gRPC calls plugins.
+void EnableHealthAndReflection() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  });
+}
+
+void SetChannelArguments(const wire::Limits& limits, grpc::ServerBuilder& builder) {
+  // A second server on a taken port must fail, not share its calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
+  builder.SetMaxReceiveMessageSize(
+      static_cast<int>(std::max(limits.max_unary_bytes, limits.max_block_bytes)));
+  builder.SetMaxSendMessageSize(-1);
+  // Tensors do not compress, and gRPC would inflate a message without any bound.
+  for (const grpc_compression_algorithm algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
+    builder.SetCompressionAlgorithmSupportStatus(algorithm, false);
+  }
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+}
+
+// Gives back output memory that is no longer used, every kTrimPeriod.
+class Trimmer final : public Event {
+ public:
+  Trimmer(grpc::CompletionQueue* queue, BufferPool* pool) : queue_(queue), pool_(pool) { Arm(); }
+  void Run(bool ok) override {
+    if (!ok) return;  // cancelled: the server stops
+    pool_->Trim();
+    const std::lock_guard lock(mutex_);
+    if (!stopped_) Arm();
+  }
+  void Stop() {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    alarm_.Cancel();
+  }
+
+ private:
+  void Arm() {
+    alarm_.Set(queue_, std::chrono::system_clock::now() + absl::ToChronoSeconds(kTrimPeriod), this);
+  }
+
+  grpc::CompletionQueue* queue_;
+  BufferPool* pool_;
+  std::mutex mutex_;
+  bool stopped_ = false;
+  grpc::Alarm alarm_;
+};
+
+}  // namespace
+
+struct Server::Impl {
+  Impl(int threads) : executor(threads) {}
+
+  absl::Status Listen(const ServerOptions& options);
+  void Poll();
+
+  Executor executor;
+  BufferPool pool{kMaxIdleOutputBytes};
+  CallCount calls;
+  RawLossService service;
+  std::vector<std::string> addresses;
+  std::unique_ptr<grpc::ServerCompletionQueue> queue;
+  std::unique_ptr<grpc::Server> server;
+  Environment environment;
+  std::unique_ptr<Trimmer> trimmer;
+  std::vector<std::thread> pollers;
+};
+
+absl::Status Server::Impl::Listen(const ServerOptions& options) {
+  std::vector<ListenAddress> wanted;
+  for (const std::string& text : options.listen) {
+    LOSSD_ASSIGN_OR_RETURN(wanted.emplace_back(), ListenAddress::Parse(text));
+    LOSSD_RETURN_IF_ERROR(wanted.back().CheckFree());
+  }
+  EnableHealthAndReflection();
+  grpc::ServerBuilder builder;
+  SetChannelArguments(options.limits, builder);
+  std::vector<int> ports(wanted.size(), 0);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    builder.AddListeningPort(wanted[i].text(), grpc::InsecureServerCredentials(), &ports[i]);
+  }
+  builder.RegisterService(&service);
+  queue = builder.AddCompletionQueue();
+  server = builder.BuildAndStart();
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (ports[i] == 0) return wanted[i].WhyNot();
+    addresses.push_back(wanted[i].WithPort(ports[i]));
+  }
+  if (server == nullptr) return absl::InternalError("gRPC could not start a server");
+  return absl::OkStatus();
+}
+
+void Server::Impl::Poll() {
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue->Next(&tag, &ok)) static_cast<Event*>(tag)->Run(ok);
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  LOSSD_RETURN_IF_ERROR(CheckLimits(options.limits));
+  if (options.threads < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("threads is %d; wanted 0 or more", options.threads));
+  }
+  if (options.listen.empty()) {
+    return absl::InvalidArgumentError("listen is empty; wanted at least one address");
+  }
+  auto impl = std::make_unique<Impl>(options.threads);
+  if (absl::Status listening = impl->Listen(options); !listening.ok()) {
+    if (impl->server != nullptr) impl->server->Shutdown();
+    if (impl->queue != nullptr) {
+      impl->queue->Shutdown();
+      impl->Poll();
+    }
+    return listening;
+  }
+  impl->environment = {.service = &impl->service,
+                       .queue = impl->queue.get(),
+                       .executor = &impl->executor,
+                       .pool = &impl->pool,
+                       .calls = &impl->calls,
+                       .limits = options.limits,
+                       .info = InfoOf(options.limits, impl->executor)};
+  for (int i = 0; i < kAcceptDepth; ++i) {
+    UnaryCall::Accept(impl->environment, kComputeMethod);
+    UnaryCall::Accept(impl->environment, kGetServerInfoMethod);
+    StreamCall::Accept(impl->environment);
+  }
+  impl->trimmer = std::make_unique<Trimmer>(impl->queue.get(), &impl->pool);
+  for (int i = 0; i < std::min(kMaxPollers, UsableThreads()); ++i) {
+    impl->pollers.emplace_back(&Impl::Poll, impl.get());
+  }
+  grpc::HealthCheckServiceInterface* const health = impl->server->GetHealthCheckService();
+  health->SetServingStatus("", true);
+  health->SetServingStatus(v1::LossService::service_full_name(), true);
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Server::~Server() {
+  if (!impl_->pollers.empty()) Drain(absl::ZeroDuration());
+}
+
+const std::vector<std::string>& Server::addresses() const { return impl_->addresses; }
+
+void Server::Drain(absl::Duration timeout) {
+  impl_->server->GetHealthCheckService()->SetServingStatus(false);
+  impl_->server->Shutdown(absl::ToChronoTime(absl::Now() + timeout));
+  impl_->calls.WaitForNone();
+  impl_->trimmer->Stop();
+  impl_->queue->Shutdown();
+  for (std::thread& poller : impl_->pollers) poller.join();
+  impl_->pollers.clear();
+}
+
+int64_t Server::live_calls() const { return impl_->calls.live(); }
+int64_t Server::loaned_output_bytes() const { return impl_->pool.loaned_bytes(); }
+
+}  // namespace lossd

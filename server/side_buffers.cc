@@ -1,0 +1,39 @@
+#include "server/side_buffers.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+
+namespace lossd {
+namespace {
+
+constexpr int64_t kFirstCapacity = 64 << 10;
+
+}  // namespace
+
+absl::Status GrowingBuffer::Append(const ScatteredBytes& bytes, int64_t declared) {
+  const int64_t needed = size_ + bytes.size();
+  if (needed > capacity_) {
+    const int64_t capacity = std::min(declared, std::max({needed, 2 * capacity_, kFirstCapacity}));
+    auto* const grown = static_cast<std::byte*>(std::realloc(data_.get(), capacity));
+    if (grown == nullptr) {
+      return absl::UnavailableError(
+          absl::StrFormat("out of memory: no %d bytes for a side tensor", capacity));
+    }
+    static_cast<void>(data_.release());  // realloc has freed or moved it
+    data_.reset(grown);
+    capacity_ = capacity;
+  }
+  bytes.CopyTo(0, bytes.size(), data_.get() + size_);
+  size_ = needed;
+  return absl::OkStatus();
+}
+
+SideBytes SideBuffers::Spans() const {
+  return {.targets = at(wire::SideKind::kTargets).bytes(),
+          .class_weights = at(wire::SideKind::kClassWeights).bytes(),
+          .position_weights = at(wire::SideKind::kPositionWeights).bytes(),
+          .upstream_gradient = at(wire::SideKind::kUpstreamGradient).bytes()};
+}
+
+}  // namespace lossd

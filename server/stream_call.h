@@ -1,0 +1,134 @@
+#ifndef LOSSD_SERVER_STREAM_CALL_H_
+#define LOSSD_SERVER_STREAM_CALL_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/async_stream.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <atomic>
+#include <deque>
+#include <mutex>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/exec/executor.h"
+#include "core/exec/loss_run.h"
+#include "protos/wire/request_codec.h"
+#include "server/environment.h"
+#include "server/event.h"
+#include "server/side_buffers.h"
+#include "server/stream_session.h"
+
+namespace lossd {
+
+// One ComputeStream call, from waiting for it to the last event about it. Owns itself: every
+// outstanding event and every task of the executor holds one reference.
+//
+// Messages are taken one at a time, in order, by whoever has the handling role (a polling thread
+// for small ones, else a task); what StreamSession says about them is done before the role goes on
+// to the next. Admitted blocks are computed outside the role, several at once, and answered as they
+// finish. A message counts as in flight from its arrival until it is dealt with, a block until its
+// answer is on the wire; at kMaxInFlight nothing more is read, and gRPC's flow control holds the
+// client back.
+class StreamCall {
+ public:
+  // Waits for a call; when one comes, the next is waited for. `environment` outlives the server's
+  // completion queue.
+  static void Accept(const Environment& environment);
+
+  StreamCall(const StreamCall&) = delete;
+  StreamCall& operator=(const StreamCall&) = delete;
+
+ private:
+  // One block being computed, one waiting for it, one being written, one being read: with fewer the
+  // stages wait for each other, with more only memory grows.
+  static constexpr int kMaxInFlight = 4;
+
+  // What the client sent: a message, or the end of the upload.
+  struct Arrival {
+    grpc::ByteBuffer message;
+    bool end = false;
+  };
+  struct Answer {
+    grpc::ByteBuffer message;
+    bool last = false;
+  };
+  using Block = std::optional<wire::DecodedBlock>;
+  // What becomes of the handling role: there is nothing to do, this thread goes on, a task does.
+  enum class Next : int8_t { kNothing, kHere, kSubmitted };
+
+  explicit StreamCall(const Environment& environment);
+  ~StreamCall() = default;
+
+  void OnRequest(bool ok);
+  void OnRead(bool ok);
+  void OnWrite(bool ok);
+  void OnFinish(bool ok);
+  void OnDone(bool ok);
+
+  // The handling role: takes arrivals until there is none, the next belongs on the executor, or
+  // this thread has a block to compute. Uses up one reference.
+  void Handle(bool on_executor);
+  void SubmitHandle();
+  std::optional<Arrival> TakeArrival();
+
+  // Deals with one arrival; an admitted block is returned for computing.
+  absl::StatusOr<Block> Deal(const Arrival& arrival);
+  absl::StatusOr<Block> DealWith(wire::DecodedHeader header);
+  absl::StatusOr<Block> DealWith(wire::DecodedSideData side_data);
+  absl::StatusOr<Block> DealWith(wire::DecodedBlock block);
+  absl::Status Prepare();
+
+  // Both let go of the block's bytes when it is computed.
+  void Compute(wire::DecodedBlock block);
+  absl::StatusOr<grpc::ByteBuffer> ComputeBlock(wire::DecodedBlock block, PartialSums& sums) const;
+
+  // With mutex_ held.
+  Next NextStep(bool stay, bool on_executor);
+  bool IsCheap(const Arrival& arrival) const;
+  void Read();
+  void Write();
+  void Fail(absl::Status status);
+  void Finish();
+  void QueueSummaryIfDue();
+  void BreakOff();
+
+  void Hold() { references_.fetch_add(1, std::memory_order_relaxed); }
+  void Drop();
+
+  const Environment& environment_;
+  grpc::ServerContext context_;
+  grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_{&context_};
+  std::atomic<int> references_{1};  // of OnDone, once the call has begun
+  std::atomic<bool> stop_{false};   // nobody wants what is being computed any more
+
+  // Used by the handling role until `run_` is set, read-only afterwards.
+  SideBuffers side_;
+  std::optional<LossRun> run_;
+
+  std::mutex mutex_;
+  StreamSession session_;
+  std::deque<Arrival> arrivals_;
+  std::deque<Answer> answers_;
+  grpc::ByteBuffer incoming_;
+  grpc::ByteBuffer outgoing_;
+  int in_flight_ = 0;
+  bool handling_ = false;
+  bool reading_ = false;
+  bool writing_ = false;
+  bool upload_over_ = false;
+  bool failed_ = false;  // Finish with failure_ as soon as no write is outstanding
+  bool over_ = false;    // the status was sent or the call is dead: no further operation
+  absl::Status failure_;
+
+  MemberEvent<StreamCall> request_event_{this, &StreamCall::OnRequest};
+  MemberEvent<StreamCall> read_event_{this, &StreamCall::OnRead};
+  MemberEvent<StreamCall> write_event_{this, &StreamCall::OnWrite};
+  MemberEvent<StreamCall> finish_event_{this, &StreamCall::OnFinish};
+  MemberEvent<StreamCall> done_event_{this, &StreamCall::OnDone};
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_STREAM_CALL_H_

@@ -1,0 +1,60 @@
+#include "server/unary_call.h"
+
+#include "server/answer.h"
+
+namespace lossd {
+
+void UnaryCall::Accept(const Environment& environment, const UnaryMethod& method) {
+  auto* const call = new UnaryCall(environment, method);
+  (environment.service->*method.request)(&call->context_, &call->request_, &call->responder_,
+                                         environment.queue, environment.queue,
+                                         &call->request_event_);
+}
+
+UnaryCall::UnaryCall(const Environment& environment, const UnaryMethod& method)
+    : environment_(environment), method_(method) {
+  context_.AsyncNotifyWhenDone(&done_event_);
+}
+
+void UnaryCall::OnRequest(bool ok) {
+  if (!ok) {  // the server is shutting down; the other events of a call that never began do not
+              // come
+    delete this;
+    return;
+  }
+  environment_.calls->Add();
+  Accept(environment_, method_);
+  if (static_cast<int64_t>(request_.Length()) <= kInlineBytes) {
+    Work();
+  } else {
+    environment_.executor->Submit([this] { Work(); });
+  }
+}
+
+void UnaryCall::Work() {
+  const absl::StatusOr<grpc::ByteBuffer> answer =
+      Guarded([&] { return method_.handle(environment_, request_, StopToken(&stop_)); });
+  request_.Clear();
+  const grpc::Status status = Conclude(method_.name, answer.status());
+  if (answer.ok()) {
+    responder_.Finish(*answer, status, &finish_event_);
+  } else {
+    responder_.FinishWithError(status, &finish_event_);
+  }
+}
+
+void UnaryCall::OnFinish(bool ok) { Drop(); }
+
+void UnaryCall::OnDone(bool ok) {
+  if (context_.IsCancelled()) stop_.store(true, std::memory_order_relaxed);
+  Drop();
+}
+
+void UnaryCall::Drop() {
+  if (events_due_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
+  CallCount* const calls = environment_.calls;
+  delete this;
+  calls->Remove();
+}
+
+}  // namespace lossd

@@ -1,0 +1,63 @@
+#ifndef LOSSD_SERVER_UNARY_CALL_H_
+#define LOSSD_SERVER_UNARY_CALL_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/async_unary_call.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <atomic>
+
+#include "absl/status/statusor.h"
+#include "core/exec/executor.h"
+#include "server/environment.h"
+#include "server/event.h"
+
+namespace lossd {
+
+// A unary method: how it is asked for, and what it answers.
+struct UnaryMethod {
+  using Responder = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
+
+  const char* name;
+  void (RawLossService::*request)(grpc::ServerContext*, grpc::ByteBuffer*, Responder*,
+                                  grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
+  absl::StatusOr<grpc::ByteBuffer> (*handle)(const Environment& environment,
+                                             const grpc::ByteBuffer& request, StopToken stop);
+};
+
+// One call of a unary method, from waiting for it to the last event about it. Owns itself.
+class UnaryCall {
+ public:
+  // Waits for a call of `method`; when one comes, the next is waited for. Both arguments outlive
+  // the server's completion queue.
+  static void Accept(const Environment& environment, const UnaryMethod& method);
+
+  UnaryCall(const UnaryCall&) = delete;
+  UnaryCall& operator=(const UnaryCall&) = delete;
+
+ private:
+  UnaryCall(const Environment& environment, const UnaryMethod& method);
+  ~UnaryCall() = default;
+
+  void OnRequest(bool ok);
+  void OnFinish(bool ok);
+  void OnDone(bool ok);
+  void Work();
+  void Drop();
+
+  const Environment& environment_;
+  const UnaryMethod& method_;
+  grpc::ServerContext context_;
+  grpc::ByteBuffer request_;
+  UnaryMethod::Responder responder_{&context_};
+  std::atomic<bool> stop_{false};
+  std::atomic<int> events_due_{2};  // OnFinish and OnDone, once the call has begun
+
+  MemberEvent<UnaryCall> request_event_{this, &UnaryCall::OnRequest};
+  MemberEvent<UnaryCall> finish_event_{this, &UnaryCall::OnFinish};
+  MemberEvent<UnaryCall> done_event_{this, &UnaryCall::OnDone};
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_UNARY_CALL_H_
