@@ -21,11 +21,7 @@ std::vector<int64_t> LabelShape(const LossPlan& plan) {
   const LossTensorDescs& tensors = plan.tensors();
   if (tensors.target_kind == TargetKind::kClassIndices) return tensors.targets.shape;
   std::vector<int64_t> shape = tensors.predictions.shape;
-  const int rank = static_cast<int>(shape.size());
-  const bool column_major = tensors.predictions.layout == Layout::kColumnMajor;
-  int axis = plan.spec().class_axis.value_or(rank == 1 ? 0 : column_major ? -2 : 1);
-  if (axis < 0) axis += rank;
-  shape.erase(shape.begin() + axis);
+  shape.erase(shape.begin() + *plan.spec().class_axis);
   return shape;
 }
 

@@ -1,0 +1,147 @@
+#include "server/command_line.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "server/listen_address.h"
+
+namespace lossd {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+absl::StatusOr<CommandLine> Parse(std::vector<const char*> flags) {
+  flags.insert(flags.begin(), "lossd");
+  return ParseCommandLine(static_cast<int>(flags.size()), flags.data());
+}
+
+TEST(CommandLine, Defaults) {
+  const auto line = Parse({});
+  ASSERT_TRUE(line.ok()) << line.status();
+  EXPECT_THAT(line->server.listen, ElementsAre("127.0.0.1:50151"));
+  EXPECT_EQ(line->server.threads, 0);
+  EXPECT_EQ(line->server.limits.max_unary_bytes, wire::Limits().max_unary_bytes);
+  EXPECT_EQ(line->drain_timeout, absl::Seconds(30));
+  EXPECT_TRUE(line->print.empty());
+}
+
+TEST(CommandLine, EveryFlag) {
+  const auto line =
+      Parse({"--listen=[::1]:0", "--listen=unix:/tmp/x", "--threads=3", "--max-unary-bytes=1MiB",
+             "--max-block-bytes=2000000", "--max-side-bytes=3GiB", "--max-tensor-bytes=4kib",
+             "--drain-timeout=1.5"});
+  ASSERT_TRUE(line.ok()) << line.status();
+  EXPECT_THAT(line->server.listen, ElementsAre("[::1]:0", "unix:/tmp/x"));
+  EXPECT_EQ(line->server.threads, 3);
+  EXPECT_EQ(line->server.limits.max_unary_bytes, 1 << 20);
+  EXPECT_EQ(line->server.limits.max_block_bytes, 2000000);
+  EXPECT_EQ(line->server.limits.max_side_bytes, int64_t{3} << 30);
+  EXPECT_EQ(line->server.limits.max_tensor_bytes, 4096);
+  EXPECT_EQ(line->drain_timeout, absl::Seconds(1.5));
+}
+
+TEST(CommandLine, HelpAndVersionArePrinted) {
+  for (const char* flag : {"--listen", "--threads", "--max-unary-bytes", "--max-block-bytes",
+                           "--max-side-bytes", "--max-tensor-bytes", "--drain-timeout"}) {
+    EXPECT_THAT(Parse({"--help"})->print, HasSubstr(flag));
+  }
+  EXPECT_THAT(Parse({"--version"})->print, ::testing::MatchesRegex("lossd [0-9.]+\n"));
+}
+
+TEST(CommandLine, BadFlagsAreNamedInOneLine) {
+  struct Row {
+    const char* flag;
+    const char* words;
+  };
+  for (const Row& row : {Row{"--frobnicate=1", "--frobnicate"},
+                         {"stray", "stray"},
+                         {"--threads=-1", "--threads"},
+                         {"--threads=many", "--threads"},
+                         {"--max-unary-bytes=10parsec", "--max-unary-bytes"},
+                         {"--max-unary-bytes=1", "--max-unary-bytes"},
+                         {"--max-block-bytes=3GiB", "--max-block-bytes"},
+                         {"--max-side-bytes=-5", "--max-side-bytes"},
+                         {"--max-tensor-bytes=", "--max-tensor-bytes"},
+                         {"--drain-timeout=-1", "--drain-timeout"},
+                         {"--listen=here", "--listen: here has no port"},
+                         {"--listen=localhost:70000", "--listen"},
+                         {"--listen=::1:50", "IPv6 address without brackets"}}) {
+    SCOPED_TRACE(row.flag);
+    const auto line = Parse({row.flag});
+    ASSERT_EQ(line.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(line.status().message()), HasSubstr(row.words));
+    EXPECT_THAT(std::string(line.status().message()), Not(HasSubstr("\n")));
+  }
+}
+
+// ------------------------------------------------------------------------------- addresses
+
+TEST(ListenAddress, Forms) {
+  for (const char* good : {"127.0.0.1:0", "[::1]:65535", "localhost:80", "unix:/a", "unix:a"}) {
+    EXPECT_TRUE(ListenAddress::Parse(good).ok()) << good;
+  }
+  for (const std::string& bad :
+       {std::string(""), std::string("a"), std::string("a:"), std::string(":1"),
+        std::string("[]:1"), std::string("a:-1"), std::string("a:1x"), std::string("a:65536"),
+        std::string("unix:"), "unix:/" + std::string(200, 'x')}) {
+    EXPECT_EQ(ListenAddress::Parse(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
+  }
+  EXPECT_EQ(ListenAddress::Parse("[::1]:0")->WithPort(7), "[::1]:7");
+  EXPECT_EQ(ListenAddress::Parse("unix:/a")->WithPort(1), "unix:/a");
+}
+
+class UnixSocketFile : public ::testing::Test {
+ protected:
+  UnixSocketFile() {
+    char name[] = "/tmp/lossd_listen_XXXXXX";
+    directory_ = mkdtemp(name);
+    path_ = directory_ + "/socket";
+  }
+  ~UnixSocketFile() override { std::filesystem::remove_all(directory_); }
+
+  absl::Status Check() { return ListenAddress::Parse("unix:" + path_)->CheckFree(); }
+
+  // A socket bound to the path; -1 unless that works.
+  int Bind() {
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    path_.copy(name.sun_path, sizeof(name.sun_path) - 1);
+    return bind(fd, reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0 ? fd : -1;
+  }
+
+  std::string directory_;
+  std::string path_;
+};
+
+TEST_F(UnixSocketFile, NoneIsFree) { EXPECT_TRUE(Check().ok()); }
+
+TEST_F(UnixSocketFile, OfADeadServerIsFree) {
+  const int fd = Bind();
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(listen(fd, 1), 0);
+  EXPECT_THAT(std::string(Check().message()), HasSubstr("another server listens on it"));
+  close(fd);
+  EXPECT_TRUE(std::filesystem::exists(path_));
+  EXPECT_TRUE(Check().ok()) << Check();
+}
+
+TEST_F(UnixSocketFile, AnyOtherFileIsKept) {
+  std::ofstream(path_) << "precious";
+  EXPECT_THAT(std::string(Check().message()), HasSubstr("not a socket"));
+  EXPECT_TRUE(std::filesystem::exists(path_));
+}
+
+}  // namespace
+}  // namespace lossd
