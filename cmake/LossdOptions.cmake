@@ -14,6 +14,11 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
 
+find_program(LOSSD_CCACHE ccache)
+if(LOSSD_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${LOSSD_CCACHE})
+endif()
+
 add_compile_options(
   -Wall -Wextra -Wpedantic -Wno-unused-parameter
   # Results are promised to the bit: the compiler may not fuse a*b+c on one target and not another.
