@@ -34,8 +34,8 @@ class Executor {
 
   int threads() const;
 
-  // Runs body(0) .. body(count - 1), in any order, on these threads and the caller's, and waits. The
-  // waiting thread never takes up another request's work. kCancelled once `stop` says so (units
+  // Runs body(0) .. body(count - 1), in any order, on these threads and the caller's, and waits.
+  // The waiting thread never takes up another request's work. kCancelled once `stop` says so (units
   // already begun finish); kUnavailable if a unit threw (out of memory).
   absl::Status ForEach(int64_t count, StopToken stop, absl::FunctionRef<void(int64_t)> body);
 

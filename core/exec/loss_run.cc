@@ -1,1 +1,168 @@
-// to come
+#include "core/exec/loss_run.h"
+
+#include <cmath>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/exec/box_run.h"
+#include "core/exec/run_state.h"
+#include "lossd/status_macros.h"
+
+namespace lossd {
+namespace {
+
+// Positions looked at by one unit of Prepare.
+constexpr int64_t kPositionsPerUnit = int64_t{1} << 16;
+
+// What the targets and weights of some positions say.
+struct TargetSums {
+  int64_t valid_count = 0;
+  ExactSum weight_sum;
+  int64_t first_bad_label = -1;
+  int64_t first_bad_weight = -1;
+};
+
+TargetSums SumTargets(const RunState& run, int64_t begin, int64_t count, bool need_weights) {
+  TargetSums sums;
+  const auto& weights = run.plan.tensors().position_weights;
+  for (int64_t p = begin; weights && p < begin + count; ++p) {
+    const double q = run.PositionWeight(p);
+    if (q >= 0 && !std::isinf(q)) continue;
+    sums.first_bad_weight = p;
+    break;
+  }
+  if (!run.hard_targets()) {
+    sums.valid_count = count;
+    return sums;
+  }
+  std::vector<int64_t> labels(count);
+  run.labels.Read(begin, count, labels.data());
+  for (int64_t i = 0; i < count; ++i) {
+    if (labels[i] == Labels::kInvalid && sums.first_bad_label < 0) sums.first_bad_label = begin + i;
+    if (labels[i] < 0) continue;
+    ++sums.valid_count;
+    if (!need_weights) continue;
+    const int64_t p = begin + i;
+    const int64_t inner = run.plan.inner();
+    sums.weight_sum.Add(run.PositionWeight(p) *
+                        run.class_weights.At(p / inner, labels[i], p % inner));
+  }
+  return sums;
+}
+
+absl::Status BadLabel(const RunState& run, int64_t position) {
+  const std::vector<int64_t>& ignored = run.plan.spec().ignore_labels;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "class_indices[", position, "] is ", run.labels.ValueString(position),
+      "; wanted a label in 0..", run.plan.classes() - 1,
+      ignored.empty() ? "" : " or one of ignore_labels ", absl::StrJoin(ignored, ", ")));
+}
+
+// Checks labels and position weights, and counts.
+absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor, StopToken stop) {
+  const int64_t positions = run.plan.positions();
+  const int64_t units = (positions + kPositionsPerUnit - 1) / kPositionsPerUnit;
+  const bool need_weights = run.plan.spec().reduction == Reduction::kWeightSum;
+  std::vector<TargetSums> parts(units);
+  LOSSD_RETURN_IF_ERROR(executor.ForEach(units, stop, [&](int64_t unit) {
+    const int64_t begin = unit * kPositionsPerUnit;
+    parts[unit] =
+        SumTargets(run, begin, std::min(kPositionsPerUnit, positions - begin), need_weights);
+  }));
+  TargetSums whole;
+  for (const TargetSums& part : parts) {
+    if (part.first_bad_label >= 0) return BadLabel(run, part.first_bad_label);
+    whole.valid_count += part.valid_count;
+    whole.weight_sum.Merge(part.weight_sum);
+  }
+  for (const TargetSums& part : parts) {
+    if (part.first_bad_weight < 0) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("position_weights[", part.first_bad_weight, "] is ",
+                     run.PositionWeight(part.first_bad_weight), "; wanted a finite number >= 0"));
+  }
+  if (need_weights && !run.hard_targets()) {
+    LOSSD_ASSIGN_OR_RETURN(whole.weight_sum, WeightOfTargets(run, executor, stop));
+  }
+  return whole;
+}
+
+// D of LossPlan::fixed_denominator, or of what the targets say.
+absl::StatusOr<double> Denominator(const LossPlan& plan, const TargetSums& sums) {
+  if (plan.fixed_denominator()) return *plan.fixed_denominator();
+  const bool by_weight = plan.spec().reduction == Reduction::kWeightSum;
+  const double d = by_weight ? sums.weight_sum.Round() : static_cast<double>(sums.valid_count);
+  if (d == 0 && plan.spec().all_ignored_policy == AllIgnoredPolicy::kError) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "reduction ", by_weight ? "WEIGHT_SUM" : "VALID", " has denominator 0 over ",
+        plan.positions(), " positions; all_ignored_policy ERROR wants at least one that counts"));
+  }
+  return d;
+}
+
+}  // namespace
+
+struct LossRun::Impl {
+  RunState state;
+};
+
+LossRun::LossRun(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+LossRun::LossRun(LossRun&&) noexcept = default;
+LossRun& LossRun::operator=(LossRun&&) noexcept = default;
+LossRun::~LossRun() = default;
+
+absl::StatusOr<LossRun> LossRun::Prepare(LossPlan plan, const SideBytes& side, Executor& executor,
+                                         StopToken stop) {
+  RunState state{.plan = std::move(plan), .side = side, .labels = {}, .class_weights = {}};
+  const LossTensorDescs& tensors = state.plan.tensors();
+  if (state.hard_targets()) {
+    state.labels = Labels(tensors.targets.dtype, side.targets, state.plan.classes(),
+                          state.plan.spec().ignore_labels);
+  }
+  LOSSD_ASSIGN_OR_RETURN(state.class_weights,
+                         ClassWeights::Make(state.plan, side.class_weights, executor, stop));
+  LOSSD_ASSIGN_OR_RETURN(const TargetSums sums, CheckTargets(state, executor, stop));
+  LOSSD_ASSIGN_OR_RETURN(state.denominator, Denominator(state.plan, sums));
+  if (const auto* softmax = std::get_if<SoftmaxLoss>(&state.plan.spec().loss)) {
+    if (softmax->log_floor > 0) {
+      kernels::Active().log(&softmax->log_floor, 1, &state.loss_cap);
+      state.loss_cap = -state.loss_cap;
+    }
+  }
+  return LossRun(std::make_unique<Impl>(Impl{std::move(state)}));
+}
+
+const LossPlan& LossRun::plan() const { return impl_->state.plan; }
+double LossRun::denominator() const { return impl_->state.denominator; }
+
+absl::StatusOr<PartialSums> LossRun::RunBox(const Box& box, const BoxInputs& in,
+                                            const LossOutputs& out, Executor& executor,
+                                            StopToken stop) const {
+  return lossd::RunBox(impl_->state, box, in, out, executor, stop);
+}
+
+LossResult LossRun::Finish(const PartialSums& sums) const {
+  const LossSpec& spec = plan().spec();
+  LossResult result;
+  result.exact = sums;
+  result.loss_sum = sums.loss_sum.Round();
+  result.weight_sum = sums.weight_sum.Round();
+  result.denominator = denominator();
+  if (denominator() != 0) {
+    result.loss = result.loss_sum / denominator();
+  } else if (!plan().fixed_denominator() && spec.all_ignored_policy == AllIgnoredPolicy::kNan) {
+    result.loss = std::numeric_limits<double>::quiet_NaN();
+  }
+  result.position_count = sums.position_count;
+  result.valid_count = sums.valid_count;
+  result.ignored_count = sums.ignored_count;
+  result.clamped_count = sums.clamped_count;
+  result.nonfinite_count = sums.nonfinite_count;
+  if (plan().outputs().argmax_hits) result.correct_count = sums.correct_count;
+  return result;
+}
+
+}  // namespace lossd

@@ -54,7 +54,8 @@ class LossRun {
   // plan().BytesOf(box) says (empty where not wanted); out.gradient may be the contiguous memory of
   // in.predictions. The bits of the outputs depend on the position alone: not on the box, the
   // pieces of the inputs, or the threads.
-  // Errors: kInvalidArgument under NonFinitePolicy::kError (outputs are then undefined), kCancelled.
+  // Errors: kInvalidArgument under NonFinitePolicy::kError (outputs are then undefined),
+  // kCancelled.
   absl::StatusOr<PartialSums> RunBox(const Box& box, const BoxInputs& in, const LossOutputs& out,
                                      Executor& executor, StopToken stop = {}) const;
 

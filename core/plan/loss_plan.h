@@ -16,9 +16,12 @@ namespace lossd {
 struct ClassWeightsPlan {
   DType dtype = DType::kF32;
   WeightNormalization normalization = WeightNormalization::kLocal;
-  int64_t outer = 1;              // 1, outer extent of one sample, or that of the predictions
-  int64_t inner = 1;              // 1 or the inner extent of the predictions
-  int64_t samples = 1;            // sums under kGlobal: one per this many equal parts of `outer`
+  int64_t outer = 1;  // 1, outer extent of one sample, or that of the predictions
+  int64_t inner = 1;  // 1 or the inner extent of the predictions
+  // Sums under kGlobal: one for each of this many equal parts of `outer`. 0 where the predictions
+  // hold no sample; where they hold no position for other reasons, the parts are empty and have no
+  // sum.
+  int64_t samples = 1;
 };
 
 // A loss computation in which nothing can be wrong: everything about it that can be known without
@@ -28,6 +31,11 @@ class LossPlan {
   // All checking of options and shapes. kInvalidArgument names the field, its value and the wanted
   // range; kUnimplemented for what is legal but not built. Allocates nothing that grows with the
   // extents. Zero positions are a valid plan (loss 0, empty gradient).
+  //
+  // In the plan's spec class_axis is an index >= 0 into the shape as written; gradient_dtype is
+  // set; weight_normalization is set exactly if there are class weights; position_losses is on with
+  // Reduction::kNone. Every size in bytes, of any part of any tensor, in any dtype, fits into
+  // int64.
   static absl::StatusOr<LossPlan> Make(const LossSpec& spec, const LossTensorDescs& tensors);
 
   // The only shape words a kernel sees: predictions lie in memory as [outer][classes][inner].
@@ -36,7 +44,8 @@ class LossPlan {
   int64_t inner() const { return inner_; }
   int64_t positions() const { return outer_ * inner_; }
 
-  const LossSpec& spec() const { return spec_; }  // defaults filled in: gradient_dtype, denominator
+  // Defaults filled in; class_axis counts from the front.
+  const LossSpec& spec() const { return spec_; }
   const LossTensorDescs& tensors() const { return tensors_; }
   const OutputSet& outputs() const { return spec_.outputs; }
   DType dtype() const { return tensors_.predictions.dtype; }

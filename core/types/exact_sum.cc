@@ -1,1 +1,200 @@
-// to come
+#include "lossd/exact_sum.h"
+
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+
+namespace lossd {
+namespace {
+
+constexpr int64_t kBase = int64_t{1} << 32;
+constexpr uint64_t kLow32 = 0xffffffffu;
+// Each addition moves a digit by less than 2^32, so 2^30 of them stay within 63 bits.
+constexpr int64_t kMaxPending = int64_t{1} << 30;
+
+constexpr uint64_t kFractionMask = (uint64_t{1} << 52) - 1;
+
+}  // namespace
+
+void ExactSum::Add(double term) {
+  const uint64_t bits = std::bit_cast<uint64_t>(term);
+  const int biased = static_cast<int>((bits >> 52) & 0x7ff);
+  uint64_t mantissa = bits & kFractionMask;
+  if (biased == 0x7ff) {
+    if (mantissa != 0) {
+      ++nan_terms_;
+    } else {
+      ++(std::signbit(term) ? negative_infinities_ : positive_infinities_);
+    }
+    return;
+  }
+  // term = mantissa * 2^(exponent - 1075), with exponent 1 for denormals.
+  const int exponent = biased == 0 ? 1 : biased;
+  if (biased != 0) mantissa |= uint64_t{1} << 52;
+  const int offset = exponent - 1075 - kLowestExponent;  // >= 14
+  const int digit = offset / 32;
+  const int shift = offset % 32;
+  const uint64_t low = mantissa << shift;  // the bits shifted out at the top are in `high`
+  const uint64_t high = shift == 0 ? 0 : mantissa >> (64 - shift);
+  const int64_t sign = -static_cast<int64_t>(bits >> 63);  // 0 or -1
+  digits_[digit] += (static_cast<int64_t>(low & kLow32) ^ sign) - sign;
+  digits_[digit + 1] += (static_cast<int64_t>(low >> 32) ^ sign) - sign;
+  digits_[digit + 2] += (static_cast<int64_t>(high) ^ sign) - sign;
+  if (++pending_ >= kMaxPending) Carry();
+}
+
+void ExactSum::Carry() {
+  int64_t carry = 0;
+  for (int i = 0; i < kDigits - 1; ++i) {
+    const int64_t value = digits_[i] + carry;
+    carry = value >> 32;  // floor, also for negative values
+    digits_[i] = value & static_cast<int64_t>(kLow32);
+  }
+  digits_[kDigits - 1] += carry;
+  pending_ = 0;
+}
+
+void ExactSum::Merge(const ExactSum& other) {
+  ExactSum carried = other;
+  carried.Carry();
+  // A carried digit counts as one addition; the top digit of both is small.
+  for (int i = 0; i < kDigits; ++i) digits_[i] += carried.digits_[i];
+  nan_terms_ += other.nan_terms_;
+  positive_infinities_ += other.positive_infinities_;
+  negative_infinities_ += other.negative_infinities_;
+  if (++pending_ >= kMaxPending) Carry();
+}
+
+double ExactSum::Round() const {
+  if (nan_terms_ > 0 || (positive_infinities_ > 0 && negative_infinities_ > 0)) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  if (positive_infinities_ > 0) return std::numeric_limits<double>::infinity();
+  if (negative_infinities_ > 0) return -std::numeric_limits<double>::infinity();
+
+  ExactSum sum = *this;
+  sum.Carry();
+  const bool negative = sum.digits_[kDigits - 1] < 0;
+  if (negative) {
+    for (int64_t& digit : sum.digits_) digit = -digit;
+    sum.Carry();
+  }
+  int top = kDigits - 1;
+  while (top >= 0 && sum.digits_[top] == 0) --top;
+  if (top < 0) return 0;
+
+  // The 64 leading bits, the lowest of them made sticky, then one rounding by the hardware. Below
+  // 2^-1022 the number is short enough to be exact.
+  const auto digit_at = [&](int i) {
+    return i >= 0 ? static_cast<uint64_t>(sum.digits_[i]) : uint64_t{0};
+  };
+  const int width = static_cast<int>(std::bit_width(digit_at(top)));  // 1..32 unless overflowing
+  if (width > 32) return negative ? -HUGE_VAL : HUGE_VAL;
+  unsigned __int128 window = digit_at(top);
+  window = (window << 32) | digit_at(top - 1);
+  window = (window << 32) | digit_at(top - 2);  // 64 + width bits
+  bool sticky = false;
+  for (int i = top - 3; i >= 0; --i) sticky = sticky || sum.digits_[i] != 0;
+  // Keep 55 bits: 53 of the result, the rounding bit, and one sticky bit for the rest.
+  const int drop = 64 + width - 55;
+  uint64_t lead = static_cast<uint64_t>(window >> drop);
+  const unsigned __int128 rest = window & ((static_cast<unsigned __int128>(1) << drop) - 1);
+  if (rest != 0 || sticky) lead |= 1;
+  const int exponent = kLowestExponent + 32 * (top - 2) + drop;
+  if (exponent < -1074) {
+    // The result may be a denormal: every bit of the sum weighs at least 2^-1074, so the window is
+    // exact down to there and a sum of at most 53 significant bits needs no rounding at all.
+    const int excess = -1074 - exponent;
+    if (excess >= 2) {
+      const double exact = std::ldexp(static_cast<double>(lead >> excess), -1074);
+      return negative ? -exact : exact;
+    }
+  }
+  const double magnitude = std::ldexp(static_cast<double>(lead), exponent);
+  return negative ? -magnitude : magnitude;
+}
+
+ExactSum::Portable ExactSum::ToPortable() const {
+  ExactSum sum = *this;
+  sum.Carry();
+  Portable portable{.exponent = 0,
+                    .magnitude = {},
+                    .nan_terms = nan_terms_,
+                    .positive_infinities = positive_infinities_,
+                    .negative_infinities = negative_infinities_};
+  int low = 0;
+  while (low < kDigits && sum.digits_[low] == 0) ++low;
+  if (low == kDigits) return portable;
+  portable.exponent = kLowestExponent + 32 * low;
+  std::vector<std::byte>& bytes = portable.magnitude;
+  for (int i = low; i < kDigits; ++i) {
+    const int width = i == kDigits - 1 ? 8 : 4;  // the top digit is a signed 64-bit number
+    for (int b = 0; b < width; ++b) {
+      bytes.push_back(static_cast<std::byte>(sum.digits_[i] >> (8 * b)));
+    }
+  }
+  // Two's complement: a leading byte that only repeats the sign of the next one says nothing.
+  while (bytes.size() > 1) {
+    const auto last = static_cast<int8_t>(bytes.back());
+    const bool next_negative = static_cast<int8_t>(bytes[bytes.size() - 2]) < 0;
+    if (last != (next_negative ? -1 : 0)) break;
+    bytes.pop_back();
+  }
+  return portable;
+}
+
+absl::StatusOr<ExactSum> ExactSum::FromPortable(const Portable& portable) {
+  const auto bad = [](const auto&... parts) {
+    return absl::InvalidArgumentError(absl::StrCat("exact sum: ", parts...));
+  };
+  if (portable.nan_terms < 0 || portable.positive_infinities < 0 ||
+      portable.negative_infinities < 0) {
+    return bad("a count of non-finite terms is negative");
+  }
+  ExactSum sum;
+  sum.nan_terms_ = portable.nan_terms;
+  sum.positive_infinities_ = portable.positive_infinities;
+  sum.negative_infinities_ = portable.negative_infinities;
+  const std::vector<std::byte>& bytes = portable.magnitude;
+  if (bytes.empty()) {
+    if (portable.exponent != 0) return bad("exponent is ", portable.exponent, " for an empty sum");
+    return sum;
+  }
+  if (bytes.size() > kMaxMagnitudeBytes) {
+    return bad("magnitude has ", bytes.size(), " bytes; wanted at most ", kMaxMagnitudeBytes);
+  }
+  const int offset = portable.exponent - kLowestExponent;
+  if (portable.exponent > 1024 || offset < 0 || offset % 32 != 0) {
+    return bad("exponent is ", portable.exponent, "; wanted a multiple of 32 in -1088..1024");
+  }
+  const bool negative = static_cast<int8_t>(bytes.back()) < 0;
+  const int first = offset / 32;
+  // Sign-extended 32-bit words from digit `first` up; what does not fit in the digits is refused.
+  const auto byte_at = [&](size_t i) -> uint64_t {
+    return i < bytes.size() ? static_cast<uint64_t>(bytes[i]) : (negative ? 0xff : 0);
+  };
+  const auto word_at = [&](size_t word) {
+    uint64_t value = 0;
+    for (size_t b = 0; b < 4; ++b) value |= byte_at(4 * word + b) << (8 * b);
+    return value;
+  };
+  const size_t words = kDigits - first;
+  for (size_t w = 0; w + 1 < words; ++w) {
+    sum.digits_[first + w] = static_cast<int64_t>(word_at(w));
+  }
+  // The top digit carries the sign; a real sum keeps it within 32 bits.
+  const auto top = static_cast<int32_t>(word_at(words - 1));
+  sum.digits_[kDigits - 1] = top;
+  if (bytes.size() > 4 * words || (top < 0) != negative) {
+    return bad("magnitude of ", bytes.size(), " bytes at exponent ", portable.exponent,
+               " is out of range");
+  }
+  if (sum.ToPortable() != portable) return bad("magnitude is not in its shortest form");
+  return sum;
+}
+
+bool operator==(const ExactSum& a, const ExactSum& b) { return a.ToPortable() == b.ToPortable(); }
+
+}  // namespace lossd

@@ -25,17 +25,17 @@ struct PartialSums {
 };
 
 struct LossResult {
-  double loss = 0;         // loss_sum / denominator
-  double loss_sum = 0;     // before D
+  double loss = 0;      // loss_sum / denominator
+  double loss_sum = 0;  // before D
   double weight_sum = 0;
   double denominator = 0;  // D; 0 where the all-ignored policy decided
   int64_t position_count = 0;
   int64_t valid_count = 0;
   int64_t ignored_count = 0;
-  int64_t clamped_count = 0;    // positions at which log_epsilon or log_floor took effect
-  int64_t nonfinite_count = 0;  // rows made NaN by their predictions
+  int64_t clamped_count = 0;             // positions at which log_epsilon or log_floor took effect
+  int64_t nonfinite_count = 0;           // rows made NaN by their predictions
   std::optional<int64_t> correct_count;  // with OutputSet::argmax_hits
-  PartialSums exact;            // the same, mergeable
+  PartialSums exact;                     // the same, mergeable
 };
 
 }  // namespace lossd

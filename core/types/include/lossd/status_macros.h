@@ -9,10 +9,10 @@
 // To be dropped when the Abseil in use ships absl/status/status_macros.h.
 
 // Returns from the enclosing function with the status unless it is OK.
-#define LOSSD_RETURN_IF_ERROR(expression)                      \
-  do {                                                         \
+#define LOSSD_RETURN_IF_ERROR(expression)                                         \
+  do {                                                                            \
     if (absl::Status status_macro_value = (expression); !status_macro_value.ok()) \
-      return status_macro_value;                               \
+      return status_macro_value;                                                  \
   } while (false)
 
 #define LOSSD_MACRO_CONCAT_INNER(a, b) a##b

@@ -1,0 +1,38 @@
+#ifndef LOSSD_CORE_EXEC_ARGMAX_H_
+#define LOSSD_CORE_EXEC_ARGMAX_H_
+
+#include <cstdint>
+#include <limits>
+
+#include "core/exec/reals.h"
+
+namespace lossd {
+
+// Index of the first largest of `count` elements `stride` apart; -1 if there is a NaN.
+inline int64_t ArgMax(kernels::Real real, const void* base, int64_t stride, int64_t count) {
+  double top = -std::numeric_limits<double>::infinity();
+  int64_t index = 0;
+  for (int64_t k = 0; k < count; ++k) {
+    const double value = LoadReal(real, base, k * stride);
+    if (value != value) return -1;
+    if (value > top) {
+      top = value;
+      index = k;
+    }
+  }
+  return index;
+}
+
+// Whether element `index` is the first largest, given that the largest is `peak`.
+inline bool IsFirstPeak(kernels::Real real, const void* base, int64_t stride, int64_t index,
+                        double peak) {
+  if (LoadReal(real, base, index * stride) != peak) return false;
+  for (int64_t k = 0; k < index; ++k) {
+    if (LoadReal(real, base, k * stride) == peak) return false;
+  }
+  return true;
+}
+
+}  // namespace lossd
+
+#endif  // LOSSD_CORE_EXEC_ARGMAX_H_

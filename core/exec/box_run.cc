@@ -1,0 +1,259 @@
+#include "core/exec/box_run.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/exec/box_job.h"
+#include "core/exec/dense_targets.h"
+#include "lossd/status_macros.h"
+
+namespace lossd {
+
+void AddPosition(const BoxJob& job, const Positions& positions, int64_t index, int64_t output,
+                 double loss, double weight, UnitSums& unit) {
+  PartialSums& sums = unit.sums;
+  ++sums.position_count;
+  double term = 0;
+  if (positions.label[index] < 0) {
+    ++sums.ignored_count;
+  } else {
+    ++sums.valid_count;
+    sums.weight_sum.Add(positions.q[index] * weight);
+    const double scale = job.run.plan.spec().loss_weight * positions.q[index];
+    // What weighs nothing adds nothing, be it infinite or NaN.
+    const bool weightless = scale == 0 || (job.run.one_class() && weight == 0);
+    if (!weightless) term = scale * loss;
+    sums.loss_sum.Add(term);
+  }
+  if (job.run.plan.outputs().position_losses) {
+    StoreReal(kernels::Real::kF64, term, job.out.position_losses.data(), output);
+  }
+}
+
+namespace {
+
+using kernels::Real;
+
+// About a megabyte of float predictions: a fraction of a millisecond of work.
+constexpr int64_t kUnitElements = int64_t{1} << 18;
+// Exponentials of a tile stay in the second-level cache.
+constexpr int64_t kTileElements = int64_t{1} << 15;
+
+int64_t RoundUp(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+// How a box is cut. Units and tiles depend on the shape alone, and no result depends on them.
+struct Cut {
+  bool rows;          // inner extent 1: positions are contiguous rows
+  int64_t positions;  // positions that a unit counts along: rows, or lanes of one outer index
+  int64_t unit;       // positions of a unit
+  int64_t tile;       // positions given to a kernel at once
+  int64_t units_per_plane;
+  int64_t units;
+};
+
+Cut CutBox(const RunState& run, const Box& box) {
+  Cut cut;
+  const int64_t classes = run.plan.classes();
+  cut.rows = run.plan.inner() == 1;
+  cut.positions = cut.rows ? box.outer_count : box.inner_count;
+  const int64_t planes = cut.rows ? 1 : box.outer_count;
+  const int64_t grain = cut.rows ? 1 : 4 * kernels::kGroup;
+  cut.tile = std::clamp<int64_t>(kTileElements / classes, 1, 1024);
+  if (!cut.rows) cut.tile = RoundUp(cut.tile, grain);
+  cut.unit = RoundUp(std::max<int64_t>(kUnitElements / classes, 1), cut.tile);
+  cut.units_per_plane = (cut.positions + cut.unit - 1) / cut.unit;
+  cut.units = planes * cut.units_per_plane;
+  return cut;
+}
+
+// A tile of positions as contiguous rows: where they lie already, gathered, or turned around.
+class RowTile {
+ public:
+  // `count` positions from (o, i) of the box: rows if the inner extent is 1 (then i is 0), else
+  // lanes.
+  RowTile(const BoxJob& job, int64_t o, int64_t i, int64_t count, Workspace& work)
+      : job_(job), o_(o), i_(i), count_(count), work_(work) {}
+
+  // Only the targets' part of it.
+  Rows OpenTargets() {
+    const RunState& run = job_.run;
+    rows_.count = count_;
+    rows_.first_position = job_.PositionAt(o_, i_);
+    rows_.first_output = o_ * job_.box.inner_count + i_;
+    if (run.hard_targets()) return rows_;
+    const Real real = RealOf(run.plan.tensors().targets.dtype);
+    if (run.plan.targets_come_whole()) {
+      const ScatteredBytes targets(run.side.targets);
+      rows_.targets = Gather(targets, run.plan.whole(), real, work_.gathered_targets);
+    } else {
+      rows_.targets = Gather(job_.in.class_probabilities, job_.box, real, work_.gathered_targets);
+    }
+    return rows_;
+  }
+
+  Rows Open() {
+    const RunState& run = job_.run;
+    const Real real = run.real();
+    OpenTargets();
+    rows_.predictions = Gather(job_.in.predictions, job_.box, real, work_.gathered);
+    const OutputSet& wanted = run.plan.outputs();
+    const int64_t gradient_bytes = wanted.gradient ? Bytes(run.gradient_real()) : 0;
+    const int64_t probability_bytes = wanted.probabilities ? Bytes(real) : 0;
+    if (strided()) {
+      auto* outputs = work_.outputs.Get<std::byte>(gradient_bytes + probability_bytes);
+      if (wanted.gradient) rows_.gradient = outputs;
+      if (wanted.probabilities) rows_.probabilities = outputs + gradient_bytes;
+    } else {
+      const int64_t first = o_ * job_.classes();
+      if (wanted.gradient) {
+        rows_.gradient = job_.out.gradient.data() + first * kernels::SizeOf(run.gradient_real());
+      }
+      if (wanted.probabilities) {
+        rows_.probabilities = job_.out.probabilities.data() + first * kernels::SizeOf(real);
+      }
+    }
+    return rows_;
+  }
+
+  // Brings outputs to their places.
+  void Close() {
+    if (!strided()) return;
+    if (rows_.gradient) {
+      Spread(rows_.gradient, job_.run.gradient_real(), job_.out.gradient.data());
+    }
+    if (rows_.probabilities) {
+      Spread(rows_.probabilities, job_.run.real(), job_.out.probabilities.data());
+    }
+  }
+
+ private:
+  bool strided() const { return job_.run.plan.inner() > 1; }
+  int64_t Bytes(Real real) const { return count_ * job_.classes() * kernels::SizeOf(real); }
+
+  // Rows of this tile out of `source`, which holds the packed elements of `held`.
+  const std::byte* Gather(const ScatteredBytes& source, const Box& held, Real real,
+                          Scratch& scratch) {
+    const int64_t size = kernels::SizeOf(real);
+    const int64_t classes = job_.classes();
+    const int64_t o = o_ + job_.box.outer_begin - held.outer_begin;
+    const int64_t i = i_ + job_.box.inner_begin - held.inner_begin;
+    if (!strided()) {
+      if (const std::byte* rows = source.Contiguous(o * classes * size, Bytes(real))) return rows;
+      auto* gathered = scratch.Get<std::byte>(Bytes(real));
+      source.CopyTo(o * classes * size, Bytes(real), gathered);
+      return gathered;
+    }
+    auto* gathered = scratch.Get<std::byte>(2 * Bytes(real));
+    std::byte* line = gathered + Bytes(real);
+    for (int64_t k = 0; k < classes; ++k) {
+      source.CopyTo(((o * classes + k) * held.inner_count + i) * size, count_ * size, line);
+      for (int64_t p = 0; p < count_; ++p) {
+        std::memcpy(gathered + (p * classes + k) * size, line + p * size, size);
+      }
+    }
+    return gathered;
+  }
+
+  void Spread(const std::byte* rows, Real real, std::byte* out) const {
+    const int64_t size = kernels::SizeOf(real);
+    for (int64_t k = 0; k < job_.classes(); ++k) {
+      std::byte* line = out + job_.ElementAt(o_, k, i_) * size;
+      for (int64_t p = 0; p < count_; ++p) {
+        std::memcpy(line + p * size, rows + (p * job_.classes() + k) * size, size);
+      }
+    }
+  }
+
+  const BoxJob& job_;
+  int64_t o_;
+  int64_t i_;
+  int64_t count_;
+  Workspace& work_;
+  Rows rows_;
+};
+
+void RunTile(const BoxJob& job, bool rows, int64_t plane, int64_t begin, int64_t count,
+             Workspace& work, UnitSums& unit) {
+  const RunState& run = job.run;
+  if (run.one_class() && !run.softmax()) {
+    return RunPicked(job, rows ? begin : plane, rows ? 0 : begin, count, work, unit);
+  }
+  if (run.one_class() && !rows) return RunSoftmaxTile(job, plane, begin, count, work, unit);
+  RowTile tile(job, rows ? begin : plane, rows ? 0 : begin, count, work);
+  const Rows opened = tile.Open();
+  if (run.softmax()) {
+    RunSoftmaxRows(job, opened, work, unit);
+  } else {
+    RunPointwiseRows(job, opened, work, unit);
+  }
+  tile.Close();
+}
+
+// Memory a thread keeps between units.
+Workspace& ThreadWorkspace() {
+  thread_local Workspace workspace;
+  return workspace;
+}
+
+template <class Body>
+absl::Status ForEachTile(const Cut& cut, Executor& executor, StopToken stop, Body body) {
+  return executor.ForEach(cut.units, stop, [&](int64_t unit) {
+    const int64_t plane = unit / cut.units_per_plane;
+    const int64_t begin = unit % cut.units_per_plane * cut.unit;
+    const int64_t end = std::min(cut.positions, begin + cut.unit);
+    for (int64_t p = begin; p < end; p += cut.tile) {
+      body(unit, plane, p, std::min(cut.tile, end - p));
+    }
+    ThreadWorkspace().TrimLarge();
+  });
+}
+
+}  // namespace
+
+absl::StatusOr<PartialSums> RunBox(const RunState& run, const Box& box, const BoxInputs& in,
+                                   const LossOutputs& out, Executor& executor, StopToken stop) {
+  const BoxJob job{run, box, in, out};
+  const Cut cut = CutBox(run, box);
+  std::vector<UnitSums> units(cut.units);
+  LOSSD_RETURN_IF_ERROR(ForEachTile(
+      cut, executor, stop, [&](int64_t unit, int64_t plane, int64_t begin, int64_t count) {
+        RunTile(job, cut.rows, plane, begin, count, ThreadWorkspace(), units[unit]);
+      }));
+  PartialSums sums;
+  for (const UnitSums& unit : units) {
+    sums.Merge(unit.sums);
+    if (unit.first_nonfinite && run.plan.spec().non_finite_policy == NonFinitePolicy::kError) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("predictions of position ", *unit.first_nonfinite,
+                       " are not finite; non_finite_policy ERROR wants every row finite"));
+    }
+  }
+  return sums;
+}
+
+absl::StatusOr<ExactSum> WeightOfTargets(const RunState& run, Executor& executor, StopToken stop) {
+  const Box box = run.plan.whole();
+  const BoxInputs in;
+  const LossOutputs out;
+  const BoxJob job{run, box, in, out};
+  const Cut cut = CutBox(run, box);
+  std::vector<ExactSum> units(cut.units);
+  LOSSD_RETURN_IF_ERROR(ForEachTile(
+      cut, executor, stop, [&](int64_t unit, int64_t plane, int64_t begin, int64_t count) {
+        Workspace& work = ThreadWorkspace();
+        RowTile tile(job, cut.rows ? begin : plane, cut.rows ? 0 : begin, count, work);
+        const Rows rows = tile.OpenTargets();
+        work.positions.Load(run, rows.first_position, count);
+        const CoefficientRows c = MakeCoefficients(run, rows, work);
+        for (int64_t r = 0; r < count; ++r) units[unit].Add(work.positions.q[r] * c.weight[r]);
+      }));
+  ExactSum sum;
+  for (const ExactSum& unit : units) sum.Merge(unit);
+  return sum;
+}
+
+}  // namespace lossd

@@ -1,0 +1,101 @@
+#include "core/exec/labels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/exec/reals.h"
+
+namespace lossd {
+namespace {
+
+// A label as a whole number; false where it is none that int64 can hold.
+template <class T>
+bool ToWhole(T value, int64_t* whole) {
+  if constexpr (std::is_floating_point_v<T>) {
+    if (!(std::fabs(value) < T{9.2e18}) || std::trunc(value) != value) return false;
+    *whole = static_cast<int64_t>(value);
+  } else if constexpr (std::is_same_v<T, uint64_t>) {
+    if (value > static_cast<uint64_t>(INT64_MAX)) return false;
+    *whole = static_cast<int64_t>(value);
+  } else {
+    *whole = value;
+  }
+  return true;
+}
+
+// Calls visit with a function from index to value of the dtype's own C++ type.
+template <class Visit>
+auto VisitElements(DType dtype, ByteSpan bytes, Visit visit) {
+  const auto plain = [&]<class T>(T) {
+    return visit([data = bytes.data()](int64_t i) {
+      T value;
+      std::memcpy(&value, data + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
+      return value;
+    });
+  };
+  switch (dtype) {
+    case DType::kI8:
+      return plain(int8_t{});
+    case DType::kI16:
+      return plain(int16_t{});
+    case DType::kI32:
+      return plain(int32_t{});
+    case DType::kI64:
+      return plain(int64_t{});
+    case DType::kU8:
+      return plain(uint8_t{});
+    case DType::kU16:
+      return plain(uint16_t{});
+    case DType::kU32:
+      return plain(uint32_t{});
+    case DType::kU64:
+      return plain(uint64_t{});
+    case DType::kF32:
+      return plain(float{});
+    case DType::kF64:
+      return plain(double{});
+    case DType::kF16:
+    case DType::kBF16:
+      break;
+  }
+  return visit([=, real = RealOf(dtype)](int64_t i) { return LoadReal(real, bytes.data(), i); });
+}
+
+}  // namespace
+
+Labels::Labels(DType dtype, ByteSpan bytes, int64_t classes, std::vector<int64_t> ignored)
+    : dtype_(dtype), bytes_(bytes), classes_(classes), ignored_(std::move(ignored)) {
+  std::sort(ignored_.begin(), ignored_.end());
+}
+
+void Labels::Read(int64_t begin, int64_t count, int64_t* out) const {
+  VisitElements(dtype_, bytes_, [&](auto value_at) {
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t label = 0;
+      const bool whole = ToWhole(value_at(begin + i), &label);
+      const bool in_range = label >= 0 && label < classes_;
+      out[i] = whole && in_range ? label : kInvalid;
+      if (!ignored_.empty() && whole &&
+          std::binary_search(ignored_.begin(), ignored_.end(), label)) {
+        out[i] = kIgnored;
+      }
+    }
+  });
+}
+
+std::string Labels::ValueString(int64_t position) const {
+  return VisitElements(dtype_, bytes_, [&](auto value_at) {
+    const auto value = value_at(position);
+    if constexpr (sizeof(value) == 1) {
+      return absl::StrCat(static_cast<int>(value));
+    } else {
+      return absl::StrCat(value);
+    }
+  });
+}
+
+}  // namespace lossd

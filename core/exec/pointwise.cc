@@ -1,0 +1,159 @@
+// The multinomial logistic and nll losses: everything that needs no sum over the predictions.
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "core/exec/argmax.h"
+#include "core/exec/box_job.h"
+#include "core/exec/dense_targets.h"
+#include "core/exec/softmax_position.h"
+
+namespace lossd {
+namespace {
+
+using kernels::Compute;
+using kernels::Real;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+double PredictionAt(const BoxJob& job, int64_t element) {
+  const Real real = job.run.real();
+  const int64_t size = kernels::SizeOf(real);
+  std::byte bytes[8];
+  job.in.predictions.CopyTo(element * size, size, bytes);
+  return LoadReal(real, bytes, 0);
+}
+
+// Positions along the box: rows if the inner extent is 1, else lanes of outer index o.
+struct Line {
+  const BoxJob& job;
+  int64_t o;
+  int64_t i;
+  int64_t width;
+
+  bool rows() const { return job.run.plan.inner() == 1; }
+  int64_t Element(int64_t p, int64_t k) const {
+    return rows() ? job.ElementAt(o + p, k, 0) : job.ElementAt(o, k, i + p);
+  }
+  double Prediction(int64_t p, int64_t k) const { return PredictionAt(job, Element(p, k)); }
+
+  // Whether class `label` is the first largest of position p's predictions; false if one is NaN.
+  bool IsArgMax(int64_t p, int64_t label) const {
+    const double value = Prediction(p, label);
+    for (int64_t k = 0; k < job.classes(); ++k) {
+      const double other = Prediction(p, k);
+      if (k < label ? !(other < value) : !(other <= value)) return false;
+    }
+    return true;
+  }
+
+  void ZeroGradient(int64_t size) const {
+    std::byte* gradient = job.out.gradient.data();
+    if (rows()) {
+      std::memset(gradient + Element(0, 0) * size, 0, width * job.classes() * size);
+      return;
+    }
+    for (int64_t k = 0; k < job.classes(); ++k) {
+      std::memset(gradient + Element(0, k) * size, 0, width * size);
+    }
+  }
+};
+
+}  // namespace
+
+void RunPicked(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace& work,
+               UnitSums& unit) {
+  Positions& positions = work.positions;
+  const int64_t first_position = job.PositionAt(o, i);
+  const int64_t first_output = o * job.box.inner_count + i;
+  positions.Load(job.run, first_position, width);
+  const Line line{job, o, i, width};
+  const auto* logistic = std::get_if<MultinomialLogisticLoss>(&job.run.plan.spec().loss);
+
+  double* picked = work.losses.Get<double>(3 * width);
+  double* log = picked + width;
+  double* gradient = log + width;
+  for (int64_t p = 0; p < width; ++p) {
+    const int64_t y = positions.label[p];
+    double x = y < 0 ? 1.0 : line.Prediction(p, y);
+    if (x == std::numeric_limits<double>::infinity()) x = kNaN;
+    if (std::isnan(x)) unit.CountNonFinite(first_position + p);
+    if (logistic && x < logistic->log_epsilon) {
+      ++unit.sums.clamped_count;
+      x = logistic->log_epsilon;
+    }
+    picked[p] = x;
+    if (job.run.plan.outputs().argmax_hits) {
+      WriteHit(job, first_output + p, y >= 0 && line.IsArgMax(p, y), unit);
+    }
+  }
+  if (logistic) kernels::Active().log(picked, width, log);
+  for (int64_t p = 0; p < width; ++p) {
+    const bool counts = positions.label[p] >= 0;
+    const double w = counts ? positions.weight[p] : 0;
+    const double value = logistic ? log[p] : picked[p];
+    AddPosition(job, positions, p, first_output + p, counts ? -w * value : 0, w, unit);
+    const double a = positions.gradient[p] * w;
+    gradient[p] = a == 0 ? 0 : logistic ? -a / picked[p] : std::isnan(picked[p]) ? kNaN : -a;
+  }
+  if (job.out.gradient.empty()) return;
+
+  const Real real = job.run.gradient_real();
+  line.ZeroGradient(kernels::SizeOf(real));
+  for (int64_t p = 0; p < width; ++p) {
+    if (gradient[p] == 0) continue;
+    StoreReal(real, gradient[p], job.out.gradient.data(), line.Element(p, positions.label[p]));
+  }
+}
+
+void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, UnitSums& unit) {
+  const kernels::KernelSet& kernels = kernels::Active();
+  const int64_t classes = job.classes();
+  const Real real = job.run.real();
+  const Real out = job.run.gradient_real();
+  const auto* logistic = std::get_if<MultinomialLogisticLoss>(&job.run.plan.spec().loss);
+  Positions& positions = work.positions;
+  positions.Load(job.run, rows.first_position, rows.count);
+  const CoefficientRows c = MakeCoefficients(job.run, rows, work);
+  auto* g = work.exponentials.Get<double>(classes);
+
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const std::byte* x = rows.predictions + r * classes * kernels::SizeOf(real);
+    const auto* targets = reinterpret_cast<const double*>(c.Row(r));
+    const int64_t output = rows.first_output + r;
+    const bool counts = positions.label[r] >= 0;
+    if (job.run.plan.outputs().argmax_hits) {
+      int64_t label = positions.label[r];
+      if (rows.targets) {
+        const Real target_real = RealOf(job.run.plan.tensors().targets.dtype);
+        label = ArgMax(target_real, rows.targets + r * classes * kernels::SizeOf(target_real), 1,
+                       classes);
+      }
+      WriteHit(job, output, counts && label >= 0 && ArgMax(real, x, 1, classes) == label, unit);
+    }
+    if (!counts) {
+      AddPosition(job, positions, r, output, 0, 0, unit);
+    }
+    kernels::PointwiseSums sums{};
+    if (counts) {
+      sums = logistic
+                 ? kernels.logistic_row[Index(real)](x, targets, classes, logistic->log_epsilon, g)
+                 : kernels.nll_row[Index(real)](x, targets, classes, g);
+      if (sums.clamped) ++unit.sums.clamped_count;
+      if (sums.nonfinite) unit.CountNonFinite(rows.first_position + r);
+      AddPosition(job, positions, r, output, sums.nonfinite ? kNaN : sums.loss, c.weight[r], unit);
+    }
+    if (!rows.gradient) continue;
+    std::byte* gradient = rows.gradient + r * classes * kernels::SizeOf(out);
+    const double a = positions.gradient[r];
+    if (a == 0) {
+      std::memset(gradient, 0, classes * kernels::SizeOf(out));
+      continue;
+    }
+    const double factor = sums.nonfinite ? kNaN : ToFinite<double>(a);
+    kernels.scale_rows[Index(Compute::kDouble)][Index(out)](g, &factor, 1, classes, gradient);
+  }
+}
+
+}  // namespace lossd

@@ -1,0 +1,44 @@
+#ifndef LOSSD_CORE_EXEC_REALS_H_
+#define LOSSD_CORE_EXEC_REALS_H_
+
+#include <cstdint>
+
+#include "core/kernels/kernels.h"
+#include "core/kernels/narrow.h"
+#include "lossd/dtype.h"
+
+// Between the tensors' dtypes and the kernels' formats.
+
+namespace lossd {
+
+// Precondition: IsFloating(dtype).
+constexpr kernels::Real RealOf(DType dtype) {
+  switch (dtype) {
+    case DType::kF64:
+      return kernels::Real::kF64;
+    case DType::kF16:
+      return kernels::Real::kF16;
+    case DType::kBF16:
+      return kernels::Real::kBF16;
+    default:
+      return kernels::Real::kF32;
+  }
+}
+
+constexpr kernels::Compute ComputeOf(kernels::Real real) {
+  return real == kernels::Real::kF64 ? kernels::Compute::kDouble : kernels::Compute::kFloat;
+}
+
+constexpr int Index(kernels::Real real) { return static_cast<int>(real); }
+constexpr int Index(kernels::Compute compute) { return static_cast<int>(compute); }
+
+inline double LoadReal(kernels::Real real, const void* base, int64_t i) {
+  return kernels::Load(real, static_cast<const char*>(base) + i * kernels::SizeOf(real));
+}
+inline void StoreReal(kernels::Real real, double value, void* base, int64_t i) {
+  kernels::Store(real, value, static_cast<char*>(base) + i * kernels::SizeOf(real));
+}
+
+}  // namespace lossd
+
+#endif  // LOSSD_CORE_EXEC_REALS_H_

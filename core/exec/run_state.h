@@ -1,0 +1,55 @@
+#ifndef LOSSD_CORE_EXEC_RUN_STATE_H_
+#define LOSSD_CORE_EXEC_RUN_STATE_H_
+
+#include <cstdint>
+#include <limits>
+#include <variant>
+#include <vector>
+
+#include "core/exec/class_weights.h"
+#include "core/exec/labels.h"
+#include "core/exec/loss_run.h"
+#include "core/exec/reals.h"
+#include "core/plan/loss_plan.h"
+
+namespace lossd {
+
+// What LossRun knows after Prepare; read-only from then on.
+struct RunState {
+  LossPlan plan;
+  SideBytes side;
+  Labels labels;  // class-index targets
+  ClassWeights class_weights;
+  double denominator = 0;  // D; 0 where the all-ignored policy decides
+  double loss_cap = std::numeric_limits<double>::infinity();  // softmax: -log(log_floor)
+
+  bool hard_targets() const { return plan.tensors().target_kind == TargetKind::kClassIndices; }
+  // Whether a position's loss looks at one class only.
+  bool one_class() const { return hard_targets() && plan.spec().label_smoothing == 0; }
+  bool softmax() const { return std::holds_alternative<SoftmaxLoss>(plan.spec().loss); }
+  kernels::Real real() const { return RealOf(plan.dtype()); }
+  kernels::Real gradient_real() const { return RealOf(plan.gradient_dtype()); }
+  kernels::Compute compute() const { return ComputeOf(real()); }
+  // What w(k) t'_k is computed in: the other losses run in double throughout.
+  kernels::Compute coefficient_compute() const {
+    return softmax() ? compute() : kernels::Compute::kDouble;
+  }
+
+  double PositionWeight(int64_t position) const;
+};
+
+// What the loss needs to know of consecutive positions beside their predictions.
+struct Positions {
+  std::vector<int64_t> label;    // hard targets: class or Labels::kIgnored; else 0
+  std::vector<double> weight;    // hard targets: w(y); else 1 until the targets' mass is known
+  std::vector<double> q;         // position weight
+  std::vector<double> gradient;  // a_i = gradient_scale * upstream_i * (L * q_i / D)
+
+  // Fills in `count` positions from `begin` (row-major over [outer][inner], within one outer index
+  // or with inner == 1).
+  void Load(const RunState& run, int64_t begin, int64_t count);
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CORE_EXEC_RUN_STATE_H_

@@ -1,0 +1,48 @@
+#ifndef LOSSD_CORE_EXEC_SCRATCH_H_
+#define LOSSD_CORE_EXEC_SCRATCH_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+
+#include "core/kernels/kernels.h"
+
+namespace lossd {
+
+// Cache-aligned memory for one unit of work, kept from unit to unit. Contents are not initialised.
+class Scratch {
+ public:
+  // Room for `count` elements and the slack that kernels ask for. Earlier contents are lost.
+  template <class T>
+  T* Get(int64_t count) {
+    const int64_t bytes = (count + kernels::kGroup) * static_cast<int64_t>(sizeof(T));
+    if (bytes > capacity_) {
+      memory_.reset();
+      capacity_ = 0;
+      memory_.reset(static_cast<std::byte*>(::operator new(bytes, kAlignment)));
+      capacity_ = bytes;
+    }
+    return reinterpret_cast<T*>(memory_.get());
+  }
+
+  // Gives back what only very long rows need.
+  void TrimLarge() {
+    if (capacity_ <= kKeptBytes) return;
+    memory_.reset();
+    capacity_ = 0;
+  }
+
+ private:
+  static constexpr int64_t kKeptBytes = int64_t{16} << 20;
+  static constexpr std::align_val_t kAlignment{64};
+  struct Free {
+    void operator()(std::byte* memory) const { ::operator delete(memory, kAlignment); }
+  };
+  std::unique_ptr<std::byte, Free> memory_;
+  int64_t capacity_ = 0;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CORE_EXEC_SCRATCH_H_

@@ -1,0 +1,204 @@
+// Softmax with lanes across positions (inner extent > 1): KernelSet::reduce_tile, scale_tile.
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/kernels/softmax_tiles.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target.
+#include "core/kernels/group-inl.h"
+#include "core/kernels/tables.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lossd::kernels {
+namespace HWY_NAMESPACE {
+
+// One column of groups: kGroup neighbouring positions with all their classes. Sums over classes run
+// class by class, stretches of kStretch in float and the rest in double, lane by lane.
+template <Real R, class C>
+struct Column {
+  const void* x;
+  int64_t stride;
+  int64_t classes;
+  int64_t width;  // 1..kGroup
+  C* e;
+  int64_t e_stride;
+
+  HWY_INLINE Group<C> Load(int64_t k) const {
+    return LoadGroupAt<R, C>(At<R>(x, k * stride), 0, width, C{0});
+  }
+
+  HWY_INLINE Group<C> Peaks() const {
+    Group<C> top = Fill(-kInfinity<C>);
+    for (int64_t k = 0; k < classes; ++k) {
+      const Group<C> xs = Load(k);
+      for (int j = 0; j < kRegisters<C>; ++j) top.v[j] = hn::Max(top.v[j], xs.v[j]);
+    }
+    return top;
+  }
+};
+
+// A finite stand-in where every logit is -inf.
+template <class C>
+HWY_INLINE Group<C> References(const Group<C>& peaks) {
+  const Tag<C> d;
+  Group<C> references;
+  for (int j = 0; j < kRegisters<C>; ++j) {
+    const auto masked = hn::Eq(peaks.v[j], hn::Set(d, -kInfinity<C>));
+    references.v[j] = hn::IfThenZeroElse(masked, peaks.v[j]);
+  }
+  return references;
+}
+
+// RowSums::rest of each lane in double, from the predictions (see ExactRest of the row kernel).
+template <Real R, class C>
+HWY_NOINLINE Group<double> ExactRests(const Column<R, C>& column, const Group<double>& peaks) {
+  const Tag<double> d;
+  Sum64 below;
+  Group<double> at_peak = Fill(-1.0);
+  for (int64_t k = 0; k < column.classes; ++k) {
+    const auto xs =
+        LoadGroupAt<R, double>(At<R>(column.x, k * column.stride), 0, column.width, 0.0);
+    Group<double> es;
+    for (int j = 0; j < kRegisters<double>; ++j) {
+      const auto equal = hn::Eq(xs.v[j], peaks.v[j]);
+      at_peak.v[j] = hn::Add(at_peak.v[j], hn::IfThenElseZero(equal, hn::Set(d, 1.0)));
+      es.v[j] = hn::IfThenZeroElse(equal, ExpOfDifference(xs.v[j], peaks.v[j]));
+    }
+    below.Add(es);
+  }
+  Group<double> rests;
+  for (int j = 0; j < kRegisters<double>; ++j) {
+    rests.v[j] = hn::Add(hn::Add(below.high.v[j], below.low.v[j]), at_peak.v[j]);
+  }
+  return rests;
+}
+
+// Exponentials of a float column into its scratch, and the sums of those below the peak.
+template <Real R>
+HWY_INLINE Group<double> ReduceColumn(const Column<R, float>& column, const Group<float>& peaks) {
+  const Tag<float> d;
+  const Group<float> references = References(peaks);
+  StretchSum below;
+  Group<float> at_peak = Fill(-1.0f);
+  for (int64_t k = 0; k < column.classes; ++k) {
+    const Group<float> xs = column.Load(k);
+    Group<float> es;
+    Group<float> counted;
+    for (int j = 0; j < kRegisters<float>; ++j) {
+      const auto distance = hn::Sub(xs.v[j], references.v[j]);
+      const auto equal = hn::Eq(distance, hn::Zero(d));
+      es.v[j] = ScaledExp(distance);
+      counted.v[j] = hn::IfThenZeroElse(equal, es.v[j]);
+      at_peak.v[j] = hn::Add(at_peak.v[j], hn::IfThenElseZero(equal, hn::Set(d, 1.0f)));
+    }
+    StoreScratch(es, column.e + k * column.e_stride);
+    below.Add(counted);
+  }
+  below.EndStretch();
+  const Tag<double> dd;
+  const Group<double> ties = Widen(at_peak);
+  Group<double> rests;
+  for (int j = 0; j < kRegisters<double>; ++j) {
+    rests.v[j] = hn::MulAdd(below.total.total.v[j], hn::Set(dd, 0x1p-24), ties.v[j]);
+  }
+  return rests;
+}
+
+HWY_INLINE Group<double> ReduceColumn(const Column<Real::kF64, double>& column,
+                                      const Group<double>& peaks) {
+  const Tag<double> d;
+  const Group<double> references = References(peaks);
+  Sum64 below;
+  Group<double> at_peak = Fill(-1.0);
+  for (int64_t k = 0; k < column.classes; ++k) {
+    const Group<double> xs = column.Load(k);
+    Group<double> es;
+    Group<double> counted;
+    for (int j = 0; j < kRegisters<double>; ++j) {
+      const auto equal = hn::Eq(xs.v[j], references.v[j]);
+      es.v[j] = ExpOfDifference(xs.v[j], references.v[j]);
+      counted.v[j] = hn::IfThenZeroElse(equal, es.v[j]);
+      at_peak.v[j] = hn::Add(at_peak.v[j], hn::IfThenElseZero(equal, hn::Set(d, 1.0)));
+    }
+    StoreScratch(es, column.e + k * column.e_stride);
+    below.Add(counted);
+  }
+  Group<double> rests;
+  for (int j = 0; j < kRegisters<double>; ++j) {
+    rests.v[j] = hn::Add(hn::Add(below.high.v[j], below.low.v[j]), at_peak.v[j]);
+  }
+  return rests;
+}
+
+template <Real R>
+void ReduceTile(const void* x, int64_t stride, int64_t classes, int64_t width, void* e,
+                int64_t e_stride, RowSums* sums) {
+  using C = ComputeOf<R>;
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  const double threshold = std::is_same_v<C, float> ? static_cast<double>(classes) * 6e-7 : -1.0;
+  for (int64_t i = 0; i < width; i += kGroup) {
+    const Column<R, C> column{
+        At<R>(x, i), stride, classes, std::min(kGroup, width - i), static_cast<C*>(e) + i,
+        e_stride};
+    const Group<C> tops = column.Peaks();
+    const Group<double> rests = ReduceColumn(column, tops);
+    const Group<double> peaks = Widen(tops);
+    alignas(64) double peak[kGroup];
+    alignas(64) double rest[kGroup];
+    StoreScratch(peaks, peak);
+    StoreScratch(rests, rest);
+    bool near_certain = false;
+    for (int64_t p = 0; p < column.width; ++p) {
+      near_certain = near_certain || (rest[p] >= 0 && rest[p] < threshold);
+    }
+    alignas(64) double exact[kGroup];
+    if (near_certain) StoreScratch(ExactRests(column, peaks), exact);
+    for (int64_t p = 0; p < column.width; ++p) {
+      const bool bad = !(rest[p] >= 0) || std::isinf(peak[p]);
+      sums[i + p].peak = bad ? kNaN : peak[p];
+      sums[i + p].rest = bad ? kNaN : rest[p] < threshold ? exact[p] : rest[p];
+    }
+  }
+}
+
+template <class C, Real R>
+void ScaleTile(const void* e, int64_t e_stride, const void* factor, int64_t classes, int64_t width,
+               void* out, int64_t stride) {
+  const Tag<C> d;
+  const C* scale = static_cast<const C*>(factor);
+  for (int64_t k = 0; k < classes; ++k) {
+    const C* scratch = static_cast<const C*>(e) + k * e_stride;
+    void* row = At<R>(out, k * stride);
+    for (int64_t i = 0; i < width; i += kGroup) {
+      Group<C> g = LoadScratch(scratch + i);
+      const Group<C> s = LoadScratch(scale + i);
+      for (int j = 0; j < kRegisters<C>; ++j) g.v[j] = hn::MulAdd(g.v[j], s.v[j], hn::Zero(d));
+      StoreGroupAt<R, C>(g, row, i, width);
+    }
+  }
+}
+
+void FillSoftmaxTiles(KernelSet& set) {
+  set.reduce_tile[0] = ReduceTile<Real::kF32>;
+  set.reduce_tile[1] = ReduceTile<Real::kF64>;
+  set.reduce_tile[2] = ReduceTile<Real::kF16>;
+  set.reduce_tile[3] = ReduceTile<Real::kBF16>;
+  set.scale_tile[0][0] = ScaleTile<float, Real::kF32>;
+  set.scale_tile[0][1] = ScaleTile<float, Real::kF64>;
+  set.scale_tile[0][2] = ScaleTile<float, Real::kF16>;
+  set.scale_tile[0][3] = ScaleTile<float, Real::kBF16>;
+  set.scale_tile[1][0] = ScaleTile<double, Real::kF32>;
+  set.scale_tile[1][1] = ScaleTile<double, Real::kF64>;
+  set.scale_tile[1][2] = ScaleTile<double, Real::kF16>;
+  set.scale_tile[1][3] = ScaleTile<double, Real::kBF16>;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lossd::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lossd::kernels {
+HWY_EXPORT(FillSoftmaxTiles);
+void AddSoftmaxTiles(KernelSet& set) { HWY_DYNAMIC_DISPATCH(FillSoftmaxTiles)(set); }
+}  // namespace lossd::kernels
+#endif

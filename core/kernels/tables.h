@@ -1,0 +1,16 @@
+#ifndef LOSSD_CORE_KERNELS_TABLES_H_
+#define LOSSD_CORE_KERNELS_TABLES_H_
+
+#include "core/kernels/kernels.h"
+
+// Each file of bodies fills its part of the table for the target that Highway has chosen.
+
+namespace lossd::kernels {
+
+void AddSoftmaxRows(KernelSet& set);
+void AddSoftmaxTiles(KernelSet& set);
+void AddPointwise(KernelSet& set);
+
+}  // namespace lossd::kernels
+
+#endif  // LOSSD_CORE_KERNELS_TABLES_H_
