@@ -1,0 +1,57 @@
+#include "core/plan/checks.h"
+
+#include <charconv>
+#include <cmath>
+#include <iterator>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "core/plan/geometry.h"
+#include "lossd/status_macros.h"
+
+namespace lossd::plan {
+namespace {
+
+// Abseil's StrCat takes std::string_view where the two types are one, and only there.
+absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+
+}  // namespace
+
+absl::Status Refuse(std::string_view field, std::string_view value, std::string_view wanted) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(View(field), " is ", View(value), "; wanted ", View(wanted)));
+}
+
+absl::Status RefuseShape(std::string_view field, const std::vector<int64_t>& shape,
+                         std::string_view wanted) {
+  if (shape.size() <= kMaxRank) return Refuse(field, ShapeString(shape), wanted);
+  return absl::InvalidArgumentError(
+      absl::StrCat(View(field), " has rank ", shape.size(), "; wanted ", View(wanted)));
+}
+
+std::string NumberString(double value) {
+  if (std::isnan(value)) return "nan";
+  char text[32];  // the longest is 24: -2.2250738585072014e-308
+  const auto [end, error] = std::to_chars(std::begin(text), std::end(text), value);
+  return std::string(text, end);
+}
+
+absl::Status CheckEnum(std::string_view field, int value, int last, std::string_view wanted) {
+  if (value >= 1 && value <= last) return absl::OkStatus();
+  if (value == 0) return Refuse(field, "unspecified", wanted);
+  return absl::UnimplementedError(
+      absl::StrCat(View(field), " is ", value, "; wanted ", View(wanted)));
+}
+
+absl::Status CheckDTypeKnown(std::string_view field, DType dtype) {
+  return CheckEnum(field, static_cast<int>(dtype), static_cast<int>(std::size(kAllDTypes)),
+                   "f32, f64, f16, bf16, i8, i16, i32, i64, u8, u16, u32 or u64");
+}
+
+absl::Status CheckFloating(std::string_view field, DType dtype) {
+  LOSSD_RETURN_IF_ERROR(CheckDTypeKnown(field, dtype));
+  if (IsFloating(dtype)) return absl::OkStatus();
+  return Refuse(field, Name(dtype), "f32, f64, f16 or bf16");
+}
+
+}  // namespace lossd::plan
