@@ -1,0 +1,123 @@
+#include "client/lossctl/app.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "client/lossctl/compute_command.h"
+#include "client/lossctl/compute_flags.h"
+#include "client/lossctl/health_command.h"
+#include "client/lossctl/info_command.h"
+#include "client/lossctl/report.h"
+
+namespace lossd::lossctl {
+namespace {
+
+// "--loss=softmax|nll" instead of "--loss TEXT".
+class HelpFormatter : public CLI::Formatter {
+ public:
+  HelpFormatter() { column_width(32); }
+
+  std::string make_option_opts(const CLI::Option* option) const override {
+    const std::string& value = option->get_option_text();
+    return value.empty() ? "" : absl::StrCat("=", value);
+  }
+
+  std::string make_help(const CLI::App* app, std::string name,
+                        CLI::AppFormatMode mode) const override {
+    return absl::StrReplaceAll(CLI::Formatter::make_help(app, std::move(name), mode),
+                               {{"\n\n\n", "\n\n"}});
+  }
+};
+
+constexpr char kServerGroup[] = "Server";
+
+void AddServerFlags(CLI::App* command, const char* default_timeout, ServerFlags* flags) {
+  command
+      ->add_option("--server", flags->server,
+                   "host:port or unix:/path; default: the environment's LOSSD_SERVER")
+      ->option_text("ADDR")
+      ->envname("LOSSD_SERVER")
+      ->group(kServerGroup);
+  command
+      ->add_option("--timeout", flags->timeout,
+                   absl::StrCat("of the whole call, such as 30s or 5m; default ", default_timeout))
+      ->option_text("DURATION")
+      ->group(kServerGroup);
+}
+
+void AddJsonFlag(CLI::App* command, bool* json) {
+  command->add_flag("--json", *json, "prints one JSON object")->group("Report");
+}
+
+CLI::App* AddCompute(CLI::App* app, ComputeFlags* flags) {
+  CLI::App* const compute =
+      app->add_subcommand("compute", "Computes loss and gradient of tensors in .npy files");
+  AddServerFlags(compute, "2m", &flags->server);
+  for (const ComputeFlagRow& row : ComputeFlagTable()) {
+    compute->add_option(row.name, flags->*row.flag, row.help)
+        ->option_text(row.value)
+        ->group(row.group);
+  }
+  compute
+      ->add_option("--ignore-label", flags->ignore_labels,
+                   "positions with this label count nothing; repeatable")
+      ->option_text("N")
+      ->allow_extra_args(false)
+      ->group("Weights and labels");
+  AddJsonFlag(compute, &flags->json);
+  compute->footer(
+      "Files are NumPy's .npy, versions 1 to 3; V2 is read and written as bf16. All tensors are\n"
+      "brought to the layout of the predictions. Ranges and formulas: docs/semantics.md.\n"
+      "Exit codes: 0 done, 1 the server refused or was not reached, 2 bad flags or files.\n\n"
+      "Example:\n"
+      "  lossctl compute --server=localhost:50151 --loss=softmax --predictions=logits.npy \\\n"
+      "      --targets=labels.npy --gradient-out=gradient.npy\n");
+  return compute;
+}
+
+}  // namespace
+
+int Main(int argc, const char* const* argv) {
+  CLI::App app("Computes losses with a lossd service.", "lossctl");
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.set_version_flag("--version", "lossctl " LOSSD_VERSION);
+  app.require_subcommand(0, 1);
+  app.footer("Flags of a command: lossctl COMMAND --help\n");
+
+  ComputeFlags compute_flags;
+  ServerFlags info_flags;
+  bool info_json = false;
+  ServerFlags health_flags;
+  std::string service;
+  CLI::App* const compute = AddCompute(&app, &compute_flags);
+  CLI::App* const info = app.add_subcommand("info", "Tells what a server is and accepts");
+  AddServerFlags(info, "10s", &info_flags);
+  AddJsonFlag(info, &info_json);
+  info->footer("Exit codes: 0 done, 1 the server refused or was not reached, 2 bad flags.\n");
+  CLI::App* const health = app.add_subcommand("health", "Asks whether a server is serving");
+  AddServerFlags(health, "1s", &health_flags);
+  health->add_option("--service", service, "default: the server as a whole")
+      ->option_text("NAME")
+      ->group(kServerGroup);
+  health->footer(
+      "Exit codes: 0 serving, 1 bad arguments, 2 cannot connect, 3 call failed, 4 not serving.\n");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help_or_version) {
+    return app.exit(help_or_version);
+  } catch (const CLI::ParseError& error) {
+    BadUsage(absl::StrCat(error.what(), " (see lossctl --help)"));
+    return health->parsed() ? static_cast<int>(kBadArguments) : static_cast<int>(kBadUsage);
+  }
+  if (compute->parsed()) return RunCompute(compute_flags);
+  if (info->parsed()) return RunInfo(info_flags, info_json);
+  if (health->parsed()) return RunHealth(health_flags, service);
+  return BadUsage("wanted a command: compute, info or health (see lossctl --help)");
+}
+
+}  // namespace lossd::lossctl

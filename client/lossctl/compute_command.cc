@@ -1,0 +1,81 @@
+#include "client/lossctl/compute_command.h"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client/lossctl/compute_inputs.h"
+#include "client/lossctl/compute_outputs.h"
+#include "client/lossctl/progress_bar.h"
+#include "client/lossctl/report.h"
+#include "client/lossctl/units.h"
+#include "lossd/status_macros.h"
+
+namespace lossd::lossctl {
+namespace {
+
+// Everything that can be wrong before the server is asked.
+struct Job {
+  Client client;
+  CallOptions options;
+  LossSpec spec;
+  ComputeInputs inputs;
+  ComputeOutputs outputs;
+};
+
+absl::StatusOr<Job> Prepare(const ComputeFlags& flags) {
+  LOSSD_ASSIGN_OR_RETURN(LossSpec spec, ReadSpec(flags));
+  LOSSD_ASSIGN_OR_RETURN(CallOptions options, ReadCallOptions(flags));
+  LOSSD_ASSIGN_OR_RETURN(Client client, Connect(flags.server));
+  LOSSD_ASSIGN_OR_RETURN(ComputeInputs inputs, ReadInputs(flags, spec));
+  LOSSD_ASSIGN_OR_RETURN(ComputeOutputs outputs, ComputeOutputs::Make(flags, spec, inputs));
+  return Job{std::move(client), std::move(options), std::move(spec), std::move(inputs),
+             std::move(outputs)};
+}
+
+absl::StatusOr<LossResult> Call(Job& job) {
+  std::shared_ptr<ProgressBar> bar;
+  if (std::optional<Terminal> terminal = StandardError()) {
+    bar = std::make_shared<ProgressBar>(*std::move(terminal));
+    job.options.progress = [bar](int64_t done, int64_t total) { bar->Update(done, total); };
+  }
+  absl::StatusOr<LossResult> result =
+      job.client.Compute(job.spec, job.inputs.tensors, job.outputs.into(), job.options);
+  if (bar != nullptr) bar->Finish();
+  return result;
+}
+
+std::vector<Row> SpeedRows(const Job& job, const LossResult& result, absl::Duration elapsed) {
+  const double seconds = absl::ToDoubleSeconds(elapsed);
+  const auto bytes = static_cast<double>(job.inputs.tensors.predictions.bytes.size());
+  const auto positions = static_cast<double>(result.position_count);
+  return {{"time", HumanTime(elapsed)},
+          {"throughput", absl::StrCat(HumanBytes(bytes / seconds), "/s of predictions, ",
+                                      HumanCount(positions / seconds), " positions/s")}};
+}
+
+}  // namespace
+
+int RunCompute(const ComputeFlags& flags) {
+  absl::StatusOr<Job> job = Prepare(flags);
+  if (!job.ok()) return BadUsage(job.status().message());
+
+  const auto start = std::chrono::steady_clock::now();
+  const absl::StatusOr<LossResult> result = Call(*job);
+  const auto elapsed = absl::FromChrono(std::chrono::steady_clock::now() - start);
+  if (!result.ok()) return Refused(result.status(), *flags.server.server);
+
+  if (const absl::Status written = job->outputs.Write(); !written.ok()) {
+    return BadUsage(written.message());
+  }
+  if (flags.json) return Print(absl::StrCat(Text(ToJson(*result)), "\n"));
+  std::vector<Row> rows = Rows(*result);
+  for (Row& row : SpeedRows(*job, *result, elapsed)) rows.push_back(std::move(row));
+  for (Row& row : job->outputs.Rows()) rows.push_back(std::move(row));
+  return Print(Table(rows));
+}
+
+}  // namespace lossd::lossctl

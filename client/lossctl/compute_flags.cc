@@ -1,0 +1,220 @@
+#include "client/lossctl/compute_flags.h"
+
+#include <limits>
+
+#include "lossd/status_macros.h"
+
+namespace lossd::lossctl {
+namespace {
+
+using Flags = ComputeFlags;
+
+constexpr char kWhat[] = "What to compute";
+constexpr char kWeights[] = "Weights and labels";
+constexpr char kSums[] = "Reduction";
+constexpr char kGradient[] = "Gradient";
+constexpr char kFiles[] = "Files to write (with the layout of the predictions)";
+constexpr char kCall[] = "Server";
+
+constexpr ComputeFlagRow kTable[] = {
+    {&Flags::transport, "--transport", kCall, "auto|unary|stream",
+     "default auto: by size; one message or a stream of blocks"},
+
+    {&Flags::loss, "--loss", kWhat, "softmax|multinomial_logistic|nll",
+     "required; the predictions are logits, probabilities or\nlog-probabilities, in this order"},
+    {&Flags::predictions, "--predictions", kWhat, "F.npy", "required; f32, f64, f16 or bf16"},
+    {&Flags::targets, "--targets", kWhat, "F.npy",
+     "required; labels 0..C-1 (any integers, or whole floating\n"
+     "numbers; the class axis removed or 1), or probabilities"},
+    {&Flags::target_kind, "--target-kind", kWhat, "auto|indices|probabilities",
+     "default auto: probabilities if the targets are floating,\n"
+     "have the shape of the predictions and C is not 1"},
+    {&Flags::class_axis, "--class-axis", kWhat, "N",
+     "negative: from the end. Default 1; -2 if the predictions are\n"
+     "in Fortran order (column-major); 0 if their rank is 1"},
+
+    {&Flags::class_weights, "--class-weights", kWeights, "F.npy",
+     "shape [C], of one sample, or of the predictions"},
+    {&Flags::weight_normalization, "--weight-normalization", kWeights, "local|global|none",
+     "default local: at each location they sum to C;\nglobal: in each sample they average 1"},
+    {&Flags::position_weights, "--position-weights", kWeights, "F.npy",
+     "one weight per position: shape of the labels"},
+    {&Flags::label_smoothing, "--label-smoothing", kWeights, "E", "in [0, 1); default 0"},
+    {&Flags::loss_weight, "--loss-weight", kWeights, "L",
+     "multiplies loss and gradient; default 1"},
+    {&Flags::log_epsilon, "--log-epsilon", kWeights, "E",
+     "multinomial_logistic: log max(x, E); default 1e-20"},
+    {&Flags::log_floor, "--log-floor", kWeights, "F",
+     "softmax: clamps the probability in the loss value;\ndefault 0, never"},
+
+    {&Flags::reduction, "--reduction", kSums, "positions|valid|weight_sum|batch|\nsum|given|none",
+     "what the sum is divided by. Default: the number of\npositions; weight_sum is the mean of "
+     "PyTorch"},
+    {&Flags::denominator, "--denominator", kSums, "D", "with --reduction=given"},
+    {&Flags::all_ignored, "--all-ignored", kSums, "zero|nan|error",
+     "the loss where nothing is left to divide by; default zero"},
+    {&Flags::non_finite, "--non-finite", kSums, "propagate|error",
+     "a row with NaN or +inf; default propagate: that row is NaN"},
+
+    {&Flags::upstream_gradient, "--upstream-gradient", kGradient, "F.npy",
+     "multiplies each position's gradient: shape of the labels"},
+    {&Flags::gradient_scale, "--gradient-scale", kGradient, "S",
+     "multiplies the gradient only; default 1"},
+    {&Flags::gradient_dtype, "--gradient-dtype", kGradient, "f32|f64|f16|bf16",
+     "default: that of the predictions"},
+
+    {&Flags::gradient_out, "--gradient-out", kFiles, "F.npy", "d(loss)/d(predictions)"},
+    {&Flags::position_losses_out, "--position-losses-out", kFiles, "F.npy",
+     "f64, shape of the labels: before the division"},
+    {&Flags::log_sum_exp_out, "--log-sum-exp-out", kFiles, "F.npy",
+     "softmax: f64, shape of the labels"},
+    {&Flags::hits_out, "--hits-out", kFiles, "F.npy",
+     "u8, shape of the labels: 1 where the maximum is the label;\nalso reports correct_count"},
+    {&Flags::probabilities_out, "--probabilities-out", kFiles, "F.npy",
+     "softmax: the probabilities of the classes"},
+};
+
+constexpr Choice<Loss (*)()> kLosses[] = {
+    {"softmax", [] { return Loss(SoftmaxLoss{}); }},
+    {"multinomial_logistic", [] { return Loss(MultinomialLogisticLoss{}); }},
+    {"nll", [] { return Loss(NllLoss{}); }},
+};
+constexpr Choice<WeightNormalization> kNormalizations[] = {
+    {"local", WeightNormalization::kLocal},
+    {"global", WeightNormalization::kGlobal},
+    {"none", WeightNormalization::kNone},
+};
+constexpr Choice<Reduction> kReductions[] = {
+    {"positions", Reduction::kPositions},
+    {"valid", Reduction::kValid},
+    {"weight_sum", Reduction::kWeightSum},
+    {"batch", Reduction::kBatch},
+    {"sum", Reduction::kSum},
+    {"given", Reduction::kGiven},
+    {"none", Reduction::kNone},
+};
+constexpr Choice<AllIgnoredPolicy> kAllIgnored[] = {
+    {"zero", AllIgnoredPolicy::kZero},
+    {"nan", AllIgnoredPolicy::kNan},
+    {"error", AllIgnoredPolicy::kError},
+};
+constexpr Choice<NonFinitePolicy> kNonFinite[] = {
+    {"propagate", NonFinitePolicy::kPropagate},
+    {"error", NonFinitePolicy::kError},
+};
+constexpr Choice<DType> kGradientDTypes[] = {
+    {"f32", DType::kF32},
+    {"f64", DType::kF64},
+    {"f16", DType::kF16},
+    {"bf16", DType::kBF16},
+};
+constexpr Choice<TransferMode> kTransports[] = {
+    {"auto", TransferMode::kAuto},
+    {"unary", TransferMode::kUnary},
+    {"stream", TransferMode::kStream},
+};
+constexpr Choice<TargetKindFlag> kTargetKinds[] = {
+    {"auto", TargetKindFlag::kAuto},
+    {"indices", TargetKindFlag::kIndices},
+    {"probabilities", TargetKindFlag::kProbabilities},
+};
+
+// Overwrites `value` where the flag is given.
+template <class T, class Field>
+absl::Status ReadChoice(const char* flag, const Flag& text, absl::Span<const Choice<T>> choices,
+                        Field* value) {
+  if (!text) return absl::OkStatus();
+  LOSSD_ASSIGN_OR_RETURN(*value, ParseChoice(flag, *text, choices));
+  return absl::OkStatus();
+}
+
+template <class Field>
+absl::Status ReadNumber(const char* flag, const Flag& text, Field* value) {
+  if (!text) return absl::OkStatus();
+  LOSSD_ASSIGN_OR_RETURN(*value, ParseNumber(flag, *text));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Loss> ReadLoss(const ComputeFlags& flags) {
+  LOSSD_ASSIGN_OR_RETURN(const std::string name, Required("--loss", flags.loss));
+  LOSSD_ASSIGN_OR_RETURN(const auto make,
+                         ParseChoice("--loss", name, absl::MakeConstSpan(kLosses)));
+  Loss loss = make();
+  auto* const softmax = std::get_if<SoftmaxLoss>(&loss);
+  auto* const multinomial = std::get_if<MultinomialLogisticLoss>(&loss);
+  if (flags.log_floor && softmax == nullptr) {
+    return absl::InvalidArgumentError("--log-floor is an option of --loss=softmax only");
+  }
+  if (flags.log_epsilon && multinomial == nullptr) {
+    return absl::InvalidArgumentError(
+        "--log-epsilon is an option of --loss=multinomial_logistic only");
+  }
+  if (softmax != nullptr) {
+    LOSSD_RETURN_IF_ERROR(ReadNumber("--log-floor", flags.log_floor, &softmax->log_floor));
+  }
+  if (multinomial != nullptr) {
+    LOSSD_RETURN_IF_ERROR(
+        ReadNumber("--log-epsilon", flags.log_epsilon, &multinomial->log_epsilon));
+  }
+  return loss;
+}
+
+absl::Status ReadIntegers(const ComputeFlags& flags, LossSpec* spec) {
+  if (flags.class_axis) {
+    LOSSD_ASSIGN_OR_RETURN(const int64_t axis, ParseInteger("--class-axis", *flags.class_axis));
+    if (axis < std::numeric_limits<int>::min() || axis > std::numeric_limits<int>::max()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--class-axis is ", axis, "; wanted an axis of the predictions"));
+    }
+    spec->class_axis = static_cast<int>(axis);
+  }
+  for (const std::string& text : flags.ignore_labels) {
+    LOSSD_ASSIGN_OR_RETURN(const int64_t label, ParseInteger("--ignore-label", text));
+    spec->ignore_labels.push_back(label);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Span<const ComputeFlagRow> ComputeFlagTable() { return kTable; }
+
+absl::StatusOr<LossSpec> ReadSpec(const ComputeFlags& flags) {
+  LossSpec spec;
+  LOSSD_ASSIGN_OR_RETURN(spec.loss, ReadLoss(flags));
+  LOSSD_RETURN_IF_ERROR(ReadIntegers(flags, &spec));
+  LOSSD_RETURN_IF_ERROR(ReadChoice("--weight-normalization", flags.weight_normalization,
+                                   absl::MakeConstSpan(kNormalizations),
+                                   &spec.weight_normalization));
+  LOSSD_RETURN_IF_ERROR(
+      ReadNumber("--label-smoothing", flags.label_smoothing, &spec.label_smoothing));
+  LOSSD_RETURN_IF_ERROR(ReadNumber("--loss-weight", flags.loss_weight, &spec.loss_weight));
+  LOSSD_RETURN_IF_ERROR(ReadChoice("--reduction", flags.reduction, absl::MakeConstSpan(kReductions),
+                                   &spec.reduction));
+  LOSSD_RETURN_IF_ERROR(ReadNumber("--denominator", flags.denominator, &spec.denominator));
+  LOSSD_RETURN_IF_ERROR(ReadNumber("--gradient-scale", flags.gradient_scale, &spec.gradient_scale));
+  LOSSD_RETURN_IF_ERROR(ReadChoice("--gradient-dtype", flags.gradient_dtype,
+                                   absl::MakeConstSpan(kGradientDTypes), &spec.gradient_dtype));
+  LOSSD_RETURN_IF_ERROR(ReadChoice("--all-ignored", flags.all_ignored,
+                                   absl::MakeConstSpan(kAllIgnored), &spec.all_ignored_policy));
+  LOSSD_RETURN_IF_ERROR(ReadChoice("--non-finite", flags.non_finite,
+                                   absl::MakeConstSpan(kNonFinite), &spec.non_finite_policy));
+  return spec;
+}
+
+absl::StatusOr<CallOptions> ReadCallOptions(const ComputeFlags& flags) {
+  CallOptions options;
+  LOSSD_RETURN_IF_ERROR(ReadTimeout(flags.server, &options.timeout));
+  LOSSD_RETURN_IF_ERROR(
+      ReadChoice("--transport", flags.transport, absl::MakeConstSpan(kTransports), &options.mode));
+  return options;
+}
+
+absl::StatusOr<TargetKindFlag> ReadTargetKind(const ComputeFlags& flags) {
+  TargetKindFlag kind = TargetKindFlag::kAuto;
+  LOSSD_RETURN_IF_ERROR(
+      ReadChoice("--target-kind", flags.target_kind, absl::MakeConstSpan(kTargetKinds), &kind));
+  return kind;
+}
+
+}  // namespace lossd::lossctl

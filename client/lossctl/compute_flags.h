@@ -1,0 +1,72 @@
+#ifndef LOSSD_LOSSCTL_COMPUTE_FLAGS_H_
+#define LOSSD_LOSSCTL_COMPUTE_FLAGS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "client/lossctl/flags.h"
+#include "lossd/client.h"
+#include "lossd/loss_spec.h"
+
+namespace lossd::lossctl {
+
+// The flags of `lossctl compute`, as text.
+struct ComputeFlags {
+  ServerFlags server;
+  Flag transport;
+  bool json = false;
+
+  Flag loss;
+  Flag predictions;
+  Flag targets;
+  Flag target_kind;
+  Flag class_axis;
+
+  Flag class_weights;
+  Flag weight_normalization;
+  Flag position_weights;
+  std::vector<std::string> ignore_labels;
+  Flag label_smoothing;
+  Flag loss_weight;
+  Flag log_epsilon;
+  Flag log_floor;
+
+  Flag reduction;
+  Flag denominator;
+  Flag all_ignored;
+  Flag non_finite;
+
+  Flag upstream_gradient;
+  Flag gradient_scale;
+  Flag gradient_dtype;
+
+  Flag gradient_out;
+  Flag position_losses_out;
+  Flag log_sum_exp_out;
+  Flag hits_out;
+  Flag probabilities_out;
+};
+
+// One flag that takes a value, for the command line and its help.
+struct ComputeFlagRow {
+  Flag ComputeFlags::*flag;
+  const char* name;   // "--loss"
+  const char* group;  // heading in the help
+  const char* value;  // "F.npy"
+  const char* help;
+};
+absl::Span<const ComputeFlagRow> ComputeFlagTable();
+
+// What the flags ask for. Ranges are the server's to check; here only: is it a number, is it one of
+// the names, does the option belong to the loss.
+absl::StatusOr<LossSpec> ReadSpec(const ComputeFlags& flags);
+absl::StatusOr<CallOptions> ReadCallOptions(const ComputeFlags& flags);
+
+enum class TargetKindFlag { kAuto, kIndices, kProbabilities };
+absl::StatusOr<TargetKindFlag> ReadTargetKind(const ComputeFlags& flags);
+
+}  // namespace lossd::lossctl
+
+#endif  // LOSSD_LOSSCTL_COMPUTE_FLAGS_H_

@@ -1,0 +1,34 @@
+#ifndef LOSSD_LOSSCTL_COMPUTE_INPUTS_H_
+#define LOSSD_LOSSCTL_COMPUTE_INPUTS_H_
+
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/lossctl/compute_flags.h"
+#include "client/npy/npy.h"
+#include "lossd/loss_spec.h"
+
+namespace lossd::lossctl {
+
+// The tensors of one call, all in the layout of the predictions.
+struct ComputeInputs {
+  LossInputs tensors;
+  std::vector<npy::NpyTensor> files;  // own what `tensors` points at
+  int class_axis = 0;                 // of the predictions, 0 <= class_axis < rank
+};
+
+// Reads the files. Errors name flag and file.
+absl::StatusOr<ComputeInputs> ReadInputs(const ComputeFlags& flags, const LossSpec& spec);
+
+// The class axis counted from the front; nullopt where the tensor has no such axis.
+std::optional<int> ClassAxis(const std::optional<int>& wanted, const TensorDesc& predictions);
+
+// PyTorch's rule: probabilities if they are floating and have the shape of the predictions. With
+// one class only, labels may have that shape too, and it is labels that are meant.
+TargetKind GuessTargetKind(const TensorDesc& targets, const TensorDesc& predictions,
+                           int class_axis);
+
+}  // namespace lossd::lossctl
+
+#endif  // LOSSD_LOSSCTL_COMPUTE_INPUTS_H_

@@ -1,0 +1,97 @@
+#include "client/lossctl/compute_outputs.h"
+
+#include <new>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/npy/npy.h"
+#include "lossd/status_macros.h"
+
+namespace lossd::lossctl {
+namespace {
+
+absl::Status At(const char* flag, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(flag, ": ", status.message()));
+}
+
+}  // namespace
+
+std::vector<int64_t> LabelShape(const ComputeInputs& inputs) {
+  const LossInputs& tensors = inputs.tensors;
+  std::vector<int64_t> shape = tensors.predictions.desc.shape;
+  shape.erase(shape.begin() + inputs.class_axis);
+  // Labels of another size are for the server to refuse.
+  if (tensors.target_kind == TargetKind::kClassIndices &&
+      ElementCount(tensors.targets.desc.shape) == ElementCount(shape)) {
+    return tensors.targets.desc.shape;
+  }
+  return shape;
+}
+
+absl::Status ComputeOutputs::Add(const char* flag, const Flag& path, const TensorDesc& desc,
+                                 MutableByteSpan* into) {
+  if (!path) return absl::OkStatus();
+  LOSSD_RETURN_IF_ERROR(Required(flag, path).status());
+  for (const File& other : files_) {
+    if (other.path == *path && *path != "/dev/null") {
+      return absl::InvalidArgumentError(
+          absl::StrCat(other.flag, " and ", flag, " both name ", *path));
+    }
+  }
+  if (const absl::Status status = npy::CheckWritable(*path); !status.ok()) return At(flag, status);
+  const std::optional<int64_t> size = ByteCount(desc);
+  std::unique_ptr<std::byte[]> memory;
+  if (size) memory.reset(new (std::nothrow) std::byte[*size]);
+  if (memory == nullptr) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(flag, ": no memory for an output of shape ", ShapeString(desc.shape)));
+  }
+  *into = MutableByteSpan(memory.get(), *size);
+  files_.push_back({flag, *path, desc, std::move(memory), *size});
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ComputeOutputs> ComputeOutputs::Make(const ComputeFlags& flags, const LossSpec& spec,
+                                                    const ComputeInputs& inputs) {
+  const TensorDesc& predictions = inputs.tensors.predictions.desc;
+  TensorDesc gradient = predictions;
+  if (spec.gradient_dtype) gradient.dtype = *spec.gradient_dtype;
+  TensorDesc numbers{DType::kF64, LabelShape(inputs), predictions.layout};
+  TensorDesc hits = numbers;
+  hits.dtype = DType::kU8;
+
+  ComputeOutputs outputs;
+  LossOutputs& into = outputs.into_;
+  LOSSD_RETURN_IF_ERROR(
+      outputs.Add("--gradient-out", flags.gradient_out, gradient, &into.gradient));
+  LOSSD_RETURN_IF_ERROR(outputs.Add("--position-losses-out", flags.position_losses_out, numbers,
+                                    &into.position_losses));
+  LOSSD_RETURN_IF_ERROR(
+      outputs.Add("--log-sum-exp-out", flags.log_sum_exp_out, numbers, &into.log_sum_exp));
+  LOSSD_RETURN_IF_ERROR(outputs.Add("--hits-out", flags.hits_out, hits, &into.argmax_hits));
+  LOSSD_RETURN_IF_ERROR(outputs.Add("--probabilities-out", flags.probabilities_out, predictions,
+                                    &into.probabilities));
+  return outputs;
+}
+
+absl::Status ComputeOutputs::Write() const {
+  for (const File& file : files_) {
+    const TensorView tensor{file.desc, ByteSpan(file.memory.get(), file.size)};
+    if (const absl::Status status = npy::WriteNpy(file.path, tensor); !status.ok()) {
+      return At(file.flag, status);
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::vector<Row> ComputeOutputs::Rows() const {
+  std::vector<Row> rows;
+  for (const File& file : files_) {
+    rows.emplace_back("wrote", absl::StrCat(file.path, "  ", std::string(Name(file.desc.dtype)),
+                                            " ", ShapeString(file.desc.shape)));
+  }
+  return rows;
+}
+
+}  // namespace lossd::lossctl

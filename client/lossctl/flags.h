@@ -1,0 +1,64 @@
+#ifndef LOSSD_LOSSCTL_FLAGS_H_
+#define LOSSD_LOSSCTL_FLAGS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "lossd/client.h"
+
+// Flags arrive as text and are read here, so that every message has one form: the flag's name, what
+// came, what was wanted. All errors are kInvalidArgument.
+
+namespace lossd::lossctl {
+
+using Flag = std::optional<std::string>;
+
+absl::StatusOr<double> ParseNumber(absl::string_view flag, const std::string& text);
+absl::StatusOr<int64_t> ParseInteger(absl::string_view flag, const std::string& text);
+
+// "30s", "1m30s", "500ms": more than 0.
+absl::StatusOr<absl::Duration> ParseTimeout(absl::string_view flag, const std::string& text);
+
+// The value of a flag that must be given.
+absl::StatusOr<std::string> Required(absl::string_view flag, const Flag& value);
+
+template <class T>
+struct Choice {
+  const char* name;
+  T value;
+};
+
+template <class T>
+absl::StatusOr<T> ParseChoice(absl::string_view flag, const std::string& text,
+                              absl::Span<const Choice<T>> choices) {
+  std::vector<absl::string_view> names;
+  for (const Choice<T>& choice : choices) {
+    if (text == choice.name) return choice.value;
+    names.push_back(choice.name);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, " is '", text, "'; wanted one of ", absl::StrJoin(names, ", ")));
+}
+
+// What every command needs to reach a server.
+struct ServerFlags {
+  Flag server;
+  Flag timeout;
+};
+
+// Overwrites `timeout` only where the flag is given.
+absl::Status ReadTimeout(const ServerFlags& flags, absl::Duration* timeout);
+absl::StatusOr<Client> Connect(const ServerFlags& flags, const ClientOptions& options = {});
+
+}  // namespace lossd::lossctl
+
+#endif  // LOSSD_LOSSCTL_FLAGS_H_
