@@ -9,12 +9,16 @@
 namespace lossd {
 namespace {
 
-constexpr int64_t kBase = int64_t{1} << 32;
 constexpr uint64_t kLow32 = 0xffffffffu;
 // Each addition moves a digit by less than 2^32, so 2^30 of them stay within 63 bits.
 constexpr int64_t kMaxPending = int64_t{1} << 30;
 
 constexpr uint64_t kFractionMask = (uint64_t{1} << 52) - 1;
+
+// Stops at the largest count: only whether it is 0 decides anything.
+void AddCount(int64_t more, int64_t& count) {
+  if (__builtin_add_overflow(count, more, &count)) count = std::numeric_limits<int64_t>::max();
+}
 
 }  // namespace
 
@@ -61,9 +65,9 @@ void ExactSum::Merge(const ExactSum& other) {
   carried.Carry();
   // A carried digit counts as one addition; the top digit of both is small.
   for (int i = 0; i < kDigits; ++i) digits_[i] += carried.digits_[i];
-  nan_terms_ += other.nan_terms_;
-  positive_infinities_ += other.positive_infinities_;
-  negative_infinities_ += other.negative_infinities_;
+  AddCount(other.nan_terms_, nan_terms_);
+  AddCount(other.positive_infinities_, positive_infinities_);
+  AddCount(other.negative_infinities_, negative_infinities_);
   if (++pending_ >= kMaxPending) Carry();
 }
 
@@ -165,12 +169,12 @@ absl::StatusOr<ExactSum> ExactSum::FromPortable(const Portable& portable) {
   if (bytes.size() > kMaxMagnitudeBytes) {
     return bad("magnitude has ", bytes.size(), " bytes; wanted at most ", kMaxMagnitudeBytes);
   }
-  const int offset = portable.exponent - kLowestExponent;
-  if (portable.exponent > 1024 || offset < 0 || offset % 32 != 0) {
+  if (portable.exponent > 1024 || portable.exponent < kLowestExponent ||
+      portable.exponent % 32 != 0) {
     return bad("exponent is ", portable.exponent, "; wanted a multiple of 32 in -1088..1024");
   }
   const bool negative = static_cast<int8_t>(bytes.back()) < 0;
-  const int first = offset / 32;
+  const int first = (portable.exponent - kLowestExponent) / 32;
   // Sign-extended 32-bit words from digit `first` up; what does not fit in the digits is refused.
   const auto byte_at = [&](size_t i) -> uint64_t {
     return i < bytes.size() ? static_cast<uint64_t>(bytes[i]) : (negative ? 0xff : 0);
