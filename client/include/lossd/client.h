@@ -33,9 +33,9 @@ enum class TransferMode : int8_t { kAuto, kUnary, kStream };
 struct ClientOptions {
   absl::Duration timeout = absl::Seconds(120);  // of a call, replays included
   RetryPolicy retry;
-  int channels = 2;                         // TCP connections; calls go to the least busy one
-  int64_t unary_limit_bytes = 1 << 20;      // kAuto: requests up to this size go in one message
-  int64_t block_bytes = 4 << 20;            // aimed-at size of a stream's blocks; at least one position
+  int channels = 2;                     // TCP connections; calls go to the least busy one
+  int64_t unary_limit_bytes = 1 << 20;  // kAuto: requests up to this size go in one message
+  int64_t block_bytes = 4 << 20;        // aimed-at size of a stream's blocks; at least one position
 };
 
 struct CallOptions {
@@ -49,10 +49,13 @@ struct CallOptions {
 // A handle on a lossd service.
 //
 // Performance: connecting is lazy and cheap, the connections live as long as the last copy of the
-// handle; make one Client and keep it. Tensors are not copied: requests are sent from, and gradients
-// received into, the caller's memory.
+// handle; make one Client and keep it. Tensors are not copied: requests are sent from, and
+// gradients received into, the caller's memory.
 //
 // Thread safety: a Client is a copyable handle; all methods may be called from any thread at once.
+//
+// Lifetime of calls: destroying the last copy of the handle waits for the ComputeAsync calls under
+// way, except in a completion that runs as one of them.
 //
 // Lifetime of buffers: Compute uses the memory behind `inputs` and `into` until it returns,
 // ComputeAsync until its completion runs; afterwards nothing refers to it, also after an error or a
@@ -89,8 +92,7 @@ class Client {
   // The same without waiting. `done` runs once, on a thread of the client's; it should return
   // quickly. The spec and the descriptions are copied, the bytes are not.
   void ComputeAsync(const LossSpec& spec, const LossInputs& inputs, const LossOutputs& into,
-                    const CallOptions& call,
-                    std::function<void(absl::StatusOr<LossResult>)> done);
+                    const CallOptions& call, std::function<void(absl::StatusOr<LossResult>)> done);
   std::future<absl::StatusOr<LossResult>> ComputeAsync(const LossSpec& spec,
                                                        const LossInputs& inputs,
                                                        const LossOutputs& into,

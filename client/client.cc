@@ -1,0 +1,189 @@
+#include "lossd/client.h"
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client/async_engine.h"
+#include "client/attempts.h"
+#include "client/compute_call.h"
+#include "client/driver.h"
+#include "client/grpc_transport.h"
+#include "client/replay.h"
+#include "client/transport.h"
+#include "lossd/status_macros.h"
+#include "protos/wire/info_codec.h"
+
+namespace lossd {
+namespace {
+
+constexpr int kMaxChannels = 64;
+
+absl::Status CheckOptions(const ClientOptions& options) {
+  const auto refuse = [](absl::string_view name, const auto& value, absl::string_view wanted) {
+    return absl::InvalidArgumentError(absl::StrCat(name, " is ", value, "; wanted ", wanted));
+  };
+  const RetryPolicy& retry = options.retry;
+  if (options.timeout <= absl::ZeroDuration()) {
+    return refuse("timeout", absl::FormatDuration(options.timeout), "a positive duration");
+  }
+  if (retry.max_attempts < 1) return refuse("retry.max_attempts", retry.max_attempts, "at least 1");
+  if (retry.initial_backoff < absl::ZeroDuration()) {
+    return refuse("retry.initial_backoff", absl::FormatDuration(retry.initial_backoff),
+                  "no negative duration");
+  }
+  if (retry.max_backoff < retry.initial_backoff) {
+    return refuse("retry.max_backoff", absl::FormatDuration(retry.max_backoff),
+                  "at least retry.initial_backoff");
+  }
+  if (!(retry.multiplier >= 1)) return refuse("retry.multiplier", retry.multiplier, "at least 1");
+  if (options.channels < 1 || options.channels > kMaxChannels) {
+    return refuse("channels", options.channels, absl::StrCat("1..", kMaxChannels));
+  }
+  if (options.unary_limit_bytes < 0) {
+    return refuse("unary_limit_bytes", options.unary_limit_bytes, "at least 0");
+  }
+  if (options.block_bytes < 1) return refuse("block_bytes", options.block_bytes, "at least 1");
+  return absl::OkStatus();
+}
+
+double Uniform() {
+  thread_local std::mt19937_64 generator{std::random_device{}()};
+  return std::uniform_real_distribution<double>(0, 1)(generator);
+}
+
+TransportMessage ToTransport(const grpc::ByteBuffer& buffer) {
+  const wire::Message message(buffer);
+  return {message.bytes(), message.storage()};
+}
+
+}  // namespace
+
+struct Client::Impl {
+  Impl(std::shared_ptr<Transport> transport_in, const ClientOptions& options_in)
+      : options(options_in), transport(std::move(transport_in)), engine(transport) {}
+
+  absl::Time DeadlineOf(const CallOptions& call) const {
+    const bool given = call.timeout != absl::ZeroDuration();
+    return transport->Now() + (given ? call.timeout : options.timeout);
+  }
+
+  Replay ReplayUntil(absl::Time deadline) const { return {options.retry, deadline, Uniform}; }
+
+  // Runs one call on the calling thread: `start` gets a driver and where to leave the answer.
+  template <class T, class Start>
+  T RunHere(Start start) {
+    std::unique_ptr<Driver> driver = TakeDriver();
+    std::optional<T> answer;
+    start(*driver, [&answer](T value) { answer.emplace(std::move(value)); });
+    while (!answer.has_value()) driver->RunOnce();
+    const std::lock_guard lock(mutex);
+    idle_drivers.push_back(std::move(driver));
+    return *std::move(answer);
+  }
+
+  std::unique_ptr<Driver> TakeDriver() {
+    const std::lock_guard lock(mutex);
+    if (idle_drivers.empty()) return std::make_unique<Driver>(*transport);
+    std::unique_ptr<Driver> driver = std::move(idle_drivers.back());
+    idle_drivers.pop_back();
+    return driver;
+  }
+
+  // One small message each way, on the calling thread.
+  absl::StatusOr<TransportMessage> Exchange(const std::string& method,
+                                            const TransportMessage& request, Replay replay) {
+    using Answer = absl::StatusOr<TransportMessage>;
+    return RunHere<Answer>([&](Driver& driver, std::function<void(Answer)> leave) {
+      const auto answer = std::make_shared<TransportMessage>();
+      const absl::Time deadline = replay.deadline();
+      RunAttempts(
+          driver, std::move(replay), Loans(),
+          [&driver, &method, &request, deadline, answer](std::function<void(absl::Status)> report) {
+            driver.transport().Unary(driver.queue(), method, request, deadline,
+                                     [answer, report = std::move(report)](Answer got) {
+                                       if (got.ok()) *answer = *std::move(got);
+                                       report(got.status());
+                                     });
+          },
+          [answer, leave = std::move(leave)](const absl::Status& status) {
+            leave(status.ok() ? Answer(std::move(*answer)) : Answer(status));
+          });
+    });
+  }
+
+  const ClientOptions options;
+  const std::shared_ptr<Transport> transport;
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Driver>> idle_drivers;  // as many as there were calls at once
+  AsyncEngine engine;
+};
+
+absl::StatusOr<Client> Client::Connect(const std::string& target, const ClientOptions& options) {
+  LOSSD_RETURN_IF_ERROR(CheckOptions(options));
+  if (target.empty()) {
+    return absl::InvalidArgumentError("target is empty; wanted host:port, unix:/path or a name");
+  }
+  return Client(MakeGrpcTransport(target, options), options);
+}
+
+Client::Client(std::shared_ptr<Transport> transport, const ClientOptions& options)
+    : impl_(std::make_shared<Impl>(std::move(transport), options)) {}
+
+absl::StatusOr<LossResult> Client::Compute(const LossSpec& spec, const LossInputs& inputs,
+                                           const LossOutputs& into, const CallOptions& call) {
+  ComputeCall compute(spec, inputs, into, impl_->options, call);
+  Replay replay = impl_->ReplayUntil(impl_->DeadlineOf(call));
+  return impl_->RunHere<absl::StatusOr<LossResult>>([&](Driver& driver, ComputeCall::Done leave) {
+    compute.Start(driver, std::move(replay), std::move(leave));
+  });
+}
+
+void Client::ComputeAsync(const LossSpec& spec, const LossInputs& inputs, const LossOutputs& into,
+                          const CallOptions& call,
+                          std::function<void(absl::StatusOr<LossResult>)> done) {
+  const auto compute = std::make_shared<ComputeCall>(spec, inputs, into, impl_->options, call);
+  Replay replay = impl_->ReplayUntil(impl_->DeadlineOf(call));
+  impl_->engine.Submit(
+      [compute, replay, done = std::move(done)](Driver& driver, std::function<void()> ended) {
+        compute->Start(driver, replay, [compute, done, ended](absl::StatusOr<LossResult> result) {
+          done(std::move(result));
+          ended();
+        });
+      });
+}
+
+std::future<absl::StatusOr<LossResult>> Client::ComputeAsync(const LossSpec& spec,
+                                                             const LossInputs& inputs,
+                                                             const LossOutputs& into,
+                                                             const CallOptions& call) {
+  const auto promise = std::make_shared<std::promise<absl::StatusOr<LossResult>>>();
+  ComputeAsync(spec, inputs, into, call, [promise](absl::StatusOr<LossResult> result) {
+    promise->set_value(std::move(result));
+  });
+  return promise->get_future();
+}
+
+absl::StatusOr<ServerInfo> Client::GetServerInfo(const CallOptions& call) {
+  LOSSD_ASSIGN_OR_RETURN(
+      const TransportMessage answer,
+      impl_->Exchange(kServerInfoMethod, ToTransport(wire::EncodeServerInfoRequest()),
+                      impl_->ReplayUntil(impl_->DeadlineOf(call))));
+  return wire::DecodeServerInfo(wire::Message(answer.bytes, answer.owner));
+}
+
+absl::StatusOr<bool> Client::CheckHealth(const std::string& service, const CallOptions& call) {
+  // Asked once: a probe wants to know how it is now.
+  const RetryPolicy once{.max_attempts = 1};
+  LOSSD_ASSIGN_OR_RETURN(
+      const TransportMessage answer,
+      impl_->Exchange(kHealthCheckMethod, ToTransport(wire::EncodeHealthRequest(service)),
+                      Replay(once, impl_->DeadlineOf(call), Uniform)));
+  return wire::DecodeHealthResponse(wire::Message(answer.bytes, answer.owner));
+}
+
+}  // namespace lossd

@@ -1,0 +1,134 @@
+#include "client/compute_call.h"
+
+#include <utility>
+
+#include "client/attempts.h"
+#include "client/block_io.h"
+#include "lossd/status_macros.h"
+#include "protos/wire/request_codec.h"
+#include "protos/wire/response_codec.h"
+
+namespace lossd {
+namespace {
+
+// Of a reply beside its tensors: the sums, the counts, the descriptions.
+constexpr int64_t kReplyEnvelopeBytes = 2 << 10;
+
+int64_t SizeOf(const std::optional<TensorView>& view) {
+  return view ? static_cast<int64_t>(view->bytes.size()) : 0;
+}
+
+int64_t RequestDataBytes(const LossInputs& in) {
+  return SizeOf(in.predictions) + SizeOf(in.targets) + SizeOf(in.class_weights) +
+         SizeOf(in.position_weights) + SizeOf(in.upstream_gradient);
+}
+
+}  // namespace
+
+ComputeCall::ComputeCall(const LossSpec& spec, const LossInputs& inputs, const LossOutputs& into,
+                         const ClientOptions& options, const CallOptions& call)
+    : job_{.spec = spec,
+           .inputs = inputs,
+           .into = into,
+           .geometry = GeometryOf(spec, inputs),
+           .block_bytes = options.block_bytes,
+           .progress = call.progress,
+           .loans = {}},
+      mode_(call.mode),
+      unary_limit_bytes_(options.unary_limit_bytes) {
+  job_.spec.outputs = OutputsFor(into);
+}
+
+void ComputeCall::Start(Driver& driver, Replay replay, Done done) {
+  if (absl::Status memory = CheckMemory(job_.inputs, job_.geometry, job_.into); !memory.ok()) {
+    return done(std::move(memory));
+  }
+  const absl::StatusOr<bool> unary = ChooseUnary();
+  if (!unary.ok()) return done(unary.status());
+  if (!*unary && job_.geometry) ledger_.emplace(BlockPlan(*job_.geometry, job_.block_bytes));
+  const absl::Time deadline = replay.deadline();
+  Attempt attempt = [this, &driver, deadline, unary = *unary](Report report) {
+    unary ? AttemptUnary(driver, deadline, std::move(report))
+          : AttemptStream(driver, deadline, std::move(report));
+  };
+  RunAttempts(driver, std::move(replay), job_.loans, std::move(attempt),
+              [this, done = std::move(done)](const absl::Status& status) {
+                if (!status.ok()) return done(status);
+                done(std::move(result_));
+              });
+}
+
+absl::StatusOr<bool> ComputeCall::ChooseUnary() const {
+  if (mode_ != TransferMode::kAuto) return mode_ == TransferMode::kUnary;
+  if (RequestDataBytes(job_.inputs) > unary_limit_bytes_ || ReplyBytes() > unary_limit_bytes_) {
+    return false;
+  }
+  LOSSD_ASSIGN_OR_RETURN(const TransportMessage request, UnaryRequest());
+  return request.bytes.size() <= unary_limit_bytes_;
+}
+
+int64_t ComputeCall::ReplyBytes() const {
+  const LossOutputs& into = job_.into;
+  int64_t bytes = kReplyEnvelopeBytes;
+  for (const MutableByteSpan buffer : {into.gradient, into.position_losses, into.log_sum_exp,
+                                       into.argmax_hits, into.probabilities}) {
+    bytes += static_cast<int64_t>(buffer.size());
+  }
+  // With NONE they come whether there is a buffer or not.
+  if (job_.spec.reduction == Reduction::kNone && job_.geometry && into.position_losses.empty()) {
+    bytes += job_.geometry->positions() * int64_t{sizeof(double)};
+  }
+  return bytes;
+}
+
+absl::StatusOr<TransportMessage> ComputeCall::UnaryRequest() const {
+  const auto lend = [this](const TensorView& view) {
+    return wire::OutgoingTensor{view.desc, job_.loans.Lend(view.bytes)};
+  };
+  const auto lend_if = [&](const std::optional<TensorView>& view) {
+    return view ? std::make_optional(lend(*view)) : std::nullopt;
+  };
+  const LossInputs& in = job_.inputs;
+  LOSSD_ASSIGN_OR_RETURN(const grpc::ByteBuffer buffer,
+                         wire::EncodeComputeRequest(
+                             job_.spec, {lend(in.predictions), in.target_kind, lend(in.targets),
+                                         lend_if(in.class_weights), lend_if(in.position_weights),
+                                         lend_if(in.upstream_gradient)}));
+  const wire::Message message(buffer);
+  return TransportMessage{message.bytes(), message.storage()};
+}
+
+void ComputeCall::AttemptUnary(Driver& driver, absl::Time deadline, Report report) {
+  absl::StatusOr<TransportMessage> request = UnaryRequest();
+  if (!request.ok()) return report(request.status());
+  driver.transport().Unary(
+      driver.queue(), kComputeMethod, *std::move(request), deadline,
+      [this, report = std::move(report)](auto answer) { report(TakeUnary(std::move(answer))); });
+}
+
+absl::Status ComputeCall::TakeUnary(absl::StatusOr<TransportMessage> answer) {
+  if (!answer.ok()) return answer.status();
+  LOSSD_ASSIGN_OR_RETURN(
+      wire::DecodedResponse response,
+      wire::DecodeComputeResponse(wire::Message(std::move(answer->bytes), answer->owner)));
+  LOSSD_RETURN_IF_ERROR(PlaceWhole(response.outputs, job_.into));
+  result_ = std::move(response.result);
+  if (job_.progress && job_.geometry) {
+    const int64_t total = job_.geometry->predictions_bytes();
+    job_.progress(total, total);
+  }
+  return absl::OkStatus();
+}
+
+void ComputeCall::AttemptStream(Driver& driver, absl::Time deadline, Report report) {
+  stream_ = std::make_unique<StreamAttempt>(
+      job_, ledger_ ? &*ledger_ : nullptr,
+      [this, report = std::move(report)](absl::StatusOr<LossResult> outcome) {
+        stream_.reset();  // and with it what it holds of the caller's memory
+        if (outcome.ok()) result_ = *std::move(outcome);
+        report(outcome.status());
+      });
+  stream_->Start(driver, deadline);
+}
+
+}  // namespace lossd

@@ -1,0 +1,52 @@
+#ifndef LOSSD_CLIENT_COMPUTE_CALL_H_
+#define LOSSD_CLIENT_COMPUTE_CALL_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "client/compute_job.h"
+#include "client/driver.h"
+#include "client/replay.h"
+#include "client/stream_attempt.h"
+#include "lossd/client.h"
+
+namespace lossd {
+
+// One Compute, from the caller's tensors to the caller's buffers: checks the memory, chooses unary
+// or stream, and attempts until the answer is there.
+class ComputeCall {
+ public:
+  using Done = std::function<void(absl::StatusOr<LossResult>)>;
+
+  // Copies the spec and the descriptions, not the bytes.
+  ComputeCall(const LossSpec& spec, const LossInputs& inputs, const LossOutputs& into,
+              const ClientOptions& options, const CallOptions& call);
+
+  // Starts on the driver, whose thread this is. `done` runs once, from the driver's RunOnce or at
+  // once, when nothing refers to the caller's memory any more; it may destroy this.
+  void Start(Driver& driver, Replay replay, Done done);
+
+ private:
+  using Report = std::function<void(absl::Status)>;
+
+  absl::StatusOr<bool> ChooseUnary() const;
+  absl::StatusOr<TransportMessage> UnaryRequest() const;
+  int64_t ReplyBytes() const;
+  void AttemptUnary(Driver& driver, absl::Time deadline, Report report);
+  absl::Status TakeUnary(absl::StatusOr<TransportMessage> answer);
+  void AttemptStream(Driver& driver, absl::Time deadline, Report report);
+
+  ComputeJob job_;
+  TransferMode mode_;
+  int64_t unary_limit_bytes_;
+  std::optional<BlockLedger> ledger_;  // of a stream with a geometry
+  std::unique_ptr<StreamAttempt> stream_;
+  LossResult result_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_COMPUTE_CALL_H_

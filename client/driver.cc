@@ -1,0 +1,48 @@
+#include "client/driver.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace lossd {
+namespace {
+
+// How often unfulfilled conditions are looked at. They are almost always fulfilled at once; what
+// remains is memory lent to a connection that does not drain.
+constexpr absl::Duration kPollInterval = absl::Milliseconds(1);
+
+}  // namespace
+
+void Driver::At(absl::Time time, std::function<void()> task) {
+  timers_.emplace(time, std::move(task));
+}
+
+void Driver::When(std::function<bool()> condition, std::function<void()> task) {
+  if (condition()) return task();
+  waits_.push_back({std::move(condition), std::move(task)});
+}
+
+bool Driver::RunDue() {
+  if (timers_.empty() || timers_.begin()->first > transport_.Now()) return false;
+  const auto due = timers_.extract(timers_.begin());
+  due.mapped()();
+  return true;
+}
+
+bool Driver::RunFulfilled() {
+  const auto wait =
+      std::find_if(waits_.begin(), waits_.end(), [](const Wait& w) { return w.condition(); });
+  if (wait == waits_.end()) return false;
+  const std::function<void()> task = std::move(wait->task);
+  waits_.erase(wait);
+  task();
+  return true;
+}
+
+void Driver::RunOnce() {
+  if (RunDue() || RunFulfilled()) return;
+  absl::Time until = timers_.empty() ? absl::InfiniteFuture() : timers_.begin()->first;
+  if (!waits_.empty()) until = std::min(until, transport_.Now() + kPollInterval);
+  queue_->RunOne(until);
+}
+
+}  // namespace lossd

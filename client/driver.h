@@ -1,0 +1,50 @@
+#ifndef LOSSD_CLIENT_DRIVER_H_
+#define LOSSD_CLIENT_DRIVER_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "client/transport.h"
+
+namespace lossd {
+
+// One thread's work: the events of a queue, timers, and conditions somebody waits for. All methods
+// are called by that one thread.
+class Driver {
+ public:
+  explicit Driver(Transport& transport) : transport_(transport), queue_(transport.NewQueue()) {}
+
+  Transport& transport() { return transport_; }
+  EventQueue& queue() { return *queue_; }
+
+  // Runs `task` once at `time`.
+  void At(absl::Time time, std::function<void()> task);
+
+  // Runs `task` once `condition` holds: at once, or else soon after it comes true.
+  void When(std::function<bool()> condition, std::function<void()> task);
+
+  // Runs what is due, or else waits for an event, the next timer, or Wake of the queue.
+  void RunOnce();
+
+ private:
+  struct Wait {
+    std::function<bool()> condition;
+    std::function<void()> task;
+  };
+
+  bool RunDue();
+  bool RunFulfilled();
+
+  Transport& transport_;
+  std::unique_ptr<EventQueue> queue_;
+  std::multimap<absl::Time, std::function<void()>> timers_;
+  std::vector<Wait> waits_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_DRIVER_H_

@@ -1,0 +1,126 @@
+#include "client/grpc_call.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/string_view.h"
+#include "protos/wire/grpc_status.h"
+#include "protos/wire/message.h"
+
+namespace lossd {
+namespace {
+
+// The message as slices that point at its bytes; each shares the owner.
+grpc::ByteBuffer ToGrpc(const TransportMessage& message) {
+  using Owner = std::shared_ptr<const void>;
+  std::vector<grpc::Slice> slices;
+  slices.reserve(message.bytes.pieces().size());
+  for (const ByteSpan piece : message.bytes.pieces()) {
+    // gRPC only reads what it sends.
+    slices.emplace_back(
+        const_cast<std::byte*>(piece.data()), piece.size(),
+        [](void* owner) { delete static_cast<Owner*>(owner); }, new Owner(message.owner));
+  }
+  return grpc::ByteBuffer(slices.data(), slices.size());
+}
+
+TransportMessage FromGrpc(const grpc::ByteBuffer& buffer) {
+  const wire::Message message(buffer);
+  return {message.bytes(), message.storage()};
+}
+
+absl::Status StatusOf(const grpc::Status& from, const grpc::ClientContext& context) {
+  absl::Status status = wire::FromGrpc(from);
+  const auto& trailers = context.GetServerTrailingMetadata();
+  const auto pushback = trailers.find("grpc-retry-pushback-ms");
+  if (!status.ok() && pushback != trailers.end()) {
+    status.SetPayload(
+        absl::string_view(kPushbackPayload.data(), kPushbackPayload.size()),
+        absl::Cord(absl::string_view(pushback->second.data(), pushback->second.size())));
+  }
+  return status;
+}
+
+class GrpcUnary : public GrpcEvent {
+ public:
+  GrpcUnary(GrpcChannel& channel, GrpcQueue& queue, const std::string& method,
+            const TransportMessage& request, absl::Time deadline,
+            std::function<void(absl::StatusOr<TransportMessage>)> done)
+      : lease_(channel), done_(std::move(done)) {
+    context_.set_deadline(absl::ToChronoTime(deadline));
+    call_ = lease_.stub().PrepareUnaryCall(&context_, method, ToGrpc(request), queue.completions());
+    call_->StartCall();
+    call_->Finish(&response_, &status_, this);
+  }
+
+  void Run(bool) override {
+    absl::StatusOr<TransportMessage> answer = TransportMessage{};
+    if (status_.ok()) {
+      answer = FromGrpc(response_);
+    } else {
+      answer = StatusOf(status_, context_);
+    }
+    const auto done = std::move(done_);
+    delete this;  // before `done`: the call refers to the request's bytes
+    done(std::move(answer));
+  }
+
+ private:
+  const GrpcLease lease_;
+  std::function<void(absl::StatusOr<TransportMessage>)> done_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::GenericClientAsyncResponseReader> call_;  // lives in the context's call
+  grpc::ByteBuffer response_;
+  grpc::Status status_;
+};
+
+}  // namespace
+
+void StartGrpcUnary(GrpcChannel& channel, GrpcQueue& queue, const std::string& method,
+                    const TransportMessage& request, absl::Time deadline,
+                    std::function<void(absl::StatusOr<TransportMessage>)> done) {
+  new GrpcUnary(channel, queue, method, request, deadline, std::move(done));  // deletes itself
+}
+
+GrpcStream::GrpcStream(GrpcChannel& channel, GrpcQueue& queue, const std::string& method,
+                       absl::Time deadline, StreamEvents* events)
+    : lease_(channel), events_(events) {
+  context_.set_deadline(absl::ToChronoTime(deadline));
+  context_.set_initial_metadata_corked(true);  // the first message goes with the metadata
+  call_ = lease_.stub().PrepareCall(&context_, method, queue.completions());
+  call_->StartCall(nullptr);  // corked: no operation of its own, so no tag comes back
+  call_->Read(&received_, &read_);
+}
+
+void GrpcStream::Write(TransportMessage message, bool last) {
+  writing_ = true;
+  const grpc::ByteBuffer buffer = ToGrpc(message);
+  grpc::WriteOptions options;
+  if (last) options.set_last_message();
+  call_->Write(buffer, options, &write_);
+}
+
+void GrpcStream::Written(bool ok) {
+  writing_ = false;
+  if (finished_) return DeliverDone();
+  if (ok) events_->OnWritten();
+}
+
+void GrpcStream::Read(bool ok) {
+  if (!ok) return call_->Finish(&status_, &finish_);
+  TransportMessage message = FromGrpc(received_);
+  received_.Clear();
+  events_->OnMessage(std::move(message));
+  call_->Read(&received_, &read_);
+}
+
+void GrpcStream::Finished(bool) {
+  finished_ = true;
+  if (!writing_) DeliverDone();
+}
+
+// The handler may destroy the stream.
+void GrpcStream::DeliverDone() { events_->OnDone(StatusOf(status_, context_)); }
+
+}  // namespace lossd

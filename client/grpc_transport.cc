@@ -1,0 +1,88 @@
+#include "client/grpc_transport.h"
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/channel_arguments.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "client/grpc_call.h"
+#include "client/grpc_queue.h"
+
+namespace lossd {
+namespace {
+
+int Milliseconds(absl::Duration duration) {
+  constexpr absl::Duration kMost = absl::Hours(24);
+  return static_cast<int>(absl::ToInt64Milliseconds(std::min(duration, kMost)));
+}
+
+grpc::ChannelArguments Arguments(const ClientOptions& options) {
+  grpc::ChannelArguments arguments;
+  // Channels with equal arguments would share one connection.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetMaxReceiveMessageSize(-1);
+  arguments.SetMaxSendMessageSize(-1);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 1 << 20);
+  // An answer that was compressed all the same is refused, not inflated to who knows what.
+  arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+  // gRPC's own replay ends at 256 KiB; ours has no such end, and the two would multiply.
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+  // Also bounds how long memory stays lent to a connection on which nobody reads.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // gRPC would wait a second and more before it dials again, and fail all calls meanwhile.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
+                   Milliseconds(options.retry.initial_backoff));
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, Milliseconds(options.retry.max_backoff));
+  return arguments;
+}
+
+class GrpcTransport : public Transport {
+ public:
+  GrpcTransport(const std::string& target, const ClientOptions& options) {
+    for (int i = 0; i < options.channels; ++i) {
+      channels_.push_back(std::make_unique<GrpcChannel>(grpc::CreateCustomChannel(
+          target, grpc::InsecureChannelCredentials(), Arguments(options))));
+    }
+  }
+
+  std::unique_ptr<EventQueue> NewQueue() override { return std::make_unique<GrpcQueue>(); }
+  absl::Time Now() const override { return absl::Now(); }
+
+  void Unary(EventQueue& queue, const std::string& method, TransportMessage request,
+             absl::Time deadline,
+             std::function<void(absl::StatusOr<TransportMessage>)> done) override {
+    StartGrpcUnary(LeastBusy(), static_cast<GrpcQueue&>(queue), method, request, deadline,
+                   std::move(done));
+  }
+
+  std::unique_ptr<TransportStream> Stream(EventQueue& queue, const std::string& method,
+                                          absl::Time deadline, StreamEvents* events) override {
+    return std::make_unique<GrpcStream>(LeastBusy(), static_cast<GrpcQueue&>(queue), method,
+                                        deadline, events);
+  }
+
+ private:
+  GrpcChannel& LeastBusy() {
+    return **std::min_element(channels_.begin(), channels_.end(), [](const auto& a, const auto& b) {
+      return a->calls.load() < b->calls.load();
+    });
+  }
+
+  std::vector<std::unique_ptr<GrpcChannel>> channels_;
+};
+
+}  // namespace
+
+std::shared_ptr<Transport> MakeGrpcTransport(const std::string& target,
+                                             const ClientOptions& options) {
+  return std::make_shared<GrpcTransport>(target, options);
+}
+
+}  // namespace lossd

@@ -1,0 +1,18 @@
+#ifndef LOSSD_CLIENT_GRPC_TRANSPORT_H_
+#define LOSSD_CLIENT_GRPC_TRANSPORT_H_
+
+#include <memory>
+#include <string>
+
+#include "client/transport.h"
+#include "lossd/client.h"
+
+namespace lossd {
+
+// gRPC over options.channels connections to `target`, made when they are first needed.
+std::shared_ptr<Transport> MakeGrpcTransport(const std::string& target,
+                                             const ClientOptions& options);
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_GRPC_TRANSPORT_H_

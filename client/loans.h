@@ -1,0 +1,33 @@
+#ifndef LOSSD_CLIENT_LOANS_H_
+#define LOSSD_CLIENT_LOANS_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "protos/wire/message.h"
+
+namespace lossd {
+
+// Counts the pieces of the caller's memory that are lent to the transport. Thread-safe.
+class Loans {
+ public:
+  // Lends memory for one message. It counts as returned when the last copy of the payload's
+  // `release` is gone, so also where the payload is dropped without being sent.
+  wire::Payload Lend(ByteSpan bytes) const {
+    count_->fetch_add(1, std::memory_order_relaxed);
+    // Release and acquire: what the caller does with the memory next comes after all reading of it.
+    const std::shared_ptr<void> loan(
+        nullptr, [count = count_](void*) { count->fetch_sub(1, std::memory_order_release); });
+    return {bytes, [loan] {}};
+  }
+
+  bool AllReturned() const { return count_->load(std::memory_order_acquire) == 0; }
+
+ private:
+  std::shared_ptr<std::atomic<int64_t>> count_ = std::make_shared<std::atomic<int64_t>>(0);
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_LOANS_H_

@@ -1,0 +1,97 @@
+#ifndef LOSSD_CLIENT_TRANSPORT_H_
+#define LOSSD_CLIENT_TRANSPORT_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "lossd/tensor.h"
+
+// What the client library needs of the world: messages in and out, and time. All of it can be
+// played by a test.
+
+namespace lossd {
+
+// One encoded message. `owner` keeps the bytes alive; whoever carries the message drops it, on any
+// thread, when it looks at them no more.
+struct TransportMessage {
+  ScatteredBytes bytes;
+  std::shared_ptr<const void> owner;
+};
+
+// Where the events of calls are delivered: calls belong to the queue they were started on, and
+// their handlers run inside its RunOne and nowhere else. One thread at a time may start calls on a
+// queue and run it; Wake may come from any thread.
+class EventQueue {
+ public:
+  virtual ~EventQueue() = default;
+
+  // Waits for one event and runs its handler. False where none came until `until`, or Wake was
+  // called.
+  virtual bool RunOne(absl::Time until) = 0;
+
+  // Makes a RunOne that waits, or else the next one, return.
+  virtual void Wake() = 0;
+};
+
+// Handlers of one stream.
+class StreamEvents {
+ public:
+  virtual ~StreamEvents() = default;
+
+  // The last Write was taken; the next may be made. Does not mean that its bytes were let go of.
+  virtual void OnWritten() = 0;
+
+  // A message arrived. The next one is read when this returns.
+  virtual void OnMessage(TransportMessage message) = 0;
+
+  // The stream is over: last event, always and once. The stream may be destroyed from here on.
+  virtual void OnDone(absl::Status status) = 0;
+};
+
+class TransportStream {
+ public:
+  // Precondition: OnDone was called.
+  virtual ~TransportStream() = default;
+
+  // Sends a message; `last`: and closes the sending half. At most one at a time: see OnWritten. A
+  // write that fails is answered by OnDone alone.
+  virtual void Write(TransportMessage message, bool last) = 0;
+
+  // Ends the stream soon: OnDone still comes.
+  virtual void Cancel() = 0;
+};
+
+// Carries calls to a server. Thread-safe; outlives its queues and calls.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+
+  virtual std::unique_ptr<EventQueue> NewQueue() = 0;
+  virtual absl::Time Now() const = 0;
+
+  // One message each way. `done` runs once, at the latest soon after the deadline.
+  virtual void Unary(EventQueue& queue, const std::string& method, TransportMessage request,
+                     absl::Time deadline,
+                     std::function<void(absl::StatusOr<TransportMessage>)> done) = 0;
+
+  virtual std::unique_ptr<TransportStream> Stream(EventQueue& queue, const std::string& method,
+                                                  absl::Time deadline, StreamEvents* events) = 0;
+};
+
+inline constexpr char kComputeMethod[] = "/lossd.v1.LossService/Compute";
+inline constexpr char kComputeStreamMethod[] = "/lossd.v1.LossService/ComputeStream";
+inline constexpr char kServerInfoMethod[] = "/lossd.v1.LossService/GetServerInfo";
+inline constexpr char kHealthCheckMethod[] = "/grpc.health.v1.Health/Check";
+
+// Payload of an error status: the server's wish when to be called again, in milliseconds; negative
+// or not a number: never (gRPC's "grpc-retry-pushback-ms").
+inline constexpr std::string_view kPushbackPayload = "lossd.client/retry-pushback-ms";
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_TRANSPORT_H_
