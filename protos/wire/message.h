@@ -4,6 +4,7 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/slice.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -12,6 +13,9 @@
 #include "lossd/tensor.h"
 
 namespace lossd::wire {
+
+// The largest message that generated parsers take.
+inline constexpr int64_t kMaxMessageBytes = (int64_t{1} << 31) - 17;
 
 // A received message. Owns its slices; copies share them. No byte is copied, except where a message
 // arrived in so many crumbs that their bookkeeping would outweigh it: that one is joined.

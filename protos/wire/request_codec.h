@@ -75,8 +75,8 @@ struct OutgoingTensor {
   Payload data;
 };
 
-// The messages as bytes, tensor bytes not copied. Total size must be below 2^31 (checked:
-// kInvalidArgument).
+// The messages as bytes, tensor bytes not copied. More than kMaxMessageBytes in all:
+// kInvalidArgument.
 absl::StatusOr<grpc::ByteBuffer> EncodeComputeRequest(const LossSpec& spec,
                                                       LossTensors<OutgoingTensor> tensors);
 absl::StatusOr<grpc::ByteBuffer> EncodeStreamHeader(const LossSpec& spec,

@@ -4,7 +4,6 @@
 #include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,9 +17,6 @@ using google::protobuf::MessageLite;
 using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 using google::protobuf::io::CodedOutputStream;
-
-// Beyond this, generated parsing refuses lengths.
-constexpr int64_t kMaxMessageBytes = std::numeric_limits<int32_t>::max() - 16;
 
 void AppendVarint(uint32_t value, std::string& to) {
   uint8_t bytes[5];
@@ -163,7 +159,8 @@ absl::StatusOr<LargeFields> ParseAround(const Message& message, absl::Span<const
     return absl::InvalidArgumentError(
         absl::StrCat(parsed->GetTypeName(), " of ", bytes.size(), " bytes ", parts...));
   };
-  if (bytes.size() > kMaxMessageBytes) return bad("is larger than protobuf allows");
+  if (bytes.size() > kMaxMessageBytes)
+    return bad("is too large; wanted at most ", kMaxMessageBytes);
   Walker walker(bytes, max_small_bytes);
   const Verdict verdict = walker.Walk(rules);
   if (verdict == Verdict::kInvalid) return bad("is not valid protobuf");

@@ -4,7 +4,6 @@
 #include <google/protobuf/wire_format_lite.h>
 
 #include <functional>
-#include <limits>
 #include <memory>
 #include <utility>
 
@@ -15,8 +14,6 @@ namespace {
 
 using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedOutputStream;
-
-constexpr int64_t kMaxMessageBytes = std::numeric_limits<int32_t>::max();
 
 void RunRelease(void* release) {
   const std::unique_ptr<std::function<void()>> owned(static_cast<std::function<void()>*>(release));

@@ -76,27 +76,48 @@ TEST_P(Agreement, RandomMessages) {
 TEST_P(Agreement, UnusualForms) {
   Random random(2);
   Tally tally;
-  for (int i = 0; i < 6000; ++i) {
+  for (int i = 0; i < 3000; ++i) {
     const std::string bytes = Unusual(GetParam().sample(random), *GetParam().type, random);
     Check(bytes, random, tally);
     if (HasFailure()) return;
   }
   EXPECT_EQ(tally.invalid, 0);
-  EXPECT_GT(tally.accepted, 3000);
+  EXPECT_GT(tally.accepted, 1500);
   // A summary has no large fields, so nothing in it is followed.
   if (GetParam().name != "Summary") {
-    EXPECT_GT(tally.unusual, 300);
+    EXPECT_GT(tally.unusual, 150);
   }
 }
 
-TEST_P(Agreement, TwoMessagesMerge) {
+// Tags and lengths of up to ten bytes: five are the most that protobuf takes.
+TEST_P(Agreement, OverlongVarints) {
+  Random random(9);
+  Tally tally;
+  for (int i = 0; i < 3000; ++i) {
+    Check(Unusual(GetParam().sample(random), *GetParam().type, random, 10), random, tally);
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(tally.invalid, 250);
+  EXPECT_GT(tally.accepted, 500);
+}
+
+// Messages one after the other are one message: fields merge, and members of a oneof replace each
+// other, which forgets what the first one held.
+TEST_P(Agreement, MessagesMerge) {
   Random random(3);
   Tally tally;
-  for (int i = 0; i < 2000; ++i) {
-    Check(GetParam().sample(random) + GetParam().sample(random), random, tally);
+  for (int i = 0; i < 3000; ++i) {
+    std::string bytes = GetParam().sample(random);
+    for (int64_t more = 1 + random.Below(3); more > 0; --more) {
+      const Kind& other = AllKinds()[random.Below(static_cast<int64_t>(AllKinds().size()))];
+      if (other.type != GetParam().type) continue;
+      bytes += WithoutSome(other.sample(random), *other.type, random);
+    }
+    Check(bytes, random, tally);
     if (HasFailure()) return;
   }
   EXPECT_EQ(tally.invalid, 0);
+  EXPECT_GT(tally.accepted, 250);
 }
 
 TEST_P(Agreement, TruncatedAnywhere) {
@@ -116,7 +137,7 @@ TEST_P(Agreement, TruncatedAnywhere) {
 TEST_P(Agreement, FlippedBytes) {
   Random random(5);
   Tally tally;
-  for (int i = 0; i < 30000; ++i) {
+  for (int i = 0; i < 10000; ++i) {
     std::string bytes = GetParam().sample(random);
     if (random.OneIn(4)) bytes = Unusual(bytes, *GetParam().type, random);
     // Most of the structure is at the front.
@@ -129,14 +150,14 @@ TEST_P(Agreement, FlippedBytes) {
     Check(bytes, random, tally);
     if (HasFailure()) return;
   }
-  EXPECT_GT(tally.invalid, 1000);
-  EXPECT_GT(tally.accepted, 1000);
+  EXPECT_GT(tally.invalid, 500);
+  EXPECT_GT(tally.accepted, 500);
 }
 
 TEST_P(Agreement, Noise) {
   Random random(6);
   Tally tally;
-  for (int i = 0; i < 20000; ++i) {
+  for (int i = 0; i < 8000; ++i) {
     std::string bytes(random.Below(24), '\0');
     // Small numbers are plausible tags and lengths.
     for (char& byte : bytes) {

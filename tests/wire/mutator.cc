@@ -54,9 +54,9 @@ std::string Varint(uint64_t value, size_t size = 0) {
   return bytes;
 }
 
-std::string Join(const std::vector<Field>& fields, Random& random) {
-  // Protobuf accepts tags and lengths of up to five bytes.
-  const auto size = [&] { return random.OneIn(30) ? 1 + random.Below(5) : 0; };
+// Now and then with tags and lengths of up to `max_varint` bytes.
+std::string Join(const std::vector<Field>& fields, Random& random, int max_varint) {
+  const auto size = [&] { return random.OneIn(30) ? 1 + random.Below(max_varint) : 0; };
   std::string bytes;
   for (const Field& field : fields) {
     bytes += Varint(field.tag, size());
@@ -99,14 +99,15 @@ void Insert(std::vector<Field>& fields, Field field, Random& random) {
 }
 
 // One occurrence of a message as two that merge into it.
-void Split(std::vector<Field>& fields, size_t i, Random& random) {
+void Split(std::vector<Field>& fields, size_t i, Random& random, int max_varint) {
   const std::vector<Field> inside = Fields(fields[i].value);
   const int64_t cut = random.Below(static_cast<int64_t>(inside.size()) + 1);
   const std::vector<Field> first(inside.begin(), inside.begin() + cut);
   const std::vector<Field> second(inside.begin() + cut, inside.end());
   const uint32_t tag = fields[i].tag;
-  fields[i].value = Join(first, random);
-  fields.insert(fields.begin() + static_cast<int64_t>(i) + 1, {tag, Join(second, random)});
+  fields[i].value = Join(first, random, max_varint);
+  fields.insert(fields.begin() + static_cast<int64_t>(i) + 1,
+                {tag, Join(second, random, max_varint)});
 }
 
 void Unpack(std::vector<Field>& fields, size_t i) {
@@ -129,19 +130,23 @@ void Shuffle(std::vector<Field>& fields, Random& random) {
   }
 }
 
+const FieldDescriptor* KnownField(const Descriptor& type, uint32_t tag) {
+  return type.FindFieldByNumber(WireFormatLite::GetTagFieldNumber(tag));
+}
+
 }  // namespace
 
-std::string Unusual(const std::string& bytes, const Descriptor& type, Random& random) {
+std::string Unusual(const std::string& bytes, const Descriptor& type, Random& random,
+                    int max_varint) {
   std::vector<Field> fields = Fields(bytes);
   for (size_t i = fields.size(); i-- > 0;) {
-    const FieldDescriptor* known =
-        type.FindFieldByNumber(WireFormatLite::GetTagFieldNumber(fields[i].tag));
+    const FieldDescriptor* known = KnownField(type, fields[i].tag);
     if (known == nullptr || !HasLength(fields[i].tag)) continue;
     if (known->type() == FieldDescriptor::TYPE_MESSAGE) {
       if (random.OneIn(2)) {
-        fields[i].value = Unusual(fields[i].value, *known->message_type(), random);
+        fields[i].value = Unusual(fields[i].value, *known->message_type(), random, max_varint);
       }
-      if (random.OneIn(6)) Split(fields, i, random);
+      if (random.OneIn(6)) Split(fields, i, random, max_varint);
     } else if (known->is_packable() && random.OneIn(3)) {
       Unpack(fields, i);
     }
@@ -153,7 +158,20 @@ std::string Unusual(const std::string& bytes, const Descriptor& type, Random& ra
     if (random.OneIn(8)) Insert(fields, WrongType(any()), random);
   }
   if (random.OneIn(4)) Insert(fields, UnknownField(random), random);
-  return Join(fields, random);
+  return Join(fields, random, max_varint);
+}
+
+std::string WithoutSome(const std::string& bytes, const Descriptor& type, Random& random) {
+  std::vector<Field> kept;
+  for (Field& field : Fields(bytes)) {
+    if (random.OneIn(3)) continue;
+    const FieldDescriptor* known = KnownField(type, field.tag);
+    if (known != nullptr && known->type() == FieldDescriptor::TYPE_MESSAGE && random.OneIn(2)) {
+      field.value = WithoutSome(field.value, *known->message_type(), random);
+    }
+    kept.push_back(std::move(field));
+  }
+  return Join(kept, random, 1);
 }
 
 }  // namespace lossd::wire_test

@@ -11,10 +11,15 @@ namespace lossd::wire_test {
 
 // The same fields in unusual form: reordered, repeated, submessages split in two or sent twice,
 // packed fields unpacked, unknown fields and groups put between, tags and lengths longer than they
-// need be. Still valid protobuf (of perhaps another meaning: a repeated `shape` grows).
-// Precondition: `bytes` is a valid message of that type.
+// need be. Still valid protobuf (of perhaps another meaning: a repeated `shape` grows), unless
+// `max_varint` is more than the five bytes that protobuf allows for tags and lengths.
+// Precondition of both: `bytes` is a valid message of that type.
 std::string Unusual(const std::string& bytes, const google::protobuf::Descriptor& type,
-                    oracle::Random& random);
+                    oracle::Random& random, int max_varint = 5);
+
+// The message with some of its fields left out, on all levels.
+std::string WithoutSome(const std::string& bytes, const google::protobuf::Descriptor& type,
+                        oracle::Random& random);
 
 }  // namespace lossd::wire_test
 
