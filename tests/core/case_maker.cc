@@ -1,0 +1,145 @@
+#include "tests/core/case_maker.h"
+
+#include <cmath>
+
+namespace lossd::oracle {
+namespace {
+
+bool IsUnsigned(DType dtype) {
+  return dtype == DType::kU8 || dtype == DType::kU16 || dtype == DType::kU32 ||
+         dtype == DType::kU64;
+}
+
+DType AnyFloat(Random& random) { return kFloatDTypes[random.Below(4)]; }
+
+std::vector<int64_t> MakeShape(const Factors& factors, Random& random) {
+  std::vector<int64_t> shape;
+  const bool many = factors.rank > 4;
+  for (int d = 0; d < factors.rank; ++d) shape.push_back(1 + random.Below(many ? 2 : 4));
+  // On both sides of every vector length, now and then.
+  shape[factors.axis] = random.OneIn(6) ? 15 + random.Below(20) : 1 + random.Below(9);
+  return shape;
+}
+
+void AddTargets(const Factors& factors, Random& random, LossCase& c) {
+  const std::vector<int64_t>& shape = c.predictions.desc.shape;
+  c.target_kind = factors.target_kind;
+  if (factors.target_kind == TargetKind::kClassProbabilities) {
+    c.targets = OwnedTensor::Make(AnyFloat(random), shape, factors.layout, [&](int64_t) {
+      return random.OneIn(4) ? Real(0) : random.Uniform(0, 1);
+    });
+    return;
+  }
+  const int64_t ignored = IsUnsigned(factors.label_dtype) ? 200 : -100;
+  if (random.OneIn(2)) c.spec.ignore_labels = {ignored, 1000};
+  if (random.OneIn(4)) c.spec.ignore_labels.push_back(0);
+  const bool has_ignored = !c.spec.ignore_labels.empty() && c.spec.ignore_labels[0] == ignored;
+  c.targets = OwnedTensor::Make(
+      factors.label_dtype, LabelShape(shape, factors.axis, random.OneIn(2)), factors.layout,
+      [&](int64_t) {
+        return Real(has_ignored && random.OneIn(3) ? ignored : random.Below(shape[factors.axis]));
+      });
+}
+
+void AddClassWeights(const Factors& factors, Random& random, LossCase& c) {
+  if (factors.weights == WeightsForm::kNone) return;
+  std::vector<int64_t> shape = c.predictions.desc.shape;
+  if (factors.weights == WeightsForm::kPerClass) shape = {shape[factors.axis]};
+  if (factors.weights == WeightsForm::kOneSample) shape.erase(shape.begin() + factors.batch_axis());
+  // Normalising sums have to be positive.
+  const bool zeros = factors.normalization == WeightNormalization::kNone ||
+                     factors.weights == WeightsForm::kPerClass;
+  c.class_weights = OwnedTensor::Make(AnyFloat(random), shape, factors.layout, [&](int64_t i) {
+    return zeros && i > 0 && random.OneIn(5) ? Real(0) : random.Uniform(0.05L, 3);
+  });
+  c.spec.weight_normalization = factors.normalization;
+  if (factors.normalization == WeightNormalization::kLocal && random.OneIn(2)) {
+    c.spec.weight_normalization.reset();  // the default
+  }
+}
+
+void AddPositionTensors(const Factors& factors, Random& random, LossCase& c) {
+  const auto tensor = [&](Real low, Real high) {
+    return OwnedTensor::Make(
+        AnyFloat(random), LabelShape(c.predictions.desc.shape, factors.axis, random.OneIn(2)),
+        factors.layout,
+        [&](int64_t) { return random.OneIn(6) ? Real(0) : random.Uniform(low, high); });
+  };
+  if (random.OneIn(3)) c.position_weights = tensor(0, 2);
+  if (random.OneIn(3)) c.upstream_gradient = tensor(-2, 2);
+}
+
+void AddScalars(const Factors& factors, Random& random, LossCase& c) {
+  LossSpec& spec = c.spec;
+  spec.loss = factors.loss;
+  if (auto* softmax = std::get_if<SoftmaxLoss>(&spec.loss); softmax && random.OneIn(5)) {
+    softmax->log_floor = random.Pick({1e-20, 0.01});
+  }
+  if (auto* multinomial = std::get_if<MultinomialLogisticLoss>(&spec.loss)) {
+    multinomial->log_epsilon = random.Pick({1e-20, 1e-20, 0.0, 1e-3, 0.3});
+  }
+  const int rank = factors.rank;
+  const int default_axis = rank == 1 ? 0 : factors.layout == Layout::kRowMajor ? 1 : rank - 2;
+  if (factors.axis != default_axis || random.OneIn(2)) {
+    spec.class_axis = random.OneIn(2) ? factors.axis : factors.axis - rank;
+  }
+  if (random.OneIn(3)) spec.label_smoothing = random.Pick({0.1, 0.5, 0.999, 1e-6});
+  if (random.OneIn(3)) spec.loss_weight = random.Pick({0.25, 0.7, 3.0, 0.0});
+  if (random.OneIn(3)) spec.gradient_scale = random.Pick({-1.0, 1024.0, 0.3, -1e-3, 0.0});
+  if (random.OneIn(2)) spec.gradient_dtype = AnyFloat(random);
+  spec.reduction = factors.reduction;
+  if (factors.reduction == Reduction::kGiven) spec.denominator = random.Pick({7.0, 0.3, 1000.0});
+  spec.all_ignored_policy =
+      random.Pick({AllIgnoredPolicy::kZero, AllIgnoredPolicy::kNan, AllIgnoredPolicy::kError});
+  spec.outputs = AllOutputs(spec.loss);
+}
+
+}  // namespace
+
+bool Factors::valid() const {
+  if (axis >= rank) return false;
+  if (rank == 1) return weights != WeightsForm::kOneSample;
+  if (axis != batch_axis()) return true;
+  return weights != WeightsForm::kOneSample && reduction != Reduction::kBatch &&
+         !(weights == WeightsForm::kFull && normalization == WeightNormalization::kGlobal);
+}
+
+std::vector<int64_t> LabelShape(std::vector<int64_t> shape, int axis, bool removed) {
+  if (removed) {
+    shape.erase(shape.begin() + axis);
+  } else {
+    shape[axis] = 1;
+  }
+  return shape;
+}
+
+Real TypicalPrediction(const Loss& loss, Random& random) {
+  if (std::holds_alternative<SoftmaxLoss>(loss)) return random.Uniform(-8, 8);
+  if (std::holds_alternative<NllLoss>(loss)) return random.Uniform(-10, 0);
+  return random.OneIn(16) ? Real(0) : random.Uniform(0, 1);
+}
+
+LossCase MakeCase(const Factors& factors, Random& random) {
+  LossCase c;
+  AddScalars(factors, random, c);
+  c.predictions =
+      OwnedTensor::Make(factors.dtype, MakeShape(factors, random), factors.layout,
+                        [&](int64_t) { return TypicalPrediction(factors.loss, random); });
+  AddTargets(factors, random, c);
+  AddClassWeights(factors, random, c);
+  AddPositionTensors(factors, random, c);
+  return c;
+}
+
+LossCase PlainCase(const Loss& loss, DType dtype, int64_t rows, int64_t classes, Random& random) {
+  LossCase c;
+  c.spec.loss = loss;
+  c.spec.outputs = AllOutputs(loss);
+  c.predictions = OwnedTensor::Make(dtype, {rows, classes}, Layout::kRowMajor,
+                                    [&](int64_t) { return TypicalPrediction(loss, random); });
+  c.targets = OwnedTensor::Make(DType::kI32, {rows}, Layout::kRowMajor,
+                                [&](int64_t) { return Real(random.Below(classes)); });
+  return c;
+}
+
+}  // namespace lossd::oracle

@@ -1,0 +1,53 @@
+#ifndef LOSSD_TESTS_CORE_CASE_MAKER_H_
+#define LOSSD_TESTS_CORE_CASE_MAKER_H_
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "tests/support/loss_case.h"
+#include "tests/support/random.h"
+
+namespace lossd::oracle {
+
+inline const Loss kLosses[] = {SoftmaxLoss{}, MultinomialLogisticLoss{}, NllLoss{}};
+inline constexpr DType kFloatDTypes[] = {DType::kF32, DType::kF64, DType::kF16, DType::kBF16};
+
+enum class WeightsForm { kNone, kPerClass, kOneSample, kFull };
+
+// What the cross product of oracle_test varies; the rest of a case is drawn at random.
+struct Factors {
+  Loss loss;
+  DType dtype = DType::kF32;
+  Layout layout = Layout::kRowMajor;
+  int rank = 2;
+  int axis = 1;
+  WeightsForm weights = WeightsForm::kNone;
+  WeightNormalization normalization = WeightNormalization::kLocal;  // where there are weights
+  Reduction reduction = Reduction::kPositions;
+  TargetKind target_kind = TargetKind::kClassIndices;
+  DType label_dtype = DType::kI64;
+
+  int batch_axis() const { return layout == Layout::kRowMajor ? 0 : rank - 1; }
+  // Whether such a request exists: see the notes on class weights and BATCH in docs/semantics.md.
+  bool valid() const;
+};
+
+// A small valid request with these factors. Every other option takes each of its kinds of value now
+// and then: smoothing, ignored labels, position weights, upstream gradient, scales, dtypes, clamps,
+// policies, the two shapes of labels, the three ways to name an axis.
+LossCase MakeCase(const Factors& factors, Random& random);
+
+// The shape of the labels, with the class axis 1 or removed.
+std::vector<int64_t> LabelShape(std::vector<int64_t> shape, int axis, bool removed);
+
+// Predictions such as the loss expects: logits, probabilities or log-probabilities.
+Real TypicalPrediction(const Loss& loss, Random& random);
+
+// A softmax, multinomial or nll case of `rows` x `classes` (row-major, index targets) with typical
+// predictions and all outputs.
+LossCase PlainCase(const Loss& loss, DType dtype, int64_t rows, int64_t classes, Random& random);
+
+}  // namespace lossd::oracle
+
+#endif  // LOSSD_TESTS_CORE_CASE_MAKER_H_

@@ -1,0 +1,309 @@
+#include "tests/support/oracle.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "tests/support/oracle_row.h"
+#include "tests/support/oracle_shape.h"
+#include "tests/support/oracle_weights.h"
+
+namespace lossd::oracle {
+namespace {
+
+constexpr Real kNan = std::numeric_limits<Real>::quiet_NaN();
+const Real kU64 = UnitRoundoff(DType::kF64);
+
+Real ElementOf(const TensorView& tensor, int64_t address) {
+  const int64_t size = SizeOf(tensor.desc.dtype);
+  return Widen(tensor.desc.dtype, tensor.bytes.data() + address * size);
+}
+
+int64_t LowestIndexOfMaximum(const std::vector<Real>& values) {
+  return std::max_element(values.begin(), values.end()) - values.begin();  // the first of equals
+}
+
+bool HasNan(const std::vector<Real>& values) {
+  return std::any_of(values.begin(), values.end(), [](Real v) { return std::isnan(v); });
+}
+
+Bounded One(Real value, Real bound) { return {{value}, {bound}}; }
+
+// Everything known of a position before D.
+struct Position {
+  int64_t address = 0;            // in tensors with the shape of the labels
+  std::vector<int64_t> elements;  // of its classes, in the predictions
+  Row row;
+  std::vector<Real> plain_targets;  // t before smoothing
+  bool ignored = false;
+  Real q = 1;
+  Real upstream = 1;
+  RowAnswer answer;
+  bool weightless = false;  // its weights alone make its loss and its gradient 0
+
+  // w_i: the class weight that enters weight_sum, which never sees smoothing.
+  Real weight() const {
+    Real sum = 0;
+    for (size_t k = 0; k < plain_targets.size(); ++k) {
+      if (plain_targets[k] != 0) sum += row.weights[k] * plain_targets[k];
+    }
+    return sum;
+  }
+};
+
+class Computation {
+ public:
+  Computation(const LossSpec& spec, const LossInputs& inputs)
+      : spec_(spec),
+        inputs_(inputs),
+        geometry_(GeometryOf(spec, inputs.predictions.desc)),
+        weights_(spec, geometry_, inputs.class_weights),
+        compute_type_(inputs.predictions.desc.dtype == DType::kF64 ? DType::kF64 : DType::kF32) {}
+
+  Answer Run();
+
+ private:
+  Position Read(const Index& index) const;
+  void ReadTargets(Position& position) const;
+  void Count(const Position& position);
+  void FindDenominator();
+  void FinishLoss();
+  void PositionLoss(const Position& position);
+  void Gradient(const Position& position);
+  void SideOutputs(const Position& position);
+
+  // How many f64 roundings the coefficient of a gradient entry may have seen.
+  int CoefficientRoundings() const;
+
+  const LossSpec& spec_;
+  const LossInputs& inputs_;
+  const Geometry geometry_;
+  const ClassWeights weights_;
+  const DType compute_type_;
+
+  Answer answer_;
+  Real denominator_ = 1;
+  Real denominator_bound_ = 0;
+};
+
+Answer Computation::Run() {
+  std::vector<Position> positions;
+  for (const Index& index : geometry_.Positions()) positions.push_back(Read(index));
+  const size_t elements = positions.size() * geometry_.classes();
+  for (Bounded* array : {&answer_.gradient, &answer_.probabilities}) {
+    array->values.assign(elements, 0);
+    array->bounds.assign(elements, 0);
+  }
+  for (Bounded* array : {&answer_.position_losses, &answer_.log_sum_exp}) {
+    array->values.assign(positions.size(), 0);
+    array->bounds.assign(positions.size(), 0);
+  }
+  answer_.hits.assign(positions.size(), 0);
+  answer_.loss_sum = One(0, 0);
+  answer_.weight_sum = One(0, 0);
+
+  for (Position& position : positions) {
+    position.answer = ComputeRow(spec_.loss, position.row, compute_type_);
+    Count(position);
+    PositionLoss(position);
+    SideOutputs(position);
+    position.row = Row();  // what the gradient needs is in the answer
+    position.plain_targets = std::vector<Real>();
+  }
+  if (spec_.non_finite_policy == NonFinitePolicy::kError && answer_.nonfinite_count > 0) {
+    answer_.refused = "a row is not finite";
+    return answer_;
+  }
+  // One rounding of each exact sum.
+  answer_.loss_sum.bounds[0] += HalfUlp(DType::kF64, answer_.loss_sum.values[0]);
+  answer_.weight_sum.bounds[0] += HalfUlp(DType::kF64, answer_.weight_sum.values[0]);
+  FindDenominator();
+  if (!answer_.refused.empty()) return answer_;
+  FinishLoss();
+  for (const Position& position : positions) Gradient(position);
+  return answer_;
+}
+
+Position Computation::Read(const Index& index) const {
+  Position position;
+  position.address = geometry_.PositionAddress(index);
+  Index element = index;
+  for (int64_t& k = element[geometry_.class_axis]; k < geometry_.classes(); ++k) {
+    position.elements.push_back(geometry_.ElementAddress(element));
+    position.row.x.push_back(ElementOf(inputs_.predictions, position.elements.back()));
+  }
+  position.row.weights = weights_.At(index);
+  ReadTargets(position);
+  if (inputs_.position_weights) position.q = ElementOf(*inputs_.position_weights, position.address);
+  if (inputs_.upstream_gradient) {
+    position.upstream = ElementOf(*inputs_.upstream_gradient, position.address);
+  }
+  const Row& row = position.row;
+  position.weightless =
+      spec_.loss_weight * position.q == 0 || (row.one_hot() && row.weights[row.label] == 0);
+  return position;
+}
+
+void Computation::ReadTargets(Position& position) const {
+  Row& row = position.row;
+  position.plain_targets.assign(row.x.size(), 0);
+  if (inputs_.target_kind == TargetKind::kClassIndices) {
+    const Real label = ElementOf(inputs_.targets, position.address);
+    for (const int64_t ignored : spec_.ignore_labels) {
+      if (label == static_cast<Real>(ignored)) position.ignored = true;
+    }
+    // An ignored label may be any number; class 0 stands in and nothing comes of it.
+    row.label = position.ignored ? 0 : static_cast<int64_t>(label);
+    position.plain_targets[row.label] = 1;
+  } else {
+    for (size_t k = 0; k < row.x.size(); ++k) {
+      position.plain_targets[k] = ElementOf(inputs_.targets, position.elements[k]);
+    }
+  }
+  const Real smoothing = spec_.label_smoothing;
+  row.smoothed = smoothing > 0;
+  row.targets = position.plain_targets;
+  if (!row.smoothed) return;
+  for (Real& target : row.targets) target = (1 - smoothing) * target + smoothing / row.classes();
+}
+
+void Computation::Count(const Position& position) {
+  ++answer_.position_count;
+  if (position.ignored) {
+    ++answer_.ignored_count;
+    return;
+  }
+  ++answer_.valid_count;
+  answer_.clamped_count += position.answer.clamped ? 1 : 0;
+  answer_.nonfinite_count += position.answer.nonfinite ? 1 : 0;
+  const Real term = position.q * position.weight();
+  answer_.weight_sum.values[0] += term;
+  // Roundings of w, of the product with q, and (probability targets) of the sum over the classes.
+  const int roundings = weights_.roundings() + (position.row.label >= 0 ? 1 : 32);
+  answer_.weight_sum.bounds[0] += roundings * kU64 * std::fabs(term);
+}
+
+void Computation::PositionLoss(const Position& position) {
+  if (position.ignored || position.weightless) return;
+  const Real scale = spec_.loss_weight * position.q;
+  // Beyond f64 the row's loss is infinite before anything scales it.
+  const Real rounded_row = RoundTo(DType::kF64, position.answer.loss);
+  const Real value = scale * (std::isinf(rounded_row) ? rounded_row : position.answer.loss);
+  // The row's own bound, the products L q w l in f64, and the rounding of the result, which matters
+  // where it is denormal.
+  const int roundings = weights_.roundings() + 3;
+  const Real bound =
+      scale * position.answer.loss_bound +
+      (value == 0 ? 0 : roundings * kU64 * std::fabs(value) + HalfUlp(DType::kF64, value));
+  answer_.position_losses.values[position.address] = value;
+  answer_.position_losses.bounds[position.address] = bound;
+  // A loss beyond f64 is an infinite term of the sum.
+  const Real rounded = RoundTo(DType::kF64, value);
+  answer_.loss_sum.values[0] += std::isinf(rounded) ? rounded : value;
+  answer_.loss_sum.bounds[0] += bound;
+}
+
+void Computation::FindDenominator() {
+  switch (spec_.reduction) {
+    case Reduction::kPositions:
+      denominator_ = answer_.position_count;
+      break;
+    case Reduction::kValid:
+      denominator_ = answer_.valid_count;
+      break;
+    case Reduction::kWeightSum:
+      denominator_ = answer_.weight_sum.values[0];
+      denominator_bound_ = answer_.weight_sum.bounds[0];
+      break;
+    case Reduction::kBatch:
+      denominator_ = geometry_.batch_extent();
+      break;
+    case Reduction::kGiven:
+      denominator_ = *spec_.denominator;
+      break;
+    case Reduction::kSum:
+    case Reduction::kNone:
+      break;
+  }
+  const bool depends_on_data =
+      spec_.reduction == Reduction::kValid || spec_.reduction == Reduction::kWeightSum;
+  if (denominator_ == 0 && depends_on_data &&
+      spec_.all_ignored_policy == AllIgnoredPolicy::kError) {
+    answer_.refused = "no position counts";
+  }
+  answer_.denominator = One(denominator_, denominator_bound_);
+}
+
+void Computation::FinishLoss() {
+  if (denominator_ == 0) {
+    const bool depends_on_data =
+        spec_.reduction == Reduction::kValid || spec_.reduction == Reduction::kWeightSum;
+    const bool nan = depends_on_data && spec_.all_ignored_policy == AllIgnoredPolicy::kNan;
+    answer_.loss = One(nan ? kNan : 0, 0);
+    return;
+  }
+  // The sum as it is answered: one beyond f64 stays infinite, whatever D is.
+  const Real sum = answer_.loss_sum.values[0];
+  const Real rounded = RoundTo(DType::kF64, sum);
+  const Real loss = (std::isinf(rounded) ? rounded : sum) / denominator_;
+  const Real relative = denominator_bound_ / denominator_ + kU64;
+  answer_.loss = One(loss, answer_.loss_sum.bounds[0] / denominator_ + std::fabs(loss) * relative +
+                               HalfUlp(DType::kF64, loss));
+}
+
+int Computation::CoefficientRoundings() const {
+  return (spec_.loss_weight != 1 && inputs_.position_weights ? 1 : 0) +
+         (denominator_ != 1 ? 1 : 0) + (inputs_.upstream_gradient ? 1 : 0) +
+         (spec_.gradient_scale != 1 ? 1 : 0) +
+         (inputs_.class_weights ? 1 + weights_.roundings() : 0);
+}
+
+void Computation::Gradient(const Position& position) {
+  if (position.ignored || denominator_ == 0 || position.weightless) return;
+  const Real coefficient =
+      spec_.gradient_scale * position.upstream * (spec_.loss_weight * position.q / denominator_);
+  if (coefficient == 0) return;
+  const DType out = spec_.gradient_dtype.value_or(inputs_.predictions.desc.dtype);
+  const Real relative = CoefficientRoundings() * kU64 + denominator_bound_ / denominator_;
+  for (size_t k = 0; k < position.elements.size(); ++k) {
+    const Real slope = position.answer.slope[k];
+    const Real slope_bound = position.answer.slope_bound[k];
+    if (slope == 0 && slope_bound == 0) continue;  // exactly +0
+    const Real value = coefficient * slope;
+    answer_.gradient.values[position.elements[k]] = value;
+    // |scale| times the row's bound; the f64 roundings of the scale itself (invisible in f32); the
+    // smallest normal number of the compute type; half an ulp for the rounding to the output.
+    answer_.gradient.bounds[position.elements[k]] =
+        std::fabs(coefficient) * slope_bound + relative * std::fabs(value) +
+        SmallestNormal(compute_type_) + HalfUlp(out, value);
+  }
+}
+
+void Computation::SideOutputs(const Position& position) {
+  const RowAnswer& row = position.answer;
+  if (!position.ignored && !HasNan(position.row.x)) {
+    const int64_t wanted =
+        position.row.label >= 0 ? position.row.label : LowestIndexOfMaximum(position.plain_targets);
+    answer_.hits[position.address] = LowestIndexOfMaximum(position.row.x) == wanted ? 1 : 0;
+    answer_.correct_count += answer_.hits[position.address];
+  }
+  if (!std::holds_alternative<SoftmaxLoss>(spec_.loss)) return;
+  answer_.log_sum_exp.values[position.address] = row.log_sum_exp;
+  answer_.log_sum_exp.bounds[position.address] =
+      row.log_sum_exp_bound + HalfUlp(DType::kF64, row.log_sum_exp);
+  const DType out = inputs_.predictions.desc.dtype;
+  for (size_t k = 0; k < position.elements.size(); ++k) {
+    const Real probability = row.probabilities[k];
+    answer_.probabilities.values[position.elements[k]] = probability;
+    answer_.probabilities.bounds[position.elements[k]] =
+        row.probabilities_bound[k] + (probability == 0 ? 0 : HalfUlp(out, probability));
+  }
+}
+
+}  // namespace
+
+Answer Compute(const LossSpec& spec, const LossInputs& inputs) {
+  return Computation(spec, inputs).Run();
+}
+
+}  // namespace lossd::oracle
