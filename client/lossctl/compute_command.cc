@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -36,16 +37,23 @@ absl::StatusOr<Job> Prepare(const ComputeFlags& flags) {
              std::move(outputs)};
 }
 
-absl::StatusOr<LossResult> Call(Job& job) {
+absl::StatusOr<LossResult> Call(Job& job, const std::optional<Terminal>& terminal) {
   std::shared_ptr<ProgressBar> bar;
-  if (std::optional<Terminal> terminal = StandardError()) {
-    bar = std::make_shared<ProgressBar>(*std::move(terminal));
+  if (terminal) {
+    bar = std::make_shared<ProgressBar>(*terminal);
     job.options.progress = [bar](int64_t done, int64_t total) { bar->Update(done, total); };
   }
   absl::StatusOr<LossResult> result =
       job.client.Compute(job.spec, job.inputs.tensors, job.outputs.into(), job.options);
   if (bar != nullptr) bar->Finish();
   return result;
+}
+
+absl::Status Write(const ComputeOutputs& outputs, const std::optional<Terminal>& terminal) {
+  if (!terminal) return outputs.Write([](const std::string&) {});
+  ProgressBar line(*terminal);
+  return outputs.Write(
+      [&line](const std::string& path) { line.Say(absl::StrCat("writing ", OneLine(path))); });
 }
 
 std::vector<Row> SpeedRows(const Job& job, const LossResult& result, absl::Duration elapsed) {
@@ -63,12 +71,13 @@ int RunCompute(const ComputeFlags& flags) {
   absl::StatusOr<Job> job = Prepare(flags);
   if (!job.ok()) return BadUsage(job.status().message());
 
+  const std::optional<Terminal> terminal = StandardError();
   const auto start = std::chrono::steady_clock::now();
-  const absl::StatusOr<LossResult> result = Call(*job);
+  const absl::StatusOr<LossResult> result = Call(*job, terminal);
   const auto elapsed = absl::FromChrono(std::chrono::steady_clock::now() - start);
   if (!result.ok()) return Refused(result.status(), *flags.server.server);
 
-  if (const absl::Status written = job->outputs.Write(); !written.ok()) {
+  if (const absl::Status written = Write(job->outputs, terminal); !written.ok()) {
     return BadUsage(written.message());
   }
   if (flags.json) return Print(absl::StrCat(Text(ToJson(*result)), "\n"));

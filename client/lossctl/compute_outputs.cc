@@ -75,8 +75,9 @@ absl::StatusOr<ComputeOutputs> ComputeOutputs::Make(const ComputeFlags& flags, c
   return outputs;
 }
 
-absl::Status ComputeOutputs::Write() const {
+absl::Status ComputeOutputs::Write(const std::function<void(const std::string& path)>& next) const {
   for (const File& file : files_) {
+    next(file.path);
     const TensorView tensor{file.desc, ByteSpan(file.memory.get(), file.size)};
     if (const absl::Status status = npy::WriteNpy(file.path, tensor); !status.ok()) {
       return At(file.flag, status);

@@ -1,6 +1,7 @@
 #ifndef LOSSD_LOSSCTL_COMPUTE_OUTPUTS_H_
 #define LOSSD_LOSSCTL_COMPUTE_OUTPUTS_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,7 +25,8 @@ class ComputeOutputs {
   // Where the call puts its outputs; empty where no file is wanted. Valid as long as this lives.
   const LossOutputs& into() const { return into_; }
 
-  absl::Status Write() const;
+  // Calls `next` with the path of each file before it is written.
+  absl::Status Write(const std::function<void(const std::string& path)>& next) const;
 
   // ("wrote", "g.npy  f32 [2,3]") for each file.
   std::vector<Row> Rows() const;

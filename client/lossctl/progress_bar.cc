@@ -73,10 +73,18 @@ void ProgressBar::Update(int64_t done, int64_t total) {
   const absl::MutexLock lock(&mutex_);
   if (finished_ || elapsed < next_ || total <= 0) return;
   next_ = elapsed + absl::Milliseconds(100);
+  Draw(ProgressLine(std::clamp(done, int64_t{0}, total), total, elapsed, terminal_.columns()));
+}
+
+void ProgressBar::Say(absl::string_view text) {
+  const absl::MutexLock lock(&mutex_);
+  if (finished_ || terminal_.elapsed() < next_) return;
+  Draw(text.substr(0, std::max(terminal_.columns() - 1, 0)));
+}
+
+void ProgressBar::Draw(absl::string_view line) {
   drawn_ = true;
-  const int64_t shown = std::clamp(done, int64_t{0}, total);
-  terminal_.write(
-      absl::StrCat(kClearLine, ProgressLine(shown, total, elapsed, terminal_.columns())));
+  terminal_.write(absl::StrCat(kClearLine, line));
 }
 
 void ProgressBar::Finish() {

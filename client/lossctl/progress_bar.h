@@ -31,9 +31,13 @@ class ProgressBar {
   ~ProgressBar() { Finish(); }
 
   void Update(int64_t done, int64_t total);
+  // Shows a line of text in the bar's place; it too only after a second.
+  void Say(absl::string_view text);
   void Finish();
 
  private:
+  void Draw(absl::string_view line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const Terminal terminal_;
   absl::Mutex mutex_;
   absl::Duration next_ ABSL_GUARDED_BY(mutex_) = absl::Seconds(1);

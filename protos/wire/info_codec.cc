@@ -21,6 +21,10 @@ grpc::ByteBuffer BufferOf(const std::string& bytes) {
   return grpc::ByteBuffer(&slice, 1);
 }
 
+// Of grpc.health.v1.HealthCheckResponse.ServingStatus, which is field 1 of the message.
+constexpr int kServing = 1;
+constexpr int kNotServing = 2;
+
 // Far more than any message of this kind needs.
 constexpr int64_t kMaxBytes = 1 << 20;
 
@@ -107,10 +111,18 @@ grpc::ByteBuffer EncodeHealthRequest(const std::string& service) {
   return BufferOf(bytes);
 }
 
-// `status` is enum field 1; SERVING is 1.
+grpc::ByteBuffer EncodeHealthResponse(bool serving) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream sink(&bytes);
+    CodedOutputStream out(&sink);
+    WireFormatLite::WriteEnum(1, serving ? kServing : kNotServing, &out);
+  }
+  return BufferOf(bytes);
+}
+
 absl::StatusOr<bool> DecodeHealthResponse(const Message& message) {
   constexpr char kWhat[] = "the answer of the health service";
-  constexpr uint64_t kServing = 1;
   const absl::StatusOr<std::string> flat = FlatBytes(message, kWhat);
   if (!flat.ok()) return flat.status();
   CodedInputStream in(reinterpret_cast<const uint8_t*>(flat->data()),

@@ -25,6 +25,9 @@ grpc::ByteBuffer EncodeHealthRequest(const std::string& service);
 // is not valid protobuf.
 absl::StatusOr<bool> DecodeHealthResponse(const Message& message);
 
+// The answer SERVING or NOT_SERVING, for fakes: servers have gRPC's own health service.
+grpc::ByteBuffer EncodeHealthResponse(bool serving);
+
 }  // namespace lossd::wire
 
 #endif  // LOSSD_WIRE_INFO_CODEC_H_

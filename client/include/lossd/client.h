@@ -32,7 +32,7 @@ enum class TransferMode : int8_t { kAuto, kUnary, kStream };
 // Behaviour first, speed second.
 struct ClientOptions {
   absl::Duration timeout = absl::Seconds(120);  // of a call, replays included
-  RetryPolicy retry;
+  RetryPolicy retry = {};
   int channels = 2;                     // TCP connections; calls go to the least busy one
   int64_t unary_limit_bytes = 1 << 20;  // kAuto: requests up to this size go in one message
   int64_t block_bytes = 4 << 20;        // aimed-at size of a stream's blocks; at least one position
@@ -43,7 +43,7 @@ struct CallOptions {
   TransferMode mode = TransferMode::kAuto;
   // Told from time to time, from some thread, how many bytes of predictions were answered, of how
   // many. Must return quickly and may not call back into the client.
-  std::function<void(int64_t done, int64_t total)> progress;
+  std::function<void(int64_t done, int64_t total)> progress = {};
 };
 
 // A handle on a lossd service.

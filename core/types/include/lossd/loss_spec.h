@@ -85,11 +85,11 @@ using LossInputs = LossTensors<TensorView>;
 // output; empty for an output that is not wanted. `gradient` may be the very memory of the
 // predictions (in place); any other overlap may not occur.
 struct LossOutputs {
-  MutableByteSpan gradient;         // shape of the predictions, gradient dtype
-  MutableByteSpan position_losses;  // f64, shape of the labels
-  MutableByteSpan log_sum_exp;      // f64, shape of the labels
-  MutableByteSpan argmax_hits;      // u8, shape of the labels
-  MutableByteSpan probabilities;    // shape and dtype of the predictions
+  MutableByteSpan gradient = {};         // shape of the predictions, gradient dtype
+  MutableByteSpan position_losses = {};  // f64, shape of the labels
+  MutableByteSpan log_sum_exp = {};      // f64, shape of the labels
+  MutableByteSpan argmax_hits = {};      // u8, shape of the labels
+  MutableByteSpan probabilities = {};    // shape and dtype of the predictions
 };
 
 // Positions outer_begin .. +outer_count by inner_begin .. +inner_count of a tensor that lies in

@@ -1,0 +1,83 @@
+#include "client/replay.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "client/transport.h"
+
+namespace lossd {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr absl::Time kStart = absl::UnixEpoch();
+const RetryPolicy kPolicy{.max_attempts = 5,
+                          .initial_backoff = absl::Milliseconds(20),
+                          .max_backoff = absl::Milliseconds(100),
+                          .multiplier = 2};
+
+absl::Status Down() { return absl::UnavailableError("nobody there"); }
+
+absl::Status DownWithPushback(absl::string_view milliseconds) {
+  absl::Status status = Down();
+  status.SetPayload(absl::string_view(kPushbackPayload.data(), kPushbackPayload.size()),
+                    absl::Cord(milliseconds));
+  return status;
+}
+
+Replay Make(const RetryPolicy& policy, double uniform, absl::Duration timeout = absl::Hours(1)) {
+  return Replay(policy, kStart + timeout, [uniform] { return uniform; });
+}
+
+TEST(Replay, WaitsGrowUpToTheLimit) {
+  Replay replay = Make(kPolicy, 1);
+  for (const int wait : {20, 40, 80, 100}) {
+    EXPECT_EQ(*replay.AfterFailure(Down(), kStart), absl::Milliseconds(wait));
+  }
+}
+
+TEST(Replay, JitterIsFromHalfToWhole) {
+  EXPECT_EQ(*Make(kPolicy, 0).AfterFailure(Down(), kStart), absl::Milliseconds(10));
+  EXPECT_EQ(*Make(kPolicy, 0.5).AfterFailure(Down(), kStart), absl::Milliseconds(15));
+}
+
+TEST(Replay, GivesUpAfterTheLastAttempt) {
+  Replay replay = Make({.max_attempts = 2}, 0);
+  ASSERT_TRUE(replay.AfterFailure(Down(), kStart).ok());
+  const absl::Status error = replay.AfterFailure(Down(), kStart).status();
+  EXPECT_EQ(error.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(error.message()), HasSubstr("nobody there (given up after 2 attempts)"));
+}
+
+TEST(Replay, OneAttemptIsReportedAsItIs) {
+  EXPECT_EQ(Make({.max_attempts = 1}, 0).AfterFailure(Down(), kStart).status(), Down());
+}
+
+TEST(Replay, NothingButUnavailableIsTriedAgain) {
+  for (int code = 1; code <= 16; ++code) {
+    const absl::Status error(static_cast<absl::StatusCode>(code), "as the server said");
+    if (error.code() == absl::StatusCode::kUnavailable) continue;
+    EXPECT_EQ(Make(kPolicy, 0).AfterFailure(error, kStart).status(), error);
+  }
+}
+
+TEST(Replay, NoWaitPastTheDeadline) {
+  Replay replay = Make(kPolicy, 1, absl::Milliseconds(50));
+  ASSERT_TRUE(replay.AfterFailure(Down(), kStart).ok());
+  const absl::Status error = replay.AfterFailure(Down(), kStart + absl::Milliseconds(20)).status();
+  EXPECT_EQ(error.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(error.message()), HasSubstr("after 2 attempts"));
+  EXPECT_THAT(std::string(error.message()), HasSubstr("nobody there"));
+}
+
+TEST(Replay, ServersWishIsHeeded) {
+  EXPECT_EQ(*Make(kPolicy, 1).AfterFailure(DownWithPushback("700"), kStart),
+            absl::Milliseconds(700));
+  EXPECT_EQ(*Make(kPolicy, 1).AfterFailure(DownWithPushback("1"), kStart), absl::Milliseconds(20));
+  for (const char* never : {"-1", "soon"}) {
+    EXPECT_EQ(Make(kPolicy, 1).AfterFailure(DownWithPushback(never), kStart).status(), Down());
+  }
+}
+
+}  // namespace
+}  // namespace lossd
