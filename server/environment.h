@@ -25,29 +25,36 @@ using RawLossService =
 // time than waking another thread would.
 inline constexpr int64_t kInlineBytes = 64 << 10;
 
-// Counts the calls that hold resources.
+// Counts the objects that wait for a call, and the calls that have begun.
 class CallCount {
  public:
-  void Add() {
-    const std::lock_guard lock(mutex_);
-    ++live_;
-  }
-  void Remove() {
-    const std::lock_guard lock(mutex_);
-    if (--live_ == 0) none_.notify_all();
-  }
+  void Waiting() { Change(+1, 0); }
+  void Began() { Change(-1, +1); }
+  void NeverBegan() { Change(-1, 0); }  // the server is shutting down
+  void Ended() { Change(0, -1); }
+
   int64_t live() const {
     const std::lock_guard lock(mutex_);
     return live_;
   }
+
+  // Once the server is shutting down: until all calls have ended and no other can begin.
   void WaitForNone() {
     std::unique_lock lock(mutex_);
-    none_.wait(lock, [this] { return live_ == 0; });
+    none_.wait(lock, [this] { return waiting_ == 0 && live_ == 0; });
   }
 
  private:
+  void Change(int waiting, int live) {
+    const std::lock_guard lock(mutex_);
+    waiting_ += waiting;
+    live_ += live;
+    if (waiting_ == 0 && live_ == 0) none_.notify_all();
+  }
+
   mutable std::mutex mutex_;
   std::condition_variable none_;
+  int64_t waiting_ = 0;
   int64_t live_ = 0;
 };
 

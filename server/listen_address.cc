@@ -40,18 +40,12 @@ absl::Status BadForm(const std::string& text, std::string_view why) {
                                                  "; wanted HOST:PORT, [IPV6]:PORT or unix:/PATH"));
 }
 
-absl::Status CannotListen(const std::string& address, const std::string& why) {
-  return absl::FailedPreconditionError(absl::StrCat("cannot listen on ", address, ": ", why));
-}
-
-// 0, or why no listener can be bound.
-int BindError(const addrinfo& address) {
-  const Socket probe(address.ai_family);
+// 0, or why the address cannot be bound.
+int BindError(int family, const sockaddr* address, socklen_t size) {
+  const Socket probe(family);
   const int on = 1;
   setsockopt(probe.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (bind(probe.fd(), address.ai_addr, address.ai_addrlen) != 0) return errno;
-  if (listen(probe.fd(), 1) != 0) return errno;
-  return 0;
+  return bind(probe.fd(), address, size) == 0 ? 0 : errno;
 }
 
 }  // namespace
@@ -91,43 +85,50 @@ std::string ListenAddress::WithPort(int bound_port) const {
   return absl::StrCat(text_.substr(0, text_.rfind(':')), ":", bound_port);
 }
 
-absl::Status ListenAddress::CheckFree() const {
-  if (!is_unix()) return absl::OkStatus();
-  struct stat file;
-  if (lstat(host_.c_str(), &file) != 0) {
-    if (errno == ENOENT) return absl::OkStatus();
-    return CannotListen(text_, std::strerror(errno));
-  }
-  if (!S_ISSOCK(file.st_mode)) {
-    return CannotListen(text_, "the file exists and is not a socket");
-  }
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  host_.copy(name.sun_path, sizeof(name.sun_path) - 1);
-  const Socket probe(AF_UNIX);
-  if (connect(probe.fd(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0) {
-    return CannotListen(text_, "another server listens on it");
-  }
-  if (errno == ECONNREFUSED) return absl::OkStatus();  // its server is gone
-  return CannotListen(text_, std::strerror(errno));
+absl::Status ListenAddress::CannotListen(const std::string& why) const {
+  return absl::FailedPreconditionError(absl::StrCat("cannot listen on ", text_, ": ", why));
 }
 
-absl::Status ListenAddress::WhyNot() const {
-  if (is_unix()) {
-    return CannotListen(text_, "the socket cannot be made; is its directory there and writable?");
-  }
+absl::Status ListenAddress::CheckFree() const {
+  if (is_unix()) return CheckUnixFree();
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
   addrinfo* found = nullptr;
   const int looked_up = getaddrinfo(host_.c_str(), std::to_string(port_).c_str(), &hints, &found);
-  if (looked_up != 0) return CannotListen(text_, gai_strerror(looked_up));
+  if (looked_up != 0) return CannotListen(gai_strerror(looked_up));
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, freeaddrinfo);
-  for (const addrinfo* address = found; address != nullptr; address = address->ai_next) {
-    const int error = BindError(*address);
-    if (error != 0) return CannotListen(text_, std::strerror(error));
+  int last_error = 0;
+  bool usable = false;
+  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+    last_error = BindError(one->ai_family, one->ai_addr, one->ai_addrlen);
+    if (last_error == EADDRINUSE) break;
+    usable = usable || last_error == 0;  // a host without IPv6 may still name an IPv6 address
   }
-  return CannotListen(text_, "gRPC could not bind it");
+  if (usable && last_error != EADDRINUSE) return absl::OkStatus();
+  return CannotListen(std::strerror(last_error));
+}
+
+absl::Status ListenAddress::CheckUnixFree() const {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  host_.copy(name.sun_path, sizeof(name.sun_path) - 1);
+  const auto* const address = reinterpret_cast<const sockaddr*>(&name);
+  struct stat file;
+  if (lstat(host_.c_str(), &file) == 0) {
+    if (!S_ISSOCK(file.st_mode)) return CannotListen("the file exists and is not a socket");
+    const Socket probe(AF_UNIX);
+    if (connect(probe.fd(), address, sizeof(name)) == 0) {
+      return CannotListen("another server listens on it");
+    }
+    if (errno != ECONNREFUSED) return CannotListen(std::strerror(errno));
+    unlink(host_.c_str());  // its server is gone
+  }
+  if (const int error = BindError(AF_UNIX, address, sizeof(name)); error != 0) {
+    return CannotListen(std::strerror(error));
+  }
+  unlink(host_.c_str());
+  return absl::OkStatus();
 }
 
 }  // namespace lossd

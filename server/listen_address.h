@@ -22,14 +22,16 @@ class ListenAddress {
   // For people, with the port that was bound.
   std::string WithPort(int bound_port) const;
 
-  // Before listening. gRPC replaces the socket file of a Unix address whoever listens on it:
-  // kFailedPrecondition unless there is no file or the socket of a server that is gone.
+  // Tries whether a listener can be bound; kFailedPrecondition says why not. Asked before gRPC
+  // binds, because gRPC is content with one of several addresses of a host, and replaces the socket
+  // file of a Unix address whoever listens on it. The socket file of a server that is gone is
+  // removed.
   absl::Status CheckFree() const;
 
-  // After gRPC failed to listen: why, as far as another attempt shows.
-  absl::Status WhyNot() const;
-
  private:
+  absl::Status CheckUnixFree() const;
+  absl::Status CannotListen(const std::string& why) const;
+
   std::string text_;
   std::string host_;  // without brackets; of a Unix address, the path
   int port_ = -1;     // -1: Unix

@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <grpc/compression.h>
+#include <grpc/grpc.h>
 #include <grpcpp/alarm.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -9,10 +10,13 @@
 #include <grpcpp/server_builder.h>
 
 #include <algorithm>
+#include <chrono>
+#include <future>
 #include <mutex>
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/exec/loss_run.h"
 #include "core/exec/simd.h"
@@ -40,6 +44,9 @@ constexpr int kMaxFrameBytes = 1 << 20;
 // Idle output memory: outlasts the pauses between the steps of a training run, then goes back.
 constexpr int64_t kMaxIdleOutputBytes = int64_t{512} << 20;
 constexpr absl::Duration kTrimPeriod = absl::Seconds(15);
+
+// After the last call: time for connections to be closed in order.
+constexpr std::chrono::milliseconds kLinger{500};
 
 absl::Status CheckLimits(const wire::Limits& limits) {
   struct Row {
@@ -165,7 +172,10 @@ absl::Status Server::Impl::Listen(const ServerOptions& options) {
   queue = builder.AddCompletionQueue();
   server = builder.BuildAndStart();
   for (size_t i = 0; i < wanted.size(); ++i) {
-    if (ports[i] == 0) return wanted[i].WhyNot();
+    if (ports[i] == 0) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("cannot listen on ", wanted[i].text(), ": gRPC could not bind it"));
+    }
     addresses.push_back(wanted[i].WithPort(ports[i]));
   }
   if (server == nullptr) return absl::InternalError("gRPC could not start a server");
@@ -228,8 +238,15 @@ const std::vector<std::string>& Server::addresses() const { return impl_->addres
 
 void Server::Drain(absl::Duration timeout) {
   impl_->server->GetHealthCheckService()->SetServingStatus(false);
-  impl_->server->Shutdown(absl::ToChronoTime(absl::Now() + timeout));
-  impl_->calls.WaitForNone();
+  const auto deadline = absl::ToChronoTime(absl::Now() + timeout);
+  const std::future<void> shut =
+      std::async(std::launch::async, [&] { impl_->server->Shutdown(deadline); });
+  impl_->calls.WaitForNone();  // gRPC breaks them off at the deadline
+  // Shutdown would wait for those who watch the health of the server, too.
+  if (shut.wait_for(kLinger) != std::future_status::ready) {
+    grpc_server_cancel_all_calls(impl_->server->c_server());
+  }
+  shut.wait();
   impl_->trimmer->Stop();
   impl_->queue->Shutdown();
   for (std::thread& poller : impl_->pollers) poller.join();

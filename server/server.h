@@ -25,7 +25,7 @@ inline constexpr SizeRange kTensorBytes = {0, std::numeric_limits<int64_t>::max(
 struct ServerOptions {
   std::vector<std::string> listen = {"127.0.0.1:50151"};
   int threads = 0;  // that compute; 0: what this process may use
-  wire::Limits limits;
+  wire::Limits limits = {};
 };
 
 // A lossd server: LossService, grpc.health.v1 and reflection on all its addresses.

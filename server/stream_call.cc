@@ -12,6 +12,7 @@
 namespace lossd {
 
 void StreamCall::Accept(const Environment& environment) {
+  environment.calls->Waiting();
   auto* const call = new StreamCall(environment);
   environment.service->RequestComputeStream(&call->context_, &call->stream_, environment.queue,
                                             environment.queue, &call->request_event_);
@@ -26,7 +27,7 @@ void StreamCall::Drop() {
   if (references_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
   CallCount* const calls = environment_.calls;
   delete this;
-  calls->Remove();
+  calls->Ended();
 }
 
 // ----------------------------------------------------------------------------------- events
@@ -34,11 +35,12 @@ void StreamCall::Drop() {
 void StreamCall::OnRequest(bool ok) {
   if (!ok) {  // the server is shutting down; the other events of a call that never began do not
               // come
+    CallCount* const calls = environment_.calls;
     delete this;
-    return;
+    return calls->NeverBegan();
   }
-  environment_.calls->Add();
   Accept(environment_);
+  environment_.calls->Began();
   // OnDone may run on another thread and drop the reference the call began with.
   Hold();
   {

@@ -5,6 +5,7 @@
 namespace lossd {
 
 void UnaryCall::Accept(const Environment& environment, const UnaryMethod& method) {
+  environment.calls->Waiting();
   auto* const call = new UnaryCall(environment, method);
   (environment.service->*method.request)(&call->context_, &call->request_, &call->responder_,
                                          environment.queue, environment.queue,
@@ -19,11 +20,12 @@ UnaryCall::UnaryCall(const Environment& environment, const UnaryMethod& method)
 void UnaryCall::OnRequest(bool ok) {
   if (!ok) {  // the server is shutting down; the other events of a call that never began do not
               // come
+    CallCount* const calls = environment_.calls;
     delete this;
-    return;
+    return calls->NeverBegan();
   }
-  environment_.calls->Add();
   Accept(environment_, method_);
+  environment_.calls->Began();
   if (static_cast<int64_t>(request_.Length()) <= kInlineBytes) {
     Work();
   } else {
@@ -54,7 +56,7 @@ void UnaryCall::Drop() {
   if (events_due_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
   CallCount* const calls = environment_.calls;
   delete this;
-  calls->Remove();
+  calls->Ended();
 }
 
 }  // namespace lossd
