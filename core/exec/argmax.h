@@ -23,9 +23,10 @@ inline int64_t ArgMax(kernels::Real real, const void* base, int64_t stride, int6
   return index;
 }
 
-// Whether element `index` is the first largest, given that the largest is `peak`.
-inline bool IsFirstPeak(kernels::Real real, const void* base, int64_t stride, int64_t index,
-                        double peak) {
+// Whether element `index` is the first largest, given the largest, or NaN where it is not known.
+inline bool IsFirstPeak(kernels::Real real, const void* base, int64_t stride, int64_t count,
+                        int64_t index, double peak) {
+  if (peak != peak) return ArgMax(real, base, stride, count) == index;
   if (LoadReal(real, base, index * stride) != peak) return false;
   for (int64_t k = 0; k < index; ++k) {
     if (LoadReal(real, base, k * stride) == peak) return false;

@@ -32,11 +32,12 @@ struct Workspace {
   Scratch factors;
   Scratch losses;        // one double per position, several arrays
   Scratch coefficients;  // c_k = w(k) t'_k of dense targets
+  Scratch wide_row;      // one row of coefficients in double
   Scratch outputs;       // rows on their way to a strided place
 
   void TrimLarge() {
     for (Scratch* scratch : {&gathered, &gathered_targets, &exponentials, &chunk_scales, &row_sums,
-                             &factors, &losses, &coefficients, &outputs}) {
+                             &factors, &losses, &coefficients, &wide_row, &outputs}) {
       scratch->TrimLarge();
     }
   }

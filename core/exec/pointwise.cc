@@ -79,9 +79,9 @@ void RunPicked(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace
     double x = y < 0 ? 1.0 : line.Prediction(p, y);
     if (x == std::numeric_limits<double>::infinity()) x = kNaN;
     if (std::isnan(x)) unit.CountNonFinite(first_position + p);
-    if (logistic && x < logistic->log_epsilon) {
-      ++unit.sums.clamped_count;
-      x = logistic->log_epsilon;
+    if (logistic && x <= logistic->log_epsilon) {
+      if (x < logistic->log_epsilon) ++unit.sums.clamped_count;
+      x = logistic->log_epsilon;  // also for -0
     }
     picked[p] = x;
     if (job.run.plan.outputs().argmax_hits) {
@@ -140,7 +140,7 @@ void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, Unit
       sums = logistic
                  ? kernels.logistic_row[Index(real)](x, targets, classes, logistic->log_epsilon, g)
                  : kernels.nll_row[Index(real)](x, targets, classes, g);
-      if (sums.clamped) ++unit.sums.clamped_count;
+      if (sums.clamped && !sums.nonfinite) ++unit.sums.clamped_count;
       if (sums.nonfinite) unit.CountNonFinite(rows.first_position + r);
       AddPosition(job, positions, r, output, sums.nonfinite ? kNaN : sums.loss, c.weight[r], unit);
     }

@@ -98,8 +98,8 @@ bool IsHit(const BoxJob& job, const Rows& rows, int64_t row, int64_t label, doub
     label = ArgMax(target_real, rows.targets + row * classes * kernels::SizeOf(target_real), 1,
                    classes);
   }
-  return label >= 0 && IsFirstPeak(real, rows.predictions + row * classes * kernels::SizeOf(real),
-                                   1, label, peak);
+  const std::byte* x = rows.predictions + row * classes * kernels::SizeOf(real);
+  return label >= 0 && IsFirstPeak(real, x, 1, classes, label, peak);
 }
 
 void WriteRowOutputs(const BoxJob& job, const Rows& rows, const Reduced& reduced, Workspace& work,

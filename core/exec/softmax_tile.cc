@@ -92,7 +92,7 @@ void Run(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace& work
         .picked_exponential = e[y * e_stride + p] / kernels::ExpUnit(job.run.compute())};
     if (wanted.argmax_hits) {
       const std::byte* column = x.base + p * kernels::SizeOf(real);
-      WriteHit(job, output, IsFirstPeak(real, column, x.stride, y, sums[p].peak), unit);
+      WriteHit(job, output, IsFirstPeak(real, column, x.stride, classes, y, sums[p].peak), unit);
     }
     AddPosition(job, positions, p, output, positions.weight[p] * position.Loss(job.run, unit),
                 positions.weight[p], unit);

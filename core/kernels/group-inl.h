@@ -292,7 +292,8 @@ struct WideSum {
 
   HWY_INLINE WideSum() : total(Fill(0.0)) {}
 
-  HWY_INLINE void Add(const Group<float>& term) {
+  template <class C>
+  HWY_INLINE void Add(const Group<C>& term) {
     const Group<double> wide = Widen(term);
     for (int j = 0; j < kRegisters<double>; ++j) total.v[j] = hn::Add(total.v[j], wide.v[j]);
   }
@@ -324,10 +325,7 @@ struct StretchSum {
   }
 };
 
-// The sums of a row by compute type: of terms that carry rounding errors of their own, and of
-// values given exactly.
-template <class C>
-using TermSum = std::conditional_t<std::is_same_v<C, float>, StretchSum, Sum64>;
+// Sums over a row in double, by compute type.
 template <class C>
 using ValueSum = std::conditional_t<std::is_same_v<C, float>, WideSum, Sum64>;
 

@@ -57,7 +57,8 @@ PointwiseSums LogisticRow(const void* x, const double* c, int64_t n, double epsi
       const auto unused = hn::Eq(cs.v[j], hn::Zero(d));
       const auto under = hn::Lt(xs.v[j], floor);
       const auto finite = hn::Lt(xs.v[j], hn::Set(d, kInfinity<double>));
-      const auto value = hn::IfThenElse(under, floor, xs.v[j]);
+      // Also for -0 at epsilon 0; NaN stays.
+      const auto value = hn::IfThenElse(hn::Le(xs.v[j], floor), floor, xs.v[j]);
       clamped += hn::CountTrue(d, hn::AndNot(unused, under));
       bad += hn::CountTrue(d, hn::Not(hn::Or(unused, finite)));
       terms.v[j] = hn::IfThenZeroElse(unused, hn::Neg(hn::Mul(cs.v[j], Log64(value))));

@@ -214,19 +214,19 @@ template <Real R>
 DenseSums SumDense(const void* x, const void* c, int64_t n, RowSums row, double log1p_rest,
                    double cap) {
   using C = ComputeOf<R>;
-  const Tag<C> d;
+  const Tag<double> d;
   const bool capped = cap != std::numeric_limits<double>::infinity();
-  const auto peak = hn::Set(d, static_cast<C>(row.peak));
-  const auto offset = hn::Set(d, static_cast<C>(capped ? log1p_rest : 0.0));
-  const auto ceiling = hn::Set(d, static_cast<C>(cap));
-  TermSum<C> loss;
+  const auto peak = hn::Set(d, row.peak);
+  const auto offset = hn::Set(d, capped ? log1p_rest : 0.0);
+  const auto ceiling = hn::Set(d, cap);
+  ValueSum<C> loss;
   ValueSum<C> mass;
   size_t cut = 0;
   for (int64_t k = 0; k < n; k += kGroup) {
-    const Group<C> xs = LoadGroupAt<R, C>(x, k, n, C{0});
-    const Group<C> cs = LoadGroupAt<kOwnFormat<C>, C>(c, k, n, C{0});
-    Group<C> terms;
-    for (int j = 0; j < kRegisters<C>; ++j) {
+    const auto xs = LoadGroupAt<R, double>(x, k, n, 0.0);
+    const auto cs = LoadGroupAt<kOwnFormat<C>, double>(c, k, n, 0.0);
+    Group<double> terms;
+    for (int j = 0; j < kRegisters<double>; ++j) {
       auto distance = hn::Add(hn::Sub(peak, xs.v[j]), offset);
       const auto unused = hn::Eq(cs.v[j], hn::Zero(d));
       const auto over = hn::Gt(distance, ceiling);

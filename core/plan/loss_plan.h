@@ -18,9 +18,8 @@ struct ClassWeightsPlan {
   WeightNormalization normalization = WeightNormalization::kLocal;
   int64_t outer = 1;  // 1, outer extent of one sample, or that of the predictions
   int64_t inner = 1;  // 1 or the inner extent of the predictions
-  // Sums under kGlobal: one for each of this many equal parts of `outer`. 0 where the predictions
-  // hold no sample; where they hold no position for other reasons, the parts are empty and have no
-  // sum.
+  // Sums under kGlobal: one for each of this many equal parts of `outer`. 0 where there is no
+  // sample; the parts are empty, and have no sum, where there is no position for other reasons.
   int64_t samples = 1;
 };
 
@@ -32,9 +31,9 @@ class LossPlan {
   // range; kUnimplemented for what is legal but not built. Allocates nothing that grows with the
   // extents. Zero positions are a valid plan (loss 0, empty gradient).
   //
-  // In the plan's spec class_axis is an index >= 0 into the shape as written; gradient_dtype is
-  // set; weight_normalization is set exactly if there are class weights; position_losses is on with
-  // Reduction::kNone. Every size in bytes, of any part of any tensor, in any dtype, fits into
+  // In the plan's spec class_axis is an index >= 0 into the shape as written, gradient_dtype is
+  // set, weight_normalization is set exactly if there are class weights, and position_losses is on
+  // with Reduction::kNone. Every size in bytes, of any part of a tensor, in any dtype, fits into
   // int64.
   static absl::StatusOr<LossPlan> Make(const LossSpec& spec, const LossTensorDescs& tensors);
 
