@@ -23,7 +23,7 @@ struct FakeService {
                                            const LossOutputs& into)>
       compute;
 
-  ServerInfo info;
+  ServerInfo info = {};
   bool serving = true;  // what health checks answer
 };
 

@@ -14,7 +14,8 @@ namespace lossd {
 // A client of a DoublingService with 6 x 4 x 5 predictions 1, 2, 3, ... and labels.
 class Doubling {
  public:
-  explicit Doubling(std::vector<Script> scripts = {{}}, const ClientOptions& options = {})
+  explicit Doubling(std::vector<Script> scripts = std::vector<Script>(1),
+                    const ClientOptions& options = {})
       : service_(std::make_shared<DoublingService>(std::move(scripts))),
         transport_(std::make_shared<LocalTransport>(service_)),
         client_(transport_, options),

@@ -1,0 +1,110 @@
+// A call is not over before the transport has let go of the caller's memory.
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <vector>
+
+#include "client/compute_call.h"
+#include "client/driver.h"
+#include "client/testing/local_transport.h"
+#include "tests/client/doubling_fixture.h"
+
+namespace lossd {
+namespace {
+
+// Keeps every message it is sent, as a connection would that does not drain.
+class Hoarder : public LocalService {
+ public:
+  explicit Hoarder(std::vector<Script> scripts) : service_(std::move(scripts)) {}
+
+  absl::StatusOr<TransportMessage> Unary(const std::string& method,
+                                         const TransportMessage& request) override {
+    hoard_.push_back(request);
+    return service_.Unary(method, request);
+  }
+  std::unique_ptr<StreamPeer> Stream(const std::string& method) override {
+    return std::make_unique<Peer>(*this, service_.Stream(method));
+  }
+  std::vector<TransportMessage>& hoard() { return hoard_; }
+  size_t calls() const { return service_.records().size(); }
+
+ private:
+  struct Peer : StreamPeer {
+    Peer(Hoarder& hoarder_in, std::unique_ptr<StreamPeer> inner_in)
+        : hoarder(hoarder_in), inner(std::move(inner_in)) {}
+    void OnMessage(const TransportMessage& message, bool last, StreamReply& reply) override {
+      hoarder.hoard_.push_back(message);
+      inner->OnMessage(message, last, reply);
+    }
+    Hoarder& hoarder;
+    std::unique_ptr<StreamPeer> inner;
+  };
+
+  DoublingService service_;
+  std::vector<TransportMessage> hoard_;
+};
+
+class Lending : public testing::TestWithParam<TransferMode> {
+ protected:
+  // Starts a call and runs it until nothing more can happen.
+  void Start(std::vector<Script> scripts) {
+    hoarder_ = std::make_shared<Hoarder>(std::move(scripts));
+    transport_ = std::make_unique<LocalTransport>(hoarder_);
+    driver_ = std::make_unique<Driver>(*transport_);
+    call_.emplace(LossSpec{}, world_.inputs(), world_.into(), ClientOptions{.block_bytes = 160},
+                  CallOptions{.mode = GetParam()});
+    const absl::Time deadline = transport_->Now() + absl::Hours(1);
+    call_->Start(*driver_, Replay({}, deadline, [] { return 0.5; }),
+                 [this](absl::StatusOr<LossResult> answer) { answer_ = std::move(answer); });
+    Run();
+  }
+
+  void Run() {
+    for (int i = 0; i < 200 && !answer_.has_value(); ++i) driver_->RunOnce();
+  }
+
+  Doubling world_;
+  std::shared_ptr<Hoarder> hoarder_;
+  std::unique_ptr<LocalTransport> transport_;
+  std::unique_ptr<Driver> driver_;
+  std::optional<ComputeCall> call_;
+  std::optional<absl::StatusOr<LossResult>> answer_;
+};
+
+TEST_P(Lending, ASuccessWaitsForTheLastPiece) {
+  Start({{}});
+  ASSERT_FALSE(hoarder_->hoard().empty());
+  while (!hoarder_->hoard().empty()) {
+    EXPECT_FALSE(answer_.has_value());
+    hoarder_->hoard().erase(hoarder_->hoard().begin());
+    Run();
+  }
+  ASSERT_TRUE(answer_.has_value());
+  EXPECT_EQ((*answer_)->loss_sum, Doubling::kSum);
+}
+
+TEST_P(Lending, AnErrorWaitsToo) {
+  Start({{.failure = absl::InvalidArgumentError("no"), .blocks_before_failure = 1}});
+  EXPECT_FALSE(answer_.has_value());
+  hoarder_->hoard().clear();
+  Run();
+  ASSERT_TRUE(answer_.has_value());
+  EXPECT_EQ(answer_->status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_P(Lending, AReplayWaitsForTheAttemptBefore) {
+  Start({{.failure = absl::UnavailableError("down"), .blocks_before_failure = 1}, {}});
+  EXPECT_EQ(hoarder_->calls(), 1u);
+  hoarder_->hoard().clear();
+  Run();
+  EXPECT_EQ(hoarder_->calls(), 2u);
+  hoarder_->hoard().clear();
+  Run();
+  EXPECT_TRUE(answer_.has_value());
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, Lending,
+                         testing::Values(TransferMode::kUnary, TransferMode::kStream));
+
+}  // namespace
+}  // namespace lossd
