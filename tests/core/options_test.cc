@@ -267,6 +267,37 @@ TEST(AllIgnored, EveryPolicyUnderEveryReduction) {
   }
 }
 
+// Extents of 0 anywhere but at the classes, with every form of class weights.
+TEST(EmptyTensors, AreValidAndLoseNothing) {
+  for (const Loss& loss : kLosses) {
+    for (const std::vector<int64_t>& shape :
+         std::vector<std::vector<int64_t>>{{0, 7}, {0, 7, 5}, {3, 7, 0}, {3, 7, 4, 0}, {0, 7, 0}}) {
+      for (const TargetKind kind : {TargetKind::kClassIndices, TargetKind::kClassProbabilities}) {
+        for (int form = 0; form < 4; ++form) {
+          Random random(2020);
+          LossCase c = Base(loss, DType::kF32, shape, kind, random);
+          const std::vector<int64_t> forms[] = {{}, {7}, {shape.begin() + 1, shape.end()}, shape};
+          if (form > 0) {
+            c.class_weights = OwnedTensor::Make(DType::kF32, forms[form], Layout::kRowMajor,
+                                                [](int64_t) { return Real(2); });
+          }
+          for (int reduction = 1; reduction <= 7; ++reduction) {
+            c.spec.reduction = static_cast<Reduction>(reduction);
+            c.spec.denominator.reset();
+            if (c.spec.reduction == Reduction::kGiven) c.spec.denominator = 2;
+            for (const WeightNormalization normalization :
+                 {WeightNormalization::kLocal, WeightNormalization::kGlobal,
+                  WeightNormalization::kNone}) {
+              if (c.class_weights) c.spec.weight_normalization = normalization;
+              ExpectAgreement(c);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(NonFinite, ErrorNamesThePositionAndPropagateDoesNotSpread) {
   Random random(2011);
   for (const Loss& loss : kLosses) {

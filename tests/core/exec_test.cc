@@ -1,0 +1,190 @@
+// What the core refuses once it sees the bytes, and how it stops.
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "core/exec/loss_run.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/core/case_maker.h"
+#include "tests/core/core_run.h"
+
+namespace lossd::oracle {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr Real kInf = std::numeric_limits<Real>::infinity();
+constexpr Real kNan = std::numeric_limits<Real>::quiet_NaN();
+
+void ExpectRefused(const LossCase& c, std::vector<std::string> words) {
+  const absl::Status status = RunCore(c).status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  for (const std::string& word : words) {
+    EXPECT_THAT(std::string(status.message()), HasSubstr(word));
+  }
+}
+
+LossCase SmallCase() {
+  Random random(6000);
+  return PlainCase(SoftmaxLoss{}, DType::kF32, 20, 10, random);
+}
+
+TEST(Refusals, LabelsOutOfRangeNameThePositionAndTheValue) {
+  for (const DType dtype : kAllDTypes) {
+    for (const int wrong : {10, 100, -1}) {
+      const bool is_unsigned = dtype == DType::kU8 || dtype == DType::kU16 ||
+                               dtype == DType::kU32 || dtype == DType::kU64;
+      if (wrong < 0 && is_unsigned) continue;
+      LossCase c = SmallCase();
+      c.targets =
+          OwnedTensor::Make(dtype, {20}, Layout::kRowMajor, [](int64_t) { return Real(3); });
+      c.targets.set(17, wrong);
+      c.targets.set(18, wrong);
+      ExpectRefused(c, {"class_indices[17] is " + std::to_string(wrong), "0..9"});
+      c.spec.ignore_labels = {wrong};
+      ExpectAgreement(c, "ignored");
+    }
+  }
+}
+
+TEST(Refusals, LabelsThatAreNoWholeNumbers) {
+  for (const DType dtype : kFloatDTypes) {
+    for (const Real wrong : {0.5L, -0.25L, kNan, kInf, -kInf, 1e4L}) {
+      LossCase c = SmallCase();
+      c.targets =
+          OwnedTensor::Make(dtype, {20}, Layout::kRowMajor, [](int64_t) { return Real(9); });
+      ExpectAgreement(c, "whole numbers");
+      c.targets.set(4, wrong);
+      ExpectRefused(c, {"class_indices[4] is"});
+      // The integer below is ignored, the fraction is not.
+      c.spec.ignore_labels = {0, -1};
+      ExpectRefused(c, {"class_indices[4] is"});
+    }
+  }
+}
+
+TEST(Refusals, LabelsAtTheEndsOfTheirDType) {
+  LossCase c = SmallCase();
+  c.targets =
+      OwnedTensor::Make(DType::kU64, {20}, Layout::kRowMajor, [](int64_t) { return Real(1); });
+  c.targets.set(2, 18446744073709551615.0L);
+  ExpectRefused(c, {"class_indices[2] is 18446744073709551615"});
+  c.spec.ignore_labels = {-1};  // the same bits, another number
+  ExpectRefused(c, {"class_indices[2] is 18446744073709551615"});
+
+  c.targets =
+      OwnedTensor::Make(DType::kI64, {20}, Layout::kRowMajor, [](int64_t) { return Real(1); });
+  c.targets.set(2, -9223372036854775808.0L);
+  c.spec.ignore_labels.clear();
+  ExpectRefused(c, {"class_indices[2] is -9223372036854775808"});
+  c.spec.ignore_labels = {std::numeric_limits<int64_t>::min()};
+  ExpectAgreement(c, "least label ignored");
+}
+
+TEST(Refusals, PositionWeights) {
+  for (const DType dtype : kFloatDTypes) {
+    for (const Real wrong : {-1.0L, kNan, kInf, -kInf}) {
+      LossCase c = SmallCase();
+      c.position_weights =
+          OwnedTensor::Make(dtype, {20}, Layout::kRowMajor, [](int64_t) { return Real(1); });
+      c.position_weights->set(11, wrong);
+      ExpectRefused(c, {"position_weights[11]"});
+    }
+  }
+}
+
+TEST(Refusals, ClassWeights) {
+  for (const WeightNormalization normalization :
+       {WeightNormalization::kLocal, WeightNormalization::kGlobal, WeightNormalization::kNone}) {
+    for (const std::vector<int64_t>& shape : {std::vector<int64_t>{10}, {20, 10}}) {
+      for (const Real wrong : {-0.5L, kNan, kInf}) {
+        LossCase c = SmallCase();
+        c.spec.weight_normalization = normalization;
+        c.class_weights = OwnedTensor::Make(DType::kF64, shape, Layout::kRowMajor,
+                                            [](int64_t) { return Real(1); });
+        c.class_weights->set(7, wrong);
+        ExpectRefused(c, {"class_weights"});
+      }
+      // Sums of 0 and beyond f64 can normalise nothing.
+      for (const Real all : {0.0L, 1.7e308L}) {
+        LossCase c = SmallCase();
+        c.spec.weight_normalization = normalization;
+        c.class_weights =
+            OwnedTensor::Make(DType::kF64, shape, Layout::kRowMajor, [&](int64_t) { return all; });
+        if (normalization != WeightNormalization::kNone) {
+          ExpectRefused(c, {"class_weights"});
+        } else if (all == 0) {
+          ExpectAgreement(c, "weights of 0, not normalised");
+        }
+      }
+    }
+  }
+}
+
+TEST(Refusals, BuffersOfTheWrongSize) {
+  const LossCase c = SmallCase();
+  for (const int change : {-1, 1}) {
+    CoreOutputs outputs = CoreOutputs::For(c);
+    GuardedBuffer wrong(outputs.gradient.bytes().size() + change);
+    LossOutputs spans = outputs.spans();
+    spans.gradient = wrong.span();
+    EXPECT_EQ(ComputeLoss(c.spec, c.inputs(), spans, TestExecutor()).status().code(),
+              absl::StatusCode::kInvalidArgument);
+    std::vector<std::byte> bytes = c.predictions.bytes;
+    bytes.resize(bytes.size() + change);
+    LossInputs inputs = c.inputs();
+    inputs.predictions.bytes = bytes;
+    EXPECT_EQ(ComputeLoss(c.spec, inputs, outputs.spans(), TestExecutor()).status().code(),
+              absl::StatusCode::kInvalidArgument);
+  }
+}
+
+TEST(Stop, ARequestedStopEndsTheComputation) {
+  const LossCase c = SmallCase();
+  const std::atomic<bool> stop = true;
+  CoreOutputs outputs = CoreOutputs::For(c);
+  EXPECT_EQ(ComputeLoss(c.spec, c.inputs(), outputs.spans(), TestExecutor(), StopToken(&stop))
+                .status()
+                .code(),
+            absl::StatusCode::kCancelled);
+}
+
+// ---------------------------------------------------------------------------- the executor
+
+TEST(Executor, RunsEveryUnitOnce) {
+  for (const int threads : {1, 2, 8}) {
+    Executor executor(threads);
+    EXPECT_EQ(executor.threads(), threads);
+    for (const int64_t count : {0, 1, 2, 1000}) {
+      std::vector<std::atomic<int>> runs(count);
+      EXPECT_TRUE(executor.ForEach(count, StopToken(), [&](int64_t i) { ++runs[i]; }).ok());
+      for (const std::atomic<int>& run : runs) EXPECT_EQ(run, 1);
+    }
+  }
+}
+
+TEST(Executor, AUnitThatThrowsIsAStatus) {
+  const absl::Status status = TestExecutor().ForEach(
+      100, StopToken(), [](int64_t i) { return i == 50 ? throw std::bad_alloc() : void(); });
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(TestExecutor().ForEach(100, StopToken(), [](int64_t) {}).ok());
+}
+
+TEST(Executor, StopsBetweenUnits) {
+  std::atomic<bool> stop = false;
+  std::atomic<int> runs = 0;
+  const absl::Status status = TestExecutor().ForEach(1 << 20, StopToken(&stop), [&](int64_t) {
+    if (++runs == 10) stop = true;
+  });
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+  EXPECT_LT(runs, 1 << 19);
+}
+
+TEST(Executor, UsesAtLeastOneThread) { EXPECT_GE(UsableThreads(), 1); }
+
+}  // namespace
+}  // namespace lossd::oracle
