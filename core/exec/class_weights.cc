@@ -21,7 +21,8 @@ struct CompensatedSum {
     low += (high - (sum - part)) + (term - part);
     high = sum;
   }
-  double Total() const { return high + low; }
+  // The error of an infinite sum is NaN and means nothing.
+  double Total() const { return std::isinf(high) ? high : high + low; }
 };
 
 }  // namespace
@@ -67,10 +68,7 @@ absl::StatusOr<ClassWeights> ClassWeights::Make(const LossPlan& plan, ByteSpan b
   }
   if (shape.outer == 1 && shape.inner == 1) {
     for (int64_t k = 0; k < weights.classes_; ++k) {
-      weights.table_.push_back(weights.Raw(0, k, 0));
-      if (weights.count_ > 0) {
-        weights.table_.back() = weights.table_.back() * weights.count_ / weights.sums_[0];
-      }
+      weights.table_.push_back(weights.Normalized(0, k, 0));
     }
   }
   return weights;
@@ -105,9 +103,16 @@ double ClassWeights::Raw(int64_t o, int64_t k, int64_t i) const {
 
 double ClassWeights::At(int64_t o, int64_t k, int64_t i) const {
   if (!given_) return 1;
-  if (!table_.empty()) return table_[k];
+  return table_.empty() ? Normalized(o, k, i) : table_[k];
+}
+
+double ClassWeights::Normalized(int64_t o, int64_t k, int64_t i) const {
   const double raw = Raw(o, k, i);
-  return count_ > 0 ? raw * count_ / sums_[SumIndex(o, i)] : raw;
+  if (count_ == 0) return raw;
+  const double sum = sums_[SumIndex(o, i)];
+  // The product first, so that equal weights give exactly 1; unless it overflows.
+  const double product = raw * count_;
+  return std::isinf(product) ? raw / sum * count_ : product / sum;
 }
 
 }  // namespace lossd

@@ -34,6 +34,7 @@ class ClassWeights {
  private:
   int64_t SumIndex(int64_t o, int64_t i) const;
   double Raw(int64_t o, int64_t k, int64_t i) const;
+  double Normalized(int64_t o, int64_t k, int64_t i) const;
   void Sum(int64_t first_row, int64_t i);
 
   bool given_ = false;
