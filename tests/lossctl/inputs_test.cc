@@ -184,7 +184,11 @@ TEST(ComputeOutputs, HaveTheTypesShapesAndLayoutOfTheContract) {
   EXPECT_THAT(scratch.FileNames(), ElementsAre());
   std::fill(outputs->into().position_losses.begin(), outputs->into().position_losses.end(),
             std::byte{0});
-  ASSERT_TRUE(outputs->Write().ok());
+  std::vector<std::string> announced;
+  const auto announce = [&](const std::string& path) { announced.push_back(path); };
+  ASSERT_TRUE(outputs->Write(announce).ok());
+  EXPECT_THAT(announced,
+              ElementsAre(*flags.gradient_out, *flags.position_losses_out, *flags.hits_out));
   EXPECT_THAT(scratch.FileNames(), ElementsAre("gradient.npy", "hits.npy", "losses.npy"));
   EXPECT_EQ(npy::ReadNpy(*flags.gradient_out)->view().desc,
             Desc(DType::kBF16, {2, 3}, Layout::kColumnMajor));

@@ -12,6 +12,7 @@
 namespace lossd::lossctl {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
@@ -84,6 +85,17 @@ TEST(ProgressBar, GoesWithItsObject) {
   { ProgressBar(screen.terminal()).Update(1, 2); }
   EXPECT_EQ(screen.writes.size(), 2u);
   EXPECT_EQ(screen.writes.back(), "\r\x1b[K");
+}
+
+TEST(ProgressBar, SaysWhatFitsTheLineAndTakesItBack) {
+  Screen screen;
+  ProgressBar bar(screen.terminal());
+  bar.Say("too early");
+  EXPECT_THAT(screen.writes, IsEmpty());
+  screen.now = absl::Seconds(2);
+  bar.Say("writing " + std::string(100, 'a'));
+  bar.Finish();
+  EXPECT_THAT(screen.writes, ElementsAre("\r\x1b[Kwriting " + std::string(71, 'a'), "\r\x1b[K"));
 }
 
 TEST(ProgressBar, TakesAnyNumbers) {
