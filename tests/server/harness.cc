@@ -119,6 +119,15 @@ v1::ComputeStreamRequest Problem::Block(int64_t row, int64_t count) const {
   return part;
 }
 
+void BeginStream(const Problem& problem, ComputeStreamer& stream) {
+  ASSERT_TRUE(stream.Write(problem.Header()));
+  ASSERT_TRUE(stream.Write(problem.Weights()));
+  ASSERT_TRUE(stream.Write(problem.Labels()));
+  ASSERT_TRUE(stream.Write(problem.Block(0, 1)));
+  v1::ComputeStreamResponse part;
+  ASSERT_TRUE(stream.Read(&part));
+}
+
 StreamAnswer ReadAll(const Problem& problem, ComputeStreamer& stream) {
   StreamAnswer answer;
   answer.gradient.resize(problem.gradient.size());
@@ -174,6 +183,11 @@ grpc::Status RawCall::Finish() {
   call_->Finish(&status, nullptr);
   Await();
   return status;
+}
+
+std::string HealthRequest(const std::string& service) {
+  if (service.empty()) return "";
+  return std::string{'\x0a', static_cast<char>(service.size())} + service;
 }
 
 grpc::Status StatusOf(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,

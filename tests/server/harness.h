@@ -56,6 +56,9 @@ struct Problem {
 using ComputeStreamer =
     grpc::ClientReaderWriter<v1::ComputeStreamRequest, v1::ComputeStreamResponse>;
 
+// Sends all of a problem but the rows from 1 on, and reads the answer to row 0.
+void BeginStream(const Problem& problem, ComputeStreamer& stream);
+
 // Reads to the end of the call: gradients go to their rows. Returns the status; `summaries` counts
 // how often a summary came, `last` is the last one.
 struct StreamAnswer {
@@ -89,6 +92,11 @@ class RawCall {
   grpc::CompletionQueue queue_;
   std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
 };
+
+// Messages of grpc.health.v1 by hand: string service = 1; enum status = 1 (1: SERVING, 2: not).
+std::string HealthRequest(const std::string& service);
+inline constexpr char kServing[] = "\x08\x01";
+inline constexpr char kNotServing[] = "\x08\x02";
 
 // The status of a raw call.
 grpc::Status StatusOf(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,

@@ -20,13 +20,6 @@ using ::testing::IsEmpty;
 
 // ------------------------------------------------------------------------ services beside ours
 
-// Messages of grpc.health.v1 by hand: string service = 1; enum status = 1 (1: SERVING, 2: not).
-std::string HealthRequest(const std::string& service) {
-  return service.empty() ? "" : std::string{'\x0a', static_cast<char>(service.size())} + service;
-}
-constexpr char kServing[] = "\x08\x01";
-constexpr char kNotServing[] = "\x08\x02";
-
 TEST(Health, OfTheServerAndOfTheService) {
   const auto server = StartServer();
   const auto channel = Connect(server->addresses()[0]);
@@ -134,16 +127,6 @@ TEST(Listening, SaysWhyNot) {
 }
 
 // ------------------------------------------------------------------------------------ draining
-
-// Sends all but the last block, and reads what there is to read.
-void BeginStream(const Problem& problem, ComputeStreamer& stream) {
-  ASSERT_TRUE(stream.Write(problem.Header()));
-  ASSERT_TRUE(stream.Write(problem.Weights()));
-  ASSERT_TRUE(stream.Write(problem.Labels()));
-  ASSERT_TRUE(stream.Write(problem.Block(0, 1)));
-  v1::ComputeStreamResponse part;
-  ASSERT_TRUE(stream.Read(&part));
-}
 
 TEST(Draining, FinishesWhatIsInFlightAndTakesNothingNew) {
   const auto server = StartServer();

@@ -1,0 +1,170 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/lossctl/scratch.h"
+#include "tests/lossctl/service.h"
+#include "tests/server/harness.h"
+
+// The real binary: flags, what it prints, signals, exit codes.
+namespace lossd::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+std::unique_ptr<lossctl::Program> Lossd(std::vector<std::string> flags) {
+  flags.insert(flags.begin(), LOSSD_BINARY);
+  return std::make_unique<lossctl::Program>(flags);
+}
+
+std::string AddressOf(lossctl::Program& program) {
+  const std::string line = program.ReadLine();
+  const std::string start = "lossd: listening on ";
+  EXPECT_THAT(line, StartsWith(start));
+  return line.size() < start.size() ? "" : line.substr(start.size());
+}
+
+void ExpectRefusal(std::vector<std::string> flags, int exit_code, const std::string& words) {
+  const auto program = Lossd(std::move(flags));
+  EXPECT_EQ(program->Wait(), exit_code);
+  EXPECT_THAT(program->out(), IsEmpty());
+  EXPECT_THAT(program->err(), StartsWith("lossd: "));
+  EXPECT_THAT(program->err(), HasSubstr(words));
+  EXPECT_EQ(std::count(program->err().begin(), program->err().end(), '\n'), 1) << program->err();
+}
+
+TEST(Binary, BadFlagsExit2NamingTheFlag) {
+  ExpectRefusal({"--frobnicate"}, 2, "--frobnicate");
+  ExpectRefusal({"--threads=many"}, 2, "--threads");
+  ExpectRefusal({"--listen=nowhere"}, 2, "--listen");
+  ExpectRefusal({"--max-unary-bytes=1"}, 2, "--max-unary-bytes");
+}
+
+TEST(Binary, HelpAndVersionExit0) {
+  for (const char* flag : {"--help", "--version"}) {
+    const auto program = Lossd({flag});
+    EXPECT_EQ(program->Wait(), 0);
+    EXPECT_THAT(program->out(), StartsWith("lossd"));
+    EXPECT_THAT(program->err(), IsEmpty());
+  }
+}
+
+TEST(Binary, TakenPortExits1) {
+  const auto first = Lossd({"--listen=127.0.0.1:0"});
+  const std::string address = AddressOf(*first);
+  ExpectRefusal({"--listen=" + address}, 1, "cannot listen on " + address + ": Address already");
+}
+
+TEST(Binary, SocketFileOfAKilledServerIsReplacedThatOfALiveOneIsNot) {
+  const lossctl::Scratch scratch;
+  const std::string listen = "--listen=unix:" + scratch.Path("socket");
+  const auto first = Lossd({listen});
+  EXPECT_EQ(AddressOf(*first), "unix:" + scratch.Path("socket"));
+  ExpectRefusal({listen}, 1, "another server listens on it");
+  first->Signal(SIGKILL);
+  EXPECT_EQ(first->Wait(), 128 + SIGKILL);
+  EXPECT_TRUE(std::filesystem::exists(scratch.Path("socket")));
+  const auto second = Lossd({listen});
+  const std::string address = AddressOf(*second);
+  EXPECT_TRUE(StatusOf(Connect(address), "/lossd.v1.LossService/GetServerInfo", "").ok());
+}
+
+// ------------------------------------------------------------------------------------- signals
+
+class Signals : public ::testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(All, Signals, ::testing::Values(SIGTERM, SIGINT));
+
+TEST_P(Signals, IdleServerExits0) {
+  const auto program = Lossd({"--listen=127.0.0.1:0"});
+  AddressOf(*program);
+  program->Signal(GetParam());
+  EXPECT_EQ(program->Wait(), 0);
+  EXPECT_THAT(program->out(), IsEmpty());
+  EXPECT_THAT(program->err(), IsEmpty());
+}
+
+TEST_P(Signals, FinishesWhatIsInFlight) {
+  const auto program = Lossd({"--listen=127.0.0.1:0", "--drain-timeout=1000"});
+  const auto channel = Connect(AddressOf(*program));
+  RawCall watch(channel, "/grpc.health.v1.Health/Watch", "");
+  EXPECT_EQ(watch.Read(), kServing);
+  const Problem problem(4, 8);
+  grpc::ClientContext context;
+  const auto stub = v1::LossService::NewStub(channel);
+  const auto stream = stub->ComputeStream(&context);
+  BeginStream(problem, *stream);
+  program->Signal(GetParam());
+  EXPECT_EQ(watch.Read(), kNotServing);
+  EXPECT_TRUE(stream->Write(problem.Block(1, 3)));
+  stream->WritesDone();
+  const StreamAnswer answer = ReadAll(problem, *stream);
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(answer.last.loss(), problem.result.loss);
+  EXPECT_EQ(program->Wait(), 0);
+}
+
+TEST_P(Signals, ASecondOneEndsItAtOnce) {
+  const auto program = Lossd({"--listen=127.0.0.1:0", "--drain-timeout=1000"});
+  const auto channel = Connect(AddressOf(*program));
+  RawCall watch(channel, "/grpc.health.v1.Health/Watch", "");
+  EXPECT_EQ(watch.Read(), kServing);
+  const Problem problem(4, 8);
+  grpc::ClientContext context;
+  const auto stub = v1::LossService::NewStub(channel);
+  const auto stream = stub->ComputeStream(&context);
+  BeginStream(problem, *stream);
+  program->Signal(SIGTERM);
+  EXPECT_EQ(watch.Read(), kNotServing);
+  program->Signal(GetParam());
+  EXPECT_EQ(program->Wait(), 128 + GetParam());
+  EXPECT_EQ(ReadAll(problem, *stream).summaries, 0);
+}
+
+TEST(Binary, DrainTimeoutBreaksOff) {
+  const auto program = Lossd({"--listen=127.0.0.1:0", "--drain-timeout=0"});
+  const auto channel = Connect(AddressOf(*program));
+  const Problem problem(4, 8);
+  grpc::ClientContext context;
+  const auto stub = v1::LossService::NewStub(channel);
+  const auto stream = stub->ComputeStream(&context);
+  BeginStream(problem, *stream);
+  program->Signal(SIGTERM);
+  EXPECT_EQ(program->Wait(), 0);
+  const StreamAnswer answer = ReadAll(problem, *stream);
+  EXPECT_FALSE(answer.status.ok());
+  EXPECT_EQ(answer.summaries, 0);
+}
+
+// --------------------------------------------------------------------------------- SIMD target
+
+class ForcedTarget {
+ public:
+  explicit ForcedTarget(const char* name) { setenv("LOSSD_FORCE_TARGET", name, 1); }
+  ~ForcedTarget() { unsetenv("LOSSD_FORCE_TARGET"); }
+};
+
+TEST(Binary, ForcedTargetIsUsedOrRefused) {
+  {
+    const ForcedTarget forced("AVX9");
+    ExpectRefusal({"--listen=127.0.0.1:0"}, 2, "LOSSD_FORCE_TARGET is \"AVX9\"; wanted one of ");
+  }
+  const ForcedTarget forced("SCALAR");  // every CPU has it
+  const auto program = Lossd({"--listen=127.0.0.1:0"});
+  grpc::ClientContext context;
+  v1::GetServerInfoResponse info;
+  const auto stub = v1::LossService::NewStub(Connect(AddressOf(*program)));
+  ASSERT_TRUE(stub->GetServerInfo(&context, {}, &info).ok());
+  EXPECT_EQ(info.simd_target(), "SCALAR");
+}
+
+}  // namespace
+}  // namespace lossd::testing
