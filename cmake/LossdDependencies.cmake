@@ -15,4 +15,5 @@ if(LOSSD_BUILD_EXAMPLES)
 endif()
 if(BUILD_TESTING)
   find_package(GTest CONFIG REQUIRED)
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)  # tests of the tree itself
 endif()

@@ -1,7 +1,7 @@
 include(CTest)
 include(GNUInstallDirs)
 
-option(LOSSD_BUILD_EXAMPLES "Build the MPI trainer in examples/" OFF)
+option(LOSSD_BUILD_EXAMPLES "Build the MPI trainer in examples/" ON)
 set(LOSSD_SANITIZE "" CACHE STRING "Sanitizers to build with, e.g. address,undefined or thread")
 
 set(CMAKE_CXX_STANDARD 20)

@@ -1,0 +1,125 @@
+#!/usr/bin/python3
+"""arrows_test.py ROOT: fails for an include that docs/architecture.md does not allow.
+
+A room may include its own files, those of the rooms named for it here, and the outside libraries named
+for it; the standard and system headers are everybody's. Tests may include what they test.
+"""
+import pathlib
+import re
+import sys
+
+# Folder -> room; the longest match counts.
+ROOMS = {
+    "core/types": "types",
+    "core/plan": "plan",
+    "core/kernels": "kernels",
+    "core/exec": "exec",
+    "protos/wire": "wire",
+    "server": "server",
+    "client": "client",
+    "client/include": "client_api",
+    "client/npy": "npy",
+    "client/lossctl": "lossctl",
+    "examples": "examples",
+    "tests/support": "support",
+}
+# Room -> rooms and outside libraries it may include.
+ARROWS = {
+    "types": {"absl"},
+    "plan": {"types", "absl"},
+    "kernels": {"hwy"},
+    "exec": {"types", "plan", "kernels", "absl", "tbb"},
+    "wire": {"types", "protos", "absl", "grpc", "protobuf"},
+    "server": {"types", "plan", "exec", "wire", "absl", "grpc", "cli11"},
+    "client_api": {"types", "absl"},
+    "client": {"client_api", "types", "wire", "absl", "grpc"},
+    "npy": {"types", "absl"},
+    "lossctl": {"client_api", "types", "npy", "absl", "cli11", "json"},
+    "examples": {"client_api", "types", "absl", "cli11", "mpi", "zlib"},
+    "support": {"types", "absl", "gtest"},
+}
+# Single files that may do more than their room, each with its reason.
+FILES = {
+    "server/environment.h": {"protos"},  # registers the service under its generated name
+}
+OUTSIDE = [  # header name -> library
+    (r"absl/", "absl"),
+    (r"(grpc|grpcpp|grpc\+\+)/", "grpc"),
+    (r"google/protobuf/", "protobuf"),
+    (r"(tbb|oneapi)/", "tbb"),
+    (r"hwy/", "hwy"),
+    (r"CLI/", "cli11"),
+    (r"nlohmann/", "json"),
+    (r"(gtest|gmock)/", "gtest"),
+    (r"mpi\.h", "mpi"),
+    (r"zlib\.h", "zlib"),
+    (r"lossd/v1/", "protos"),
+]
+INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
+
+
+def room_of(path):
+    folders = [f for f in ROOMS if path.startswith(f + "/")]
+    return ROOMS[max(folders, key=len)] if folders else None
+
+
+def included_room(quote, name, exists):
+    """The room or library an include names; None for the standard library and the system."""
+    for pattern, library in OUTSIDE:
+        if re.match(pattern, name):
+            return library
+    if quote == "<":
+        return None
+    if name.startswith("lossd/"):
+        for api in ("core/types/include/", "client/include/"):
+            if exists(api + name):
+                return room_of(api + name)
+    if exists(name):
+        return room_of(name) or f"the folder of {name}"
+    return f"\"{name}\", which is no path from the root of the tree"
+
+
+def faults(files, exists):
+    """files: path -> text. Yields a line per include that is not allowed."""
+    for path, text in sorted(files.items()):
+        room = room_of(path)
+        if room is None:
+            continue
+        allowed = ARROWS[room] | FILES.get(path, set()) | {room, None}
+        for quote, name in INCLUDE.findall(text):
+            target = included_room(quote, name, exists)
+            if target not in allowed:
+                yield f"{path}: {room} may not include {name} ({target})"
+
+
+def self_test():
+    """One wrong include of each kind is found, and a right one is not."""
+    files = {
+        "core/plan/a.h": '#include "core/exec/b.h"',
+        "core/types/a.cc": "#include <google/protobuf/message.h>",
+        "core/kernels/a.cc": "#include <tbb/parallel_for.h>\n# include \"absl/status/status.h\"",
+        "client/include/lossd/a.h": "#include <grpcpp/grpcpp.h>",
+        "client/a.cc": '#include "core/exec/b.h"',
+        "server/a.cc": '#include "lossd/v1/loss.pb.h"\n#include "b.h"',
+        "core/exec/b.h": '#include <vector>\n#include "core/plan/a.h"',
+    }
+    found = list(faults(files, lambda path: path in files))
+    assert len(found) == 8, "\n".join(found)
+    assert not any(line.startswith("core/exec/b.h") for line in found), found
+
+
+def main(root):
+    self_test()
+    root = pathlib.Path(root)
+    files = {}
+    for top in ("client", "core", "examples", "protos", "server", "tests"):
+        for path in (root / top).rglob("*"):
+            if path.suffix in (".h", ".cc"):
+                files[path.relative_to(root).as_posix()] = path.read_text()
+    found = list(faults(files, lambda path: (root / path).is_file()))
+    print("\n".join(found) or f"{len(files)} files, every include follows an arrow")
+    return 1 if found or not files else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
