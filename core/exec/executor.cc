@@ -15,9 +15,10 @@ namespace lossd {
 
 struct Executor::Impl {
   explicit Impl(int threads)
-      // One more than the arena: the thread that waits in ForEach takes part.
+      // TBB counts the calling thread: one more than the workers that Submit keeps busy. No slot is
+      // reserved for a caller, so that submitted work has all of them; a caller takes a free one.
       : parallelism(tbb::global_control::max_allowed_parallelism, threads + 1),
-        arena(threads, /*reserved_for_masters=*/1) {}
+        arena(threads, /*reserved_for_masters=*/0) {}
 
   tbb::global_control parallelism;
   tbb::task_arena arena;
