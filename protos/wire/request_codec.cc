@@ -1,5 +1,6 @@
 #include "protos/wire/request_codec.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 

@@ -1,5 +1,7 @@
 #include "protos/wire/response_codec.h"
 
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"

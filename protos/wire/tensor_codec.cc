@@ -1,6 +1,7 @@
 #include "protos/wire/tensor_codec.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 

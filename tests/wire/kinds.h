@@ -4,6 +4,7 @@
 #include <google/protobuf/descriptor.h>
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <ostream>
 #include <string>

@@ -1,6 +1,9 @@
 #ifndef LOSSD_TESTS_WIRE_SAMPLES_H_
 #define LOSSD_TESTS_WIRE_SAMPLES_H_
 
+#include <cstdint>
+#include <string>
+
 #include "lossd/v1/loss.pb.h"
 #include "tests/support/random.h"
 
