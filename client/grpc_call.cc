@@ -44,10 +44,10 @@ absl::Status StatusOf(const grpc::Status& from, const grpc::ClientContext& conte
 
 class GrpcUnary : public GrpcEvent {
  public:
-  GrpcUnary(GrpcChannel& channel, GrpcQueue& queue, const std::string& method,
+  GrpcUnary(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue, const std::string& method,
             const TransportMessage& request, absl::Time deadline,
             std::function<void(absl::StatusOr<TransportMessage>)> done)
-      : lease_(channel), done_(std::move(done)) {
+      : lease_(std::move(channel)), done_(std::move(done)) {
     context_.set_deadline(absl::ToChronoTime(deadline));
     call_ = lease_.stub().PrepareUnaryCall(&context_, method, ToGrpc(request), queue.completions());
     call_->StartCall();
@@ -77,15 +77,16 @@ class GrpcUnary : public GrpcEvent {
 
 }  // namespace
 
-void StartGrpcUnary(GrpcChannel& channel, GrpcQueue& queue, const std::string& method,
-                    const TransportMessage& request, absl::Time deadline,
+void StartGrpcUnary(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue,
+                    const std::string& method, const TransportMessage& request, absl::Time deadline,
                     std::function<void(absl::StatusOr<TransportMessage>)> done) {
-  new GrpcUnary(channel, queue, method, request, deadline, std::move(done));  // deletes itself
+  new GrpcUnary(std::move(channel), queue, method, request, deadline,
+                std::move(done));  // deletes itself
 }
 
-GrpcStream::GrpcStream(GrpcChannel& channel, GrpcQueue& queue, const std::string& method,
-                       absl::Time deadline, StreamEvents* events)
-    : lease_(channel), events_(events) {
+GrpcStream::GrpcStream(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue,
+                       const std::string& method, absl::Time deadline, StreamEvents* events)
+    : lease_(std::move(channel)), events_(events) {
   context_.set_deadline(absl::ToChronoTime(deadline));
   context_.set_initial_metadata_corked(true);  // the first message goes with the metadata
   call_ = lease_.stub().PrepareCall(&context_, method, queue.completions());

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -30,26 +31,28 @@ struct GrpcChannel {
 // A call that counts as under way on a channel.
 class GrpcLease {
  public:
-  explicit GrpcLease(GrpcChannel& channel) : channel_(channel) { ++channel_.calls; }
-  ~GrpcLease() { --channel_.calls; }
+  explicit GrpcLease(std::shared_ptr<GrpcChannel> channel) : channel_(std::move(channel)) {
+    ++channel_->calls;
+  }
+  ~GrpcLease() { --channel_->calls; }
   GrpcLease(const GrpcLease&) = delete;
   GrpcLease& operator=(const GrpcLease&) = delete;
 
-  grpc::GenericStub& stub() const { return channel_.stub; }
+  grpc::GenericStub& stub() const { return channel_->stub; }
 
  private:
-  GrpcChannel& channel_;
+  const std::shared_ptr<GrpcChannel> channel_;
 };
 
 // See Transport::Unary.
-void StartGrpcUnary(GrpcChannel& channel, GrpcQueue& queue, const std::string& method,
-                    const TransportMessage& request, absl::Time deadline,
+void StartGrpcUnary(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue,
+                    const std::string& method, const TransportMessage& request, absl::Time deadline,
                     std::function<void(absl::StatusOr<TransportMessage>)> done);
 
 class GrpcStream : public TransportStream {
  public:
-  GrpcStream(GrpcChannel& channel, GrpcQueue& queue, const std::string& method, absl::Time deadline,
-             StreamEvents* events);
+  GrpcStream(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue, const std::string& method,
+             absl::Time deadline, StreamEvents* events);
 
   void Write(TransportMessage message, bool last) override;
   void Cancel() override { context_.TryCancel(); }

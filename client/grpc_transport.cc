@@ -5,6 +5,7 @@
 #include <grpcpp/support/channel_arguments.h>
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -45,11 +46,9 @@ grpc::ChannelArguments Arguments(const ClientOptions& options) {
 
 class GrpcTransport : public Transport {
  public:
-  GrpcTransport(const std::string& target, const ClientOptions& options) {
-    for (int i = 0; i < options.channels; ++i) {
-      channels_.push_back(std::make_unique<GrpcChannel>(grpc::CreateCustomChannel(
-          target, grpc::InsecureChannelCredentials(), Arguments(options))));
-    }
+  GrpcTransport(const std::string& target, const ClientOptions& options)
+      : target_(target), arguments_(Arguments(options)), channels_(options.channels) {
+    for (auto& channel : channels_) channel = Dial();
   }
 
   std::unique_ptr<EventQueue> NewQueue() override { return std::make_unique<GrpcQueue>(); }
@@ -68,14 +67,32 @@ class GrpcTransport : public Transport {
                                         deadline, events);
   }
 
+  // A connection goes with its channel, and the channel when its last call is over. Nothing tells
+  // which connection is stuck, so new calls get new ones.
+  void Reclaim() override {
+    std::vector<std::shared_ptr<GrpcChannel>> fresh(channels_.size());
+    for (auto& channel : fresh) channel = Dial();
+    const std::lock_guard lock(mutex_);
+    channels_.swap(fresh);
+  }
+
  private:
-  GrpcChannel& LeastBusy() {
-    return **std::min_element(channels_.begin(), channels_.end(), [](const auto& a, const auto& b) {
+  std::shared_ptr<GrpcChannel> Dial() const {
+    return std::make_shared<GrpcChannel>(
+        grpc::CreateCustomChannel(target_, grpc::InsecureChannelCredentials(), arguments_));
+  }
+
+  std::shared_ptr<GrpcChannel> LeastBusy() {
+    const std::lock_guard lock(mutex_);
+    return *std::min_element(channels_.begin(), channels_.end(), [](const auto& a, const auto& b) {
       return a->calls.load() < b->calls.load();
     });
   }
 
-  std::vector<std::unique_ptr<GrpcChannel>> channels_;
+  const std::string target_;
+  const grpc::ChannelArguments arguments_;
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<GrpcChannel>> channels_;
 };
 
 }  // namespace

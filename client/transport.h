@@ -81,6 +81,10 @@ class Transport {
 
   virtual std::unique_ptr<TransportStream> Stream(EventQueue& queue, const std::string& method,
                                                   absl::Time deadline, StreamEvents* events) = 0;
+
+  // Called when messages of a call that is over are still held after a while: lets go of them soon,
+  // at the price of connections if need be. Does no harm to calls under way.
+  virtual void Reclaim() = 0;
 };
 
 inline constexpr char kComputeMethod[] = "/lossd.v1.LossService/Compute";

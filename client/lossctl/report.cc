@@ -24,6 +24,7 @@ Json JsonNumber(double value) {
 
 std::vector<std::string> Names(const std::vector<DType>& dtypes) {
   std::vector<std::string> names;
+  names.reserve(dtypes.size());
   for (const DType dtype : dtypes) names.emplace_back(Name(dtype));
   return names;
 }

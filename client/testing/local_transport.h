@@ -52,6 +52,7 @@ class LocalTransport : public Transport {
              std::function<void(absl::StatusOr<TransportMessage>)> done) override;
   std::unique_ptr<TransportStream> Stream(EventQueue& queue, const std::string& method,
                                           absl::Time deadline, StreamEvents* events) override;
+  void Reclaim() override {}
 
   void AdvanceTo(absl::Time time);  // no effect if it is past
 

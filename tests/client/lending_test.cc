@@ -44,12 +44,31 @@ class Hoarder : public LocalService {
   std::vector<TransportMessage> hoard_;
 };
 
+// Gives the hoard up when it is asked to.
+class ReclaimingTransport : public LocalTransport {
+ public:
+  explicit ReclaimingTransport(std::shared_ptr<Hoarder> hoarder)
+      : LocalTransport(hoarder), hoarder_(std::move(hoarder)) {}
+  void Reclaim() override {
+    ++reclaims_;
+    if (gives_up_) hoarder_->hoard().clear();
+  }
+  int reclaims() const { return reclaims_; }
+  void set_gives_up() { gives_up_ = true; }
+
+ private:
+  const std::shared_ptr<Hoarder> hoarder_;
+  int reclaims_ = 0;
+  bool gives_up_ = false;
+};
+
 class Lending : public testing::TestWithParam<TransferMode> {
  protected:
   // Starts a call and runs it until nothing more can happen.
   void Start(std::vector<Script> scripts) {
     hoarder_ = std::make_shared<Hoarder>(std::move(scripts));
-    transport_ = std::make_unique<LocalTransport>(hoarder_);
+    transport_ = std::make_unique<ReclaimingTransport>(hoarder_);
+    if (gives_up_) transport_->set_gives_up();
     driver_ = std::make_unique<Driver>(*transport_);
     call_.emplace(LossSpec{}, world_.inputs(), world_.into(), ClientOptions{.block_bytes = 160},
                   CallOptions{.mode = GetParam()});
@@ -60,12 +79,13 @@ class Lending : public testing::TestWithParam<TransferMode> {
   }
 
   void Run() {
-    for (int i = 0; i < 200 && !answer_.has_value(); ++i) driver_->RunOnce();
+    for (int i = 0; i < 400 && !answer_.has_value(); ++i) driver_->RunOnce();
   }
 
   Doubling world_;
   std::shared_ptr<Hoarder> hoarder_;
-  std::unique_ptr<LocalTransport> transport_;
+  bool gives_up_ = false;
+  std::unique_ptr<ReclaimingTransport> transport_;
   std::unique_ptr<Driver> driver_;
   std::optional<ComputeCall> call_;
   std::optional<absl::StatusOr<LossResult>> answer_;
@@ -100,6 +120,13 @@ TEST_P(Lending, AReplayWaitsForTheAttemptBefore) {
   EXPECT_EQ(hoarder_->calls(), 2u);
   hoarder_->hoard().clear();
   Run();
+  EXPECT_TRUE(answer_.has_value());
+}
+
+TEST_P(Lending, WhatIsHeldForLongIsReclaimedOnce) {
+  gives_up_ = true;
+  Start({{.failure = absl::InvalidArgumentError("no"), .blocks_before_failure = 1}});
+  EXPECT_EQ(transport_->reclaims(), 1);
   EXPECT_TRUE(answer_.has_value());
 }
 
