@@ -106,8 +106,9 @@ struct Client::Impl {
           [&driver, &method, &request, deadline, answer](std::function<void(absl::Status)> report) {
             driver.transport().Unary(driver.queue(), method, request, deadline,
                                      [answer, report = std::move(report)](Answer got) {
-                                       if (got.ok()) *answer = *std::move(got);
-                                       report(got.status());
+                                       const absl::Status status = got.status();
+                                       if (status.ok()) *answer = *std::move(got);
+                                       report(status);
                                      });
           },
           [answer, leave = std::move(leave)](const absl::Status& status) {

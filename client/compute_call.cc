@@ -125,8 +125,9 @@ void ComputeCall::AttemptStream(Driver& driver, absl::Time deadline, Report repo
       job_, ledger_ ? &*ledger_ : nullptr,
       [this, report = std::move(report)](absl::StatusOr<LossResult> outcome) {
         stream_.reset();  // and with it what it holds of the caller's memory
-        if (outcome.ok()) result_ = *std::move(outcome);
-        report(outcome.status());
+        const absl::Status status = outcome.status();
+        if (status.ok()) result_ = *std::move(outcome);
+        report(status);
       });
   stream_->Start(driver, deadline);
 }

@@ -1,5 +1,6 @@
 #include "client/grpc_transport.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
@@ -95,10 +96,18 @@ class GrpcTransport : public Transport {
   std::vector<std::shared_ptr<GrpcChannel>> channels_;
 };
 
+// gRPC shuts down when its last object goes, and then waits up to 10 s for a poller of its own that
+// a large write has started (seen with 1.51). So it is kept up as long as the process.
+void KeepGrpcUp() {
+  static const bool up = (grpc_init(), true);
+  static_cast<void>(up);
+}
+
 }  // namespace
 
 std::shared_ptr<Transport> MakeGrpcTransport(const std::string& target,
                                              const ClientOptions& options) {
+  KeepGrpcUp();
   return std::make_shared<GrpcTransport>(target, options);
 }
 

@@ -1,0 +1,219 @@
+// The transport against a gRPC server in this process that answers by a function.
+#include "client/grpc_transport.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+
+namespace lossd {
+namespace {
+
+using ::testing::ElementsAre;
+
+// Answers every message with itself, then ends with `end`. Fails with `at_once` before the first.
+class EchoService : public grpc::CallbackGenericService {
+ public:
+  grpc::Status end;
+  std::optional<grpc::Status> at_once;
+  std::vector<std::pair<std::string, std::string>> trailers;
+  std::set<std::string> peers() {
+    const std::lock_guard lock(mutex_);
+    return peers_;
+  }
+
+  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* call) override {
+    {
+      const std::lock_guard lock(mutex_);
+      peers_.insert(call->peer());
+    }
+    for (const auto& [key, value] : trailers) call->AddTrailingMetadata(key, value);
+    return new Reactor(*this);
+  }
+
+ private:
+  class Reactor : public grpc::ServerGenericBidiReactor {
+   public:
+    explicit Reactor(const EchoService& service) : end_(service.end) {
+      if (service.at_once.has_value()) {
+        Finish(*service.at_once);
+      } else {
+        StartRead(&buffer_);
+      }
+    }
+    void OnReadDone(bool ok) override { ok ? StartWrite(&buffer_) : Finish(end_); }
+    void OnWriteDone(bool ok) override {
+      if (ok) StartRead(&buffer_);
+    }
+    void OnDone() override { delete this; }
+
+   private:
+    const grpc::Status end_;
+    grpc::ByteBuffer buffer_;
+  };
+
+  std::mutex mutex_;
+  std::set<std::string> peers_;
+};
+
+class EchoServer {
+ public:
+  EchoServer() {
+    grpc::ServerBuilder builder;
+    builder.SetMaxReceiveMessageSize(-1);
+    builder.RegisterCallbackGenericService(&service_);
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    server_ = builder.BuildAndStart();
+  }
+  ~EchoServer() { server_->Shutdown(std::chrono::system_clock::now()); }
+
+  EchoService& service() { return service_; }
+  std::string address() const { return absl::StrCat("127.0.0.1:", port_); }
+
+ private:
+  EchoService service_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+// A message that counts itself as long as somebody holds it.
+TransportMessage Counted(std::string text, const std::shared_ptr<int>& count) {
+  const auto owned =
+      std::make_shared<std::pair<std::string, std::shared_ptr<int>>>(std::move(text), count);
+  return {ScatteredBytes(ByteSpan(reinterpret_cast<const std::byte*>(owned->first.data()),
+                                  owned->first.size())),
+          owned};
+}
+
+std::string Text(const TransportMessage& message) {
+  std::string text(message.bytes.size(), '\0');
+  message.bytes.CopyTo(0, message.bytes.size(), reinterpret_cast<std::byte*>(text.data()));
+  return text;
+}
+
+// Sends messages one by one and records what comes.
+class Recorder : public StreamEvents {
+ public:
+  explicit Recorder(std::vector<TransportMessage> messages) : messages_(std::move(messages)) {}
+
+  void Run(Transport& transport, EventQueue& queue, absl::Duration timeout = absl::Seconds(30)) {
+    stream_ = transport.Stream(queue, "/any/Method", transport.Now() + timeout, this);
+    OnWritten();
+    while (!status.has_value()) queue.RunOne(absl::InfiniteFuture());
+    stream_.reset();
+  }
+
+  void OnWritten() override {
+    if (next_ == messages_.size()) return;
+    const size_t sent = next_++;
+    stream_->Write(std::exchange(messages_[sent], {}), next_ == messages_.size());
+  }
+  void OnMessage(TransportMessage message) override { texts.push_back(Text(message)); }
+  void OnDone(absl::Status done) override { status = std::move(done); }
+
+  std::vector<std::string> texts;
+  std::optional<absl::Status> status;
+
+ private:
+  std::vector<TransportMessage> messages_;
+  std::unique_ptr<TransportStream> stream_;
+  size_t next_ = 0;
+};
+
+class GrpcTransportTest : public testing::Test {
+ protected:
+  absl::StatusOr<TransportMessage> Unary(TransportMessage request) {
+    std::optional<absl::StatusOr<TransportMessage>> answer;
+    transport_->Unary(*queue_, "/any/Method", std::move(request),
+                      transport_->Now() + absl::Seconds(30),
+                      [&](auto got) { answer = std::move(got); });
+    while (!answer.has_value()) queue_->RunOne(absl::InfiniteFuture());
+    return *answer;
+  }
+
+  EchoServer server_;
+  std::shared_ptr<Transport> transport_ = MakeGrpcTransport(server_.address(), {});
+  std::unique_ptr<EventQueue> queue_ = transport_->NewQueue();
+  std::shared_ptr<int> count_ = std::make_shared<int>();
+};
+
+TEST_F(GrpcTransportTest, UnaryCarriesALargeMessageBothWaysAndLetsGoOfIt) {
+  const std::string large(9 << 20, 'x');  // beyond gRPC's default limit of 4 MiB
+  const auto answer = Unary(Counted(large, count_));
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(Text(*answer), large);
+  while (count_.use_count() > 1) queue_->RunOne(transport_->Now() + absl::Milliseconds(1));
+}
+
+TEST_F(GrpcTransportTest, StreamCarriesMessagesInOrder) {
+  Recorder recorder({Counted("one", count_), Counted("", count_), Counted("three", count_)});
+  recorder.Run(*transport_, *queue_);
+  EXPECT_THAT(recorder.texts, ElementsAre("one", "", "three"));
+  EXPECT_TRUE(recorder.status->ok()) << *recorder.status;
+}
+
+TEST_F(GrpcTransportTest, ErrorsKeepCodeAndWords) {
+  server_.service().at_once = grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too large");
+  EXPECT_EQ(Unary(Counted("x", count_)).status(), absl::ResourceExhaustedError("too large"));
+  Recorder recorder({Counted("one", count_), Counted("two", count_)});
+  recorder.Run(*transport_, *queue_);
+  EXPECT_EQ(*recorder.status, absl::ResourceExhaustedError("too large"));
+}
+
+TEST_F(GrpcTransportTest, AnErrorAfterAnswersComesLast) {
+  server_.service().end = grpc::Status(grpc::StatusCode::ABORTED, "late");
+  Recorder recorder({Counted("one", count_)});
+  recorder.Run(*transport_, *queue_);
+  EXPECT_THAT(recorder.texts, ElementsAre("one"));
+  EXPECT_EQ(*recorder.status, absl::AbortedError("late"));
+}
+
+TEST_F(GrpcTransportTest, PushbackComesAsAPayload) {
+  server_.service().at_once = grpc::Status(grpc::StatusCode::UNAVAILABLE, "busy");
+  server_.service().trailers = {{"grpc-retry-pushback-ms", "250"}};
+  const absl::Status error = Unary(Counted("x", count_)).status();
+  EXPECT_EQ(error.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(error.GetPayload(absl::string_view(kPushbackPayload.data(), kPushbackPayload.size())),
+            absl::Cord("250"));
+}
+
+TEST_F(GrpcTransportTest, ConnectionsAreAsManyAsAsked) {
+  const std::shared_ptr<Transport> transport =
+      MakeGrpcTransport(server_.address(), {.channels = 3});
+  const auto queue = transport->NewQueue();
+  int over = 0;
+  for (int i = 0; i < 6; ++i) {
+    transport->Unary(*queue, "/any/Method", Counted("x", count_),
+                     transport->Now() + absl::Seconds(30), [&](const auto&) { ++over; });
+  }
+  while (over < 6) queue->RunOne(absl::InfiniteFuture());
+  EXPECT_EQ(server_.service().peers().size(), 3u);
+}
+
+TEST_F(GrpcTransportTest, WakeEndsAWait) {
+  queue_->Wake();
+  queue_->RunOne(absl::InfiniteFuture());  // returns
+}
+
+TEST_F(GrpcTransportTest, ReclaimMakesNewConnections) {
+  ASSERT_TRUE(Unary(Counted("x", count_)).ok());
+  transport_->Reclaim();
+  ASSERT_TRUE(Unary(Counted("x", count_)).ok());
+  EXPECT_EQ(server_.service().peers().size(), 2u);
+}
+
+}  // namespace
+}  // namespace lossd
