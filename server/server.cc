@@ -84,10 +84,13 @@ ServerInfo InfoOf(const wire::Limits& limits, const Executor& executor) {
   return info;
 }
 
-// Registered process-wide, and only once, by what gRPC calls plugins.
-void EnableHealthAndReflection() {
+// What gRPC keeps for the whole process. Its last grpc_shutdown waits for a helper thread that
+// polls on behalf of large writes, in turns of 10 s, and so would hold up the exit of a server that
+// is done; it is never reached.
+void StartGrpcOnce() {
   static std::once_flag once;
   std::call_once(once, [] {
+    grpc_init();
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   });
@@ -138,7 +141,7 @@ class Trimmer final : public Event {
 }  // namespace
 
 struct Server::Impl {
-  Impl(int threads) : executor(threads) {}
+  explicit Impl(int threads) : executor(threads) {}
 
   absl::Status Listen(const ServerOptions& options);
   void Poll();
@@ -161,7 +164,7 @@ absl::Status Server::Impl::Listen(const ServerOptions& options) {
     LOSSD_ASSIGN_OR_RETURN(wanted.emplace_back(), ListenAddress::Parse(text));
     LOSSD_RETURN_IF_ERROR(wanted.back().CheckFree());
   }
-  EnableHealthAndReflection();
+  StartGrpcOnce();
   grpc::ServerBuilder builder;
   SetChannelArguments(options.limits, builder);
   std::vector<int> ports(wanted.size(), 0);

@@ -169,7 +169,7 @@ absl::StatusOr<StreamCall::Block> StreamCall::Deal(const Arrival& arrival) {
   }
   LOSSD_ASSIGN_OR_RETURN(wire::DecodedStreamPart part,
                          wire::DecodeStreamRequest(wire::Message(arrival.message)));
-  return std::visit([this](auto&& decoded) { return DealWith(std::move(decoded)); },
+  return std::visit([this]<class T>(T&& decoded) { return DealWith(std::forward<T>(decoded)); },
                     std::move(part));
 }
 
@@ -252,7 +252,7 @@ void StreamCall::Read() {
 void StreamCall::Write() {
   if (over_ || failed_ || writing_ || answers_.empty()) return;
   const bool last = answers_.front().last;
-  outgoing_ = std::move(answers_.front().message);
+  outgoing_.Swap(&answers_.front().message);
   answers_.pop_front();
   Hold();
   if (last) {
