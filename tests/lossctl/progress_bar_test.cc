@@ -113,6 +113,7 @@ TEST(ProgressBar, TakesManyThreads) {
   screen.now = absl::Seconds(2);
   ProgressBar bar(screen.terminal());
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&bar] {
       for (int done = 0; done < 1000; ++done) bar.Update(done, 1000);
