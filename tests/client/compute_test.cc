@@ -125,8 +125,8 @@ TEST(Stream, ColumnMajorIsCutAlongTheSameMemory) {
   Doubling world({{}}, {.block_bytes = 2 * Doubling::kPlaneBytes});
   LossInputs in = world.inputs();
   in.predictions.desc.layout = in.targets.desc.layout = Layout::kColumnMajor;
-  in.predictions.desc.shape = {Doubling::kInner, Doubling::kClasses, Doubling::kOuter};
-  in.targets.desc.shape = {Doubling::kInner, Doubling::kOuter};
+  in.predictions.desc.shape = {Doubling::kInner, 1, Doubling::kClasses, Doubling::kOuter};
+  in.targets.desc.shape = {Doubling::kInner, 1, Doubling::kOuter};
   ASSERT_TRUE(world.client().Compute({}, in, world.into(), {.mode = TransferMode::kStream}).ok());
   EXPECT_THAT(world.records().at(0)->blocks,
               ElementsAre(Box{0, 2, 0, 5}, Box{2, 2, 0, 5}, Box{4, 2, 0, 5}));

@@ -47,7 +47,7 @@ class DoublingPeer : public StreamPeer {
 
   void OnMessage(const TransportMessage& message, bool last, StreamReply& reply) override {
     if (over_) return;
-    Take(*wire::DecodeStreamRequest(wire::Message(message.bytes, message.owner)));
+    Take(*wire::DecodeStreamRequest(wire::Message(message.bytes, message.owner)), reply);
     if (script_.failure.ok() || script_.fail_before_summary) {
       if (last) End(reply);
     } else if (answers_.size() >= static_cast<size_t>(script_.blocks_before_failure)) {
@@ -59,11 +59,12 @@ class DoublingPeer : public StreamPeer {
   }
 
  private:
-  void Take(const wire::DecodedStreamPart& part) {
+  void Take(const wire::DecodedStreamPart& part, StreamReply& reply) {
     if (const auto* header = std::get_if<wire::DecodedHeader>(&part)) {
       record_->spec = header->request.spec;
       record_->header_boxes = header->boxes;
       record_->parts.emplace_back("header");
+      for (const TransportMessage& message : script_.at_header) reply.Send(message);
       denominator_ = ElementCount(header->request.tensors.predictions.desc.shape).value_or(0);
     } else if (const auto* side = std::get_if<wire::DecodedSideData>(&part)) {
       record_->parts.push_back(absl::StrCat("side ", static_cast<int>(side->kind), " @",

@@ -24,6 +24,7 @@ struct Script {
   bool fail_before_summary = false;   // instead: all blocks are answered, and then it ends so
   bool ends_without_summary = false;  // with OK
   bool never_ends = false;
+  std::vector<TransportMessage> at_header = {};  // sent before the first block has come
   // What becomes of the messages of a whole answer; by default nothing.
   std::function<void(std::vector<TransportMessage>& answer)> meddle = {};
 };

@@ -134,6 +134,14 @@ std::string NameOf(const testing::TestParamInfo<HostileCase>& info) { return inf
 INSTANTIATE_TEST_SUITE_P(All, HostileStream, testing::ValuesIn(kStreams), NameOf);
 INSTANTIATE_TEST_SUITE_P(All, HostileUnary, testing::ValuesIn(kUnaries), NameOf);
 
+TEST(Hostile, AnswerToABlockThatIsYetToBeSent) {
+  Doubling world({Script{.at_header = {Block({4, 1, 0, 5}, kPlane)}}},
+                 {.block_bytes = Doubling::kPlaneBytes});
+  const absl::Status error = world.Stream().status();
+  EXPECT_EQ(error.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(error.message()), HasSubstr("not sent"));
+}
+
 // A bare header was sent, so no answer can be right.
 TEST(Hostile, AnswerToAHeaderAlone) {
   Doubling world;
