@@ -142,4 +142,30 @@ LossCase PlainCase(const Loss& loss, DType dtype, int64_t rows, int64_t classes,
   return c;
 }
 
+std::vector<std::vector<int64_t>> BothKernelShapes() { return {{23, 37}, {3, 19, 21}}; }
+
+LossCase TypicalCase(const Loss& loss, DType dtype, const std::vector<int64_t>& shape,
+                     TargetKind kind, Random& random) {
+  LossCase c;
+  c.spec.loss = loss;
+  c.spec.outputs = AllOutputs(loss);
+  c.predictions = OwnedTensor::Make(dtype, shape, Layout::kRowMajor,
+                                    [&](int64_t) { return TypicalPrediction(loss, random); });
+  c.target_kind = kind;
+  if (kind == TargetKind::kClassProbabilities) {
+    c.targets = OwnedTensor::Make(dtype, shape, Layout::kRowMajor, [&](int64_t) {
+      return random.OneIn(3) ? Real(0) : random.Uniform(0, 1);
+    });
+  } else {
+    c.targets = OwnedTensor::Make(DType::kI16, LabelShape(shape, 1, true), Layout::kRowMajor,
+                                  [&](int64_t) { return Real(random.Below(shape[1])); });
+  }
+  return c;
+}
+
+OwnedTensor PerPosition(const LossCase& c, DType dtype, Real low, Real high, Random& random) {
+  return OwnedTensor::Make(dtype, LabelShape(c.predictions.desc.shape, 1, false), Layout::kRowMajor,
+                           [&](int64_t) { return random.Uniform(low, high); });
+}
+
 }  // namespace lossd::oracle

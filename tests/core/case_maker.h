@@ -2,7 +2,6 @@
 #define LOSSD_TESTS_CORE_CASE_MAKER_H_
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "tests/support/loss_case.h"
@@ -47,6 +46,17 @@ Real TypicalPrediction(const Loss& loss, Random& random);
 // A softmax, multinomial or nll case of `rows` x `classes` (row-major, index targets) with typical
 // predictions and all outputs.
 LossCase PlainCase(const Loss& loss, DType dtype, int64_t rows, int64_t classes, Random& random);
+
+// The same with row-major predictions of any shape, class axis 1, and either kind of target.
+LossCase TypicalCase(const Loss& loss, DType dtype, const std::vector<int64_t>& shape,
+                     TargetKind kind, Random& random);
+
+// For each kernel family (classes next to each other in memory, and apart) a shape large enough for
+// whole vectors and a tail.
+std::vector<std::vector<int64_t>> BothKernelShapes();
+
+// A tensor in the shape of the case's labels (class axis 1) with values between low and high.
+OwnedTensor PerPosition(const LossCase& c, DType dtype, Real low, Real high, Random& random);
 
 }  // namespace lossd::oracle
 

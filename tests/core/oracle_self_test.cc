@@ -8,6 +8,7 @@
 #include "tests/core/matchers.h"
 #include "tests/support/loss_case.h"
 #include "tests/support/oracle.h"
+#include "tests/support/oracle_shape.h"
 #include "tests/support/random.h"
 
 namespace lossd::oracle {
@@ -48,7 +49,7 @@ TEST(Oracle, SoftmaxClosedForms) {
   };
   for (const RowCase& row : rows) {
     const Answer answer = RowOf(SoftmaxLoss{}, row.x, row.label);
-    EXPECT_THAT(answer.loss.values[0], NearWithin(row.loss, kTiny * (1 + row.loss))) << row.name;
+    EXPECT_THAT(answer.loss.values[0], NearWithin(row.loss, kTiny * row.loss)) << row.name;
     EXPECT_THAT(answer.gradient.values[row.label],
                 NearWithin(row.label_gradient, kTiny * std::fabs(row.label_gradient)))
         << row.name;
@@ -80,6 +81,39 @@ TEST(Oracle, MultinomialAndNllClosedForms) {
   const Answer nll = RowOf(NllLoss{}, {-1.5L, -0.25L}, 1);
   EXPECT_EQ(nll.loss.values[0], 0.25L);
   EXPECT_EQ(nll.gradient.values, (std::vector<Real>{0, -1}));
+}
+
+TEST(Oracle, SmoothingClosedForm) {
+  LossCase one;
+  one.spec.label_smoothing = 0.25;
+  one.predictions = OwnedTensor::Of(DType::kF64, {1, 2}, {1, 0});
+  one.targets = OwnedTensor::Of(DType::kI64, {1}, {0});
+  const Answer answer = Compute(one.spec, one.inputs());
+  const Real log_sum = std::log1p(std::exp(Real(-1)));  // of s_0, negated; that of s_1 is 1 more
+  EXPECT_THAT(answer.loss.values[0], NearWithin(0.875L * log_sum + 0.125L * (1 + log_sum), kTiny));
+  EXPECT_EQ(answer.weight_sum.values[0], 1);
+}
+
+TEST(Oracle, AddressesInBothLayouts) {
+  const std::vector<int64_t> shape = {2, 3, 4};
+  EXPECT_EQ(Address({1, 0, 2}, shape, Layout::kRowMajor), 14);
+  EXPECT_EQ(Address({1, 0, 2}, shape, Layout::kColumnMajor), 13);
+  EXPECT_EQ(Address({0, 2, 1}, shape, Layout::kRowMajor), 9);
+  EXPECT_EQ(Address({0, 2, 1}, shape, Layout::kColumnMajor), 10);
+  EXPECT_EQ(AllIndices(shape).size(), 24u);
+  EXPECT_EQ(AllIndices({2, 0, 4}).size(), 0u);
+}
+
+// The axis that a spec leaves open, and the batch dimension.
+TEST(Oracle, DefaultAxes) {
+  const auto geometry = [](std::vector<int64_t> shape, Layout layout) {
+    return GeometryOf(LossSpec(), {DType::kF32, std::move(shape), layout});
+  };
+  EXPECT_EQ(geometry({5}, Layout::kRowMajor).class_axis, 0);
+  EXPECT_EQ(geometry({5, 6, 7, 8}, Layout::kRowMajor).class_axis, 1);
+  EXPECT_EQ(geometry({5, 6, 7, 8}, Layout::kRowMajor).batch_axis, 0);
+  EXPECT_EQ(geometry({5, 6, 7, 8}, Layout::kColumnMajor).class_axis, 2);
+  EXPECT_EQ(geometry({5, 6, 7, 8}, Layout::kColumnMajor).batch_axis, 3);
 }
 
 TEST(Oracle, WorkedExample) {

@@ -2,7 +2,6 @@
 #define LOSSD_TESTS_SUPPORT_ORACLE_SHAPE_H_
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "lossd/loss_spec.h"
