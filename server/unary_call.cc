@@ -43,6 +43,7 @@ void UnaryCall::Work() {
   } else {
     responder_.FinishWithError(status, &finish_event_);
   }
+  Drop();
 }
 
 void UnaryCall::OnFinish(bool ok) { Drop(); }
@@ -53,7 +54,7 @@ void UnaryCall::OnDone(bool ok) {
 }
 
 void UnaryCall::Drop() {
-  if (events_due_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
+  if (references_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
   CallCount* const calls = environment_.calls;
   delete this;
   calls->Ended();

@@ -51,7 +51,7 @@ class UnaryCall {
   grpc::ByteBuffer request_;
   UnaryMethod::Responder responder_{&context_};
   std::atomic<bool> stop_{false};
-  std::atomic<int> events_due_{2};  // OnFinish and OnDone, once the call has begun
+  std::atomic<int> references_{3};  // of Work, OnFinish and OnDone, once the call has begun
 
   MemberEvent<UnaryCall> request_event_{this, &UnaryCall::OnRequest};
   MemberEvent<UnaryCall> finish_event_{this, &UnaryCall::OnFinish};
