@@ -72,6 +72,22 @@ const OptionCase kOptions[] = {
                              [&](int64_t) { return std::pow(Real(10), random.Uniform(-12, 12)); });
        return true;
      }},
+    // Coefficients beyond the range of f32, which f64 predictions are for.
+    {"class_weights_beyond_f32",
+     [](LossCase& c, Random& random) {
+       const Real size = random.Pick({1e60L, 1e-60L});
+       c.class_weights =
+           OwnedTensor::Make(DType::kF64, {c.predictions.desc.shape[1]}, Layout::kRowMajor,
+                             [&](int64_t) { return size * random.Uniform(1, 2); });
+       c.spec.weight_normalization = WeightNormalization::kNone;
+       return c.predictions.desc.dtype == DType::kF64;
+     }},
+    {"denominator_beyond_f32",
+     [](LossCase& c, Random&) {
+       c.spec.reduction = Reduction::kGiven;
+       c.spec.denominator = 1e-60;
+       return c.predictions.desc.dtype == DType::kF64;
+     }},
     {"smoothing_and_zero_weights",
      [](LossCase& c, Random&) {
        c.class_weights = OwnedTensor::Make(DType::kF32, {c.predictions.desc.shape[1]},
