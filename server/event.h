@@ -1,15 +1,34 @@
 #ifndef LOSSD_SERVER_EVENT_H_
 #define LOSSD_SERVER_EVENT_H_
 
+#include <atomic>
+
 namespace lossd {
 
-// What a completion queue's tags point to.
+// What a completion queue's tags point to. Whatever was written before Tag() is seen by Run(): gRPC
+// orders that too, but a tool that does not look into gRPC could not tell.
 class Event {
  public:
-  virtual void Run(bool ok) = 0;
+  // For gRPC, each time the event is to happen.
+  void* Tag() {
+    handed_over_.store(true, std::memory_order_release);
+    return this;
+  }
+
+  // What the queue gave back.
+  static void Dispatch(void* tag, bool ok) {
+    auto* const event = static_cast<Event*>(tag);
+    static_cast<void>(event->handed_over_.load(std::memory_order_acquire));
+    event->Run(ok);
+  }
 
  protected:
+  Event() = default;
   ~Event() = default;
+  virtual void Run(bool ok) = 0;
+
+ private:
+  std::atomic<bool> handed_over_{false};
 };
 
 // Calls a member function of its owner, which may delete itself in it.
@@ -19,9 +38,10 @@ class MemberEvent final : public Event {
   using Method = void (Owner::*)(bool ok);
 
   MemberEvent(Owner* owner, Method method) : owner_(owner), method_(method) {}
-  void Run(bool ok) override { (owner_->*method_)(ok); }
 
  private:
+  void Run(bool ok) override { (owner_->*method_)(ok); }
+
   Owner* owner_;
   Method method_;
 };

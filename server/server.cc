@@ -114,12 +114,6 @@ void SetChannelArguments(const wire::Limits& limits, grpc::ServerBuilder& builde
 class Trimmer final : public Event {
  public:
   Trimmer(grpc::CompletionQueue* queue, BufferPool* pool) : queue_(queue), pool_(pool) { Arm(); }
-  void Run(bool ok) override {
-    if (!ok) return;  // cancelled: the server stops
-    pool_->Trim();
-    const std::lock_guard lock(mutex_);
-    if (!stopped_) Arm();
-  }
   void Stop() {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
@@ -127,8 +121,15 @@ class Trimmer final : public Event {
   }
 
  private:
+  void Run(bool ok) override {
+    if (!ok) return;  // cancelled: the server stops
+    pool_->Trim();
+    const std::lock_guard lock(mutex_);
+    if (!stopped_) Arm();
+  }
   void Arm() {
-    alarm_.Set(queue_, std::chrono::system_clock::now() + absl::ToChronoSeconds(kTrimPeriod), this);
+    alarm_.Set(queue_, std::chrono::system_clock::now() + absl::ToChronoSeconds(kTrimPeriod),
+               Tag());
   }
 
   grpc::CompletionQueue* queue_;
@@ -188,7 +189,7 @@ absl::Status Server::Impl::Listen(const ServerOptions& options) {
 void Server::Impl::Poll() {
   void* tag = nullptr;
   bool ok = false;
-  while (queue->Next(&tag, &ok)) static_cast<Event*>(tag)->Run(ok);
+  while (queue->Next(&tag, &ok)) Event::Dispatch(tag, ok);
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {

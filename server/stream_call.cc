@@ -15,12 +15,12 @@ void StreamCall::Accept(const Environment& environment) {
   environment.calls->Waiting();
   auto* const call = new StreamCall(environment);
   environment.service->RequestComputeStream(&call->context_, &call->stream_, environment.queue,
-                                            environment.queue, &call->request_event_);
+                                            environment.queue, call->request_event_.Tag());
 }
 
 StreamCall::StreamCall(const Environment& environment)
     : environment_(environment), session_(environment.limits) {
-  context_.AsyncNotifyWhenDone(&done_event_);
+  context_.AsyncNotifyWhenDone(done_event_.Tag());
 }
 
 void StreamCall::Drop() {
@@ -246,7 +246,7 @@ void StreamCall::Read() {
   if (over_ || failed_ || reading_ || upload_over_ || in_flight_ >= kMaxInFlight) return;
   reading_ = true;
   Hold();
-  stream_.Read(&incoming_, &read_event_);
+  stream_.Read(&incoming_, read_event_.Tag());
 }
 
 void StreamCall::Write() {
@@ -258,10 +258,10 @@ void StreamCall::Write() {
   if (last) {
     over_ = true;
     stream_.WriteAndFinish(outgoing_, grpc::WriteOptions(),
-                           Conclude("ComputeStream", absl::OkStatus()), &finish_event_);
+                           Conclude("ComputeStream", absl::OkStatus()), finish_event_.Tag());
   } else {
     writing_ = true;
-    stream_.Write(outgoing_, &write_event_);
+    stream_.Write(outgoing_, write_event_.Tag());
   }
 }
 
@@ -287,7 +287,7 @@ void StreamCall::Finish() {
   if (over_) return;
   over_ = true;
   Hold();
-  stream_.Finish(Conclude("ComputeStream", failure_), &finish_event_);
+  stream_.Finish(Conclude("ComputeStream", failure_), finish_event_.Tag());
 }
 
 // The call is dead: nothing more can be sent, and nobody waits for it.

@@ -9,12 +9,12 @@ void UnaryCall::Accept(const Environment& environment, const UnaryMethod& method
   auto* const call = new UnaryCall(environment, method);
   (environment.service->*method.request)(&call->context_, &call->request_, &call->responder_,
                                          environment.queue, environment.queue,
-                                         &call->request_event_);
+                                         call->request_event_.Tag());
 }
 
 UnaryCall::UnaryCall(const Environment& environment, const UnaryMethod& method)
     : environment_(environment), method_(method) {
-  context_.AsyncNotifyWhenDone(&done_event_);
+  context_.AsyncNotifyWhenDone(done_event_.Tag());
 }
 
 void UnaryCall::OnRequest(bool ok) {
@@ -39,9 +39,9 @@ void UnaryCall::Work() {
   request_.Clear();
   const grpc::Status status = Conclude(method_.name, answer.status());
   if (answer.ok()) {
-    responder_.Finish(*answer, status, &finish_event_);
+    responder_.Finish(*answer, status, finish_event_.Tag());
   } else {
-    responder_.FinishWithError(status, &finish_event_);
+    responder_.FinishWithError(status, finish_event_.Tag());
   }
   Drop();
 }
