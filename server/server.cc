@@ -21,11 +21,11 @@
 #include "core/exec/loss_run.h"
 #include "core/exec/simd.h"
 #include "lossd/status_macros.h"
-#include "server/environment.h"
+#include "server/calls/environment.h"
+#include "server/calls/methods.h"
+#include "server/calls/stream_call.h"
+#include "server/calls/unary_call.h"
 #include "server/listen_address.h"
-#include "server/methods.h"
-#include "server/stream_call.h"
-#include "server/unary_call.h"
 
 namespace lossd {
 namespace {

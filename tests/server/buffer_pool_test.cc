@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "server/side_buffers.h"
+#include "server/calls/side_buffers.h"
 
 namespace lossd {
 namespace {

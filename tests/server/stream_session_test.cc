@@ -1,4 +1,4 @@
-#include "server/stream_session.h"
+#include "server/calls/stream_session.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-#ifndef LOSSD_SERVER_UNARY_CALL_H_
-#define LOSSD_SERVER_UNARY_CALL_H_
+#ifndef LOSSD_SERVER_CALLS_UNARY_CALL_H_
+#define LOSSD_SERVER_CALLS_UNARY_CALL_H_
 
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/async_unary_call.h>
@@ -9,8 +9,8 @@
 
 #include "absl/status/statusor.h"
 #include "core/exec/executor.h"
-#include "server/environment.h"
-#include "server/event.h"
+#include "server/calls/environment.h"
+#include "server/calls/event.h"
 
 namespace lossd {
 
@@ -60,4 +60,4 @@ class UnaryCall {
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_UNARY_CALL_H_
+#endif  // LOSSD_SERVER_CALLS_UNARY_CALL_H_

@@ -1,4 +1,4 @@
-#include "server/box_coverage.h"
+#include "server/coverage/box_coverage.h"
 
 #include <utility>
 

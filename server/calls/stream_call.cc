@@ -1,4 +1,4 @@
-#include "server/stream_call.h"
+#include "server/calls/stream_call.h"
 
 #include <utility>
 #include <variant>
@@ -6,8 +6,8 @@
 #include "absl/strings/str_format.h"
 #include "lossd/status_macros.h"
 #include "protos/wire/response_codec.h"
-#include "server/answer.h"
-#include "server/outputs.h"
+#include "server/calls/answer.h"
+#include "server/calls/outputs.h"
 
 namespace lossd {
 

@@ -1,4 +1,4 @@
-#include "server/box_set.h"
+#include "server/coverage/box_set.h"
 
 #include <algorithm>
 #include <bit>

@@ -1,6 +1,6 @@
-#include "server/unary_call.h"
+#include "server/calls/unary_call.h"
 
-#include "server/answer.h"
+#include "server/calls/answer.h"
 
 namespace lossd {
 

@@ -1,5 +1,5 @@
-#ifndef LOSSD_SERVER_EVENT_H_
-#define LOSSD_SERVER_EVENT_H_
+#ifndef LOSSD_SERVER_CALLS_EVENT_H_
+#define LOSSD_SERVER_CALLS_EVENT_H_
 
 #include <atomic>
 
@@ -48,4 +48,4 @@ class MemberEvent final : public Event {
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_EVENT_H_
+#endif  // LOSSD_SERVER_CALLS_EVENT_H_

@@ -1,4 +1,4 @@
-#include "server/answer.h"
+#include "server/calls/answer.h"
 
 #include <cstdio>
 #include <string>

@@ -1,5 +1,5 @@
-#ifndef LOSSD_SERVER_ENVIRONMENT_H_
-#define LOSSD_SERVER_ENVIRONMENT_H_
+#ifndef LOSSD_SERVER_CALLS_ENVIRONMENT_H_
+#define LOSSD_SERVER_CALLS_ENVIRONMENT_H_
 
 #include <grpcpp/completion_queue.h>
 
@@ -71,4 +71,4 @@ struct Environment {
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_ENVIRONMENT_H_
+#endif  // LOSSD_SERVER_CALLS_ENVIRONMENT_H_

@@ -1,5 +1,5 @@
-#ifndef LOSSD_SERVER_INTERVAL_SET_H_
-#define LOSSD_SERVER_INTERVAL_SET_H_
+#ifndef LOSSD_SERVER_COVERAGE_INTERVAL_SET_H_
+#define LOSSD_SERVER_COVERAGE_INTERVAL_SET_H_
 
 #include <cstdint>
 #include <optional>
@@ -51,4 +51,4 @@ class IntervalSet {
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_INTERVAL_SET_H_
+#endif  // LOSSD_SERVER_COVERAGE_INTERVAL_SET_H_

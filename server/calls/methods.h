@@ -1,7 +1,7 @@
-#ifndef LOSSD_SERVER_METHODS_H_
-#define LOSSD_SERVER_METHODS_H_
+#ifndef LOSSD_SERVER_CALLS_METHODS_H_
+#define LOSSD_SERVER_CALLS_METHODS_H_
 
-#include "server/unary_call.h"
+#include "server/calls/unary_call.h"
 
 namespace lossd {
 
@@ -11,4 +11,4 @@ extern const UnaryMethod kGetServerInfoMethod;
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_METHODS_H_
+#endif  // LOSSD_SERVER_CALLS_METHODS_H_

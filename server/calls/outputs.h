@@ -1,5 +1,5 @@
-#ifndef LOSSD_SERVER_OUTPUTS_H_
-#define LOSSD_SERVER_OUTPUTS_H_
+#ifndef LOSSD_SERVER_CALLS_OUTPUTS_H_
+#define LOSSD_SERVER_CALLS_OUTPUTS_H_
 
 #include "absl/status/statusor.h"
 #include "core/plan/loss_plan.h"
@@ -33,4 +33,4 @@ class OutputBuffers {
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_OUTPUTS_H_
+#endif  // LOSSD_SERVER_CALLS_OUTPUTS_H_

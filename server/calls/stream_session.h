@@ -1,5 +1,5 @@
-#ifndef LOSSD_SERVER_STREAM_SESSION_H_
-#define LOSSD_SERVER_STREAM_SESSION_H_
+#ifndef LOSSD_SERVER_CALLS_STREAM_SESSION_H_
+#define LOSSD_SERVER_CALLS_STREAM_SESSION_H_
 
 #include <cstdint>
 #include <optional>
@@ -11,7 +11,7 @@
 #include "lossd/loss_spec.h"
 #include "protos/wire/limits.h"
 #include "protos/wire/request_codec.h"
-#include "server/box_coverage.h"
+#include "server/coverage/box_coverage.h"
 
 namespace lossd {
 
@@ -101,4 +101,4 @@ class StreamSession {
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_STREAM_SESSION_H_
+#endif  // LOSSD_SERVER_CALLS_STREAM_SESSION_H_

@@ -1,5 +1,5 @@
-#ifndef LOSSD_SERVER_ANSWER_H_
-#define LOSSD_SERVER_ANSWER_H_
+#ifndef LOSSD_SERVER_CALLS_ANSWER_H_
+#define LOSSD_SERVER_CALLS_ANSWER_H_
 
 #include <grpcpp/support/status.h>
 
@@ -32,4 +32,4 @@ grpc::Status Conclude(const char* method, const absl::Status& status);
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_ANSWER_H_
+#endif  // LOSSD_SERVER_CALLS_ANSWER_H_

@@ -1,4 +1,4 @@
-#include "server/outputs.h"
+#include "server/calls/outputs.h"
 
 #include <optional>
 #include <utility>

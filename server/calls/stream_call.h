@@ -1,5 +1,5 @@
-#ifndef LOSSD_SERVER_STREAM_CALL_H_
-#define LOSSD_SERVER_STREAM_CALL_H_
+#ifndef LOSSD_SERVER_CALLS_STREAM_CALL_H_
+#define LOSSD_SERVER_CALLS_STREAM_CALL_H_
 
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/async_stream.h>
@@ -15,10 +15,10 @@
 #include "core/exec/executor.h"
 #include "core/exec/loss_run.h"
 #include "protos/wire/request_codec.h"
-#include "server/environment.h"
-#include "server/event.h"
-#include "server/side_buffers.h"
-#include "server/stream_session.h"
+#include "server/calls/environment.h"
+#include "server/calls/event.h"
+#include "server/calls/side_buffers.h"
+#include "server/calls/stream_session.h"
 
 namespace lossd {
 
@@ -131,4 +131,4 @@ class StreamCall {
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_STREAM_CALL_H_
+#endif  // LOSSD_SERVER_CALLS_STREAM_CALL_H_

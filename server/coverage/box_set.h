@@ -1,12 +1,12 @@
-#ifndef LOSSD_SERVER_BOX_SET_H_
-#define LOSSD_SERVER_BOX_SET_H_
+#ifndef LOSSD_SERVER_COVERAGE_BOX_SET_H_
+#define LOSSD_SERVER_COVERAGE_BOX_SET_H_
 
 #include <cstdint>
 #include <optional>
 #include <vector>
 
 #include "lossd/loss_spec.h"
-#include "server/interval_set.h"
+#include "server/coverage/interval_set.h"
 
 namespace lossd {
 
@@ -69,4 +69,4 @@ class BoxSet {
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_BOX_SET_H_
+#endif  // LOSSD_SERVER_COVERAGE_BOX_SET_H_

@@ -1,5 +1,5 @@
-#ifndef LOSSD_SERVER_SIDE_BUFFERS_H_
-#define LOSSD_SERVER_SIDE_BUFFERS_H_
+#ifndef LOSSD_SERVER_CALLS_SIDE_BUFFERS_H_
+#define LOSSD_SERVER_CALLS_SIDE_BUFFERS_H_
 
 #include <array>
 #include <cstddef>
@@ -50,4 +50,4 @@ class SideBuffers {
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_SIDE_BUFFERS_H_
+#endif  // LOSSD_SERVER_CALLS_SIDE_BUFFERS_H_

@@ -1,4 +1,4 @@
-#include "server/stream_session.h"
+#include "server/calls/stream_session.h"
 
 #include <string_view>
 #include <utility>

@@ -1,5 +1,5 @@
-#ifndef LOSSD_SERVER_BOX_COVERAGE_H_
-#define LOSSD_SERVER_BOX_COVERAGE_H_
+#ifndef LOSSD_SERVER_COVERAGE_BOX_COVERAGE_H_
+#define LOSSD_SERVER_COVERAGE_BOX_COVERAGE_H_
 
 #include <cstdint>
 #include <string>
@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "lossd/loss_spec.h"
-#include "server/box_set.h"
+#include "server/coverage/box_set.h"
 
 namespace lossd {
 
@@ -50,4 +50,4 @@ class BoxCoverage {
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_BOX_COVERAGE_H_
+#endif  // LOSSD_SERVER_COVERAGE_BOX_COVERAGE_H_

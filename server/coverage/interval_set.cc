@@ -1,4 +1,4 @@
-#include "server/interval_set.h"
+#include "server/coverage/interval_set.h"
 
 #include <algorithm>
 #include <iterator>

@@ -1,4 +1,4 @@
-#include "server/methods.h"
+#include "server/calls/methods.h"
 
 #include <memory>
 #include <optional>
@@ -12,7 +12,7 @@
 #include "protos/wire/info_codec.h"
 #include "protos/wire/request_codec.h"
 #include "protos/wire/response_codec.h"
-#include "server/outputs.h"
+#include "server/calls/outputs.h"
 
 namespace lossd {
 namespace {

@@ -1,4 +1,4 @@
-#include "server/side_buffers.h"
+#include "server/calls/side_buffers.h"
 
 #include <algorithm>
 
