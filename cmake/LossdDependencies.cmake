@@ -4,6 +4,7 @@
 find_package(Threads REQUIRED)
 find_package(Protobuf REQUIRED)                  # the wire contract
 find_package(gRPC CONFIG REQUIRED)               # transport
+find_package(OpenSSL REQUIRED)                   # certificates and tokens are checked; gRPC uses it too
 find_package(absl CONFIG REQUIRED)               # status, strings, spans, time
 find_package(TBB CONFIG REQUIRED)                # threads that compute
 find_package(hwy CONFIG REQUIRED)                # SIMD with run-time dispatch

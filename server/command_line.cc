@@ -69,6 +69,9 @@ void AddFlags(CommandLine& line, double& drain_seconds, CLI::App& app) {
           "Labels, weights and upstream gradient of one stream together", kTensorBytes, app);
   AddSize("--max-tensor-bytes", limits.max_tensor_bytes, "Predictions of one stream", kTensorBytes,
           app);
+  app.add_option("--auth-token-file", server.auth_token_file,
+                 "File of bearer tokens, one a line; calls must bring one of them")
+      ->type_name("FILE");
   app.add_option("--drain-timeout", drain_seconds,
                  "Seconds that calls in flight may still take after SIGTERM or SIGINT")
       ->check(Quiet(CLI::Range(0.0, kMaxDrainSeconds)))

@@ -25,6 +25,7 @@
 #include "server/calls/methods.h"
 #include "server/calls/stream_call.h"
 #include "server/calls/unary_call.h"
+#include "server/front/authenticator.h"
 #include "server/listen_address.h"
 
 namespace lossd {
@@ -150,6 +151,7 @@ struct Server::Impl {
   Executor executor;
   BufferPool pool{kMaxIdleOutputBytes};
   CallCount calls;
+  std::unique_ptr<Authenticator> authenticator = std::make_unique<Authenticator>();
   RawLossService service;
   std::vector<std::string> addresses;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
@@ -202,6 +204,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     return absl::InvalidArgumentError("listen is empty; wanted at least one address");
   }
   auto impl = std::make_unique<Impl>(options.threads);
+  if (!options.auth_token_file.empty()) {
+    LOSSD_ASSIGN_OR_RETURN(impl->authenticator, Authenticator::FromFile(options.auth_token_file));
+  }
   if (absl::Status listening = impl->Listen(options); !listening.ok()) {
     if (impl->server != nullptr) impl->server->Shutdown();
     if (impl->queue != nullptr) {
@@ -215,6 +220,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
                        .executor = &impl->executor,
                        .pool = &impl->pool,
                        .calls = &impl->calls,
+                       .authenticator = impl->authenticator.get(),
                        .limits = options.limits,
                        .info = InfoOf(options.limits, impl->executor)};
   for (int i = 0; i < kAcceptDepth; ++i) {

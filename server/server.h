@@ -26,6 +26,7 @@ struct ServerOptions {
   std::vector<std::string> listen = {"127.0.0.1:50151"};
   int threads = 0;  // that compute; 0: what this process may use
   wire::Limits limits = {};
+  std::string auth_token_file;  // empty: calls need no token
 };
 
 // A lossd server: LossService, grpc.health.v1 and reflection on all its addresses.

@@ -12,6 +12,7 @@
 #include "lossd/v1/loss.grpc.pb.h"
 #include "protos/wire/limits.h"
 #include "server/buffer_pool.h"
+#include "server/front/authenticator.h"
 
 namespace lossd {
 
@@ -65,6 +66,7 @@ struct Environment {
   Executor* executor = nullptr;
   BufferPool* pool = nullptr;
   CallCount* calls = nullptr;
+  const Authenticator* authenticator = nullptr;
   wire::Limits limits;
   ServerInfo info;
 };

@@ -45,6 +45,8 @@ void StreamCall::OnRequest(bool ok) {
   Hold();
   {
     const std::lock_guard lock(mutex_);
+    absl::Status may = environment_.authenticator->Authenticate(context_);
+    if (!may.ok()) Fail(std::move(may));
     Read();
   }
   Drop();

@@ -26,6 +26,10 @@ void UnaryCall::OnRequest(bool ok) {
   }
   Accept(environment_, method_);
   environment_.calls->Began();
+  if (const absl::Status may = environment_.authenticator->Authenticate(context_); !may.ok()) {
+    responder_.FinishWithError(Conclude(method_.name, may), finish_event_.Tag());
+    return Drop();
+  }
   if (static_cast<int64_t>(request_.Length()) <= kInlineBytes) {
     Work();
   } else {

@@ -40,7 +40,7 @@ TEST(CommandLine, EveryFlag) {
   const auto line =
       Parse({"--listen=[::1]:0", "--listen=unix:/tmp/x", "--threads=3", "--max-unary-bytes=1MiB",
              "--max-block-bytes=2000000", "--max-side-bytes=3GiB", "--max-tensor-bytes=4kib",
-             "--drain-timeout=1.5"});
+             "--auth-token-file=/etc/tokens", "--drain-timeout=1.5"});
   ASSERT_TRUE(line.ok()) << line.status();
   EXPECT_THAT(line->server.listen, ElementsAre("[::1]:0", "unix:/tmp/x"));
   EXPECT_EQ(line->server.threads, 3);
@@ -48,12 +48,14 @@ TEST(CommandLine, EveryFlag) {
   EXPECT_EQ(line->server.limits.max_block_bytes, 2000000);
   EXPECT_EQ(line->server.limits.max_side_bytes, int64_t{3} << 30);
   EXPECT_EQ(line->server.limits.max_tensor_bytes, 4096);
+  EXPECT_EQ(line->server.auth_token_file, "/etc/tokens");
   EXPECT_EQ(line->drain_timeout, absl::Seconds(1.5));
 }
 
 TEST(CommandLine, HelpAndVersionArePrinted) {
-  for (const char* flag : {"--listen", "--threads", "--max-unary-bytes", "--max-block-bytes",
-                           "--max-side-bytes", "--max-tensor-bytes", "--drain-timeout"}) {
+  for (const char* flag :
+       {"--listen", "--threads", "--max-unary-bytes", "--max-block-bytes", "--max-side-bytes",
+        "--max-tensor-bytes", "--auth-token-file", "--drain-timeout"}) {
     EXPECT_THAT(Parse({"--help"})->print, HasSubstr(flag));
   }
   EXPECT_THAT(Parse({"--version"})->print, ::testing::MatchesRegex("lossd [0-9.]+\n"));
