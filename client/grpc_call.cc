@@ -32,12 +32,15 @@ TransportMessage FromGrpc(const grpc::ByteBuffer& buffer) {
 
 absl::Status StatusOf(const grpc::Status& from, const grpc::ClientContext& context) {
   absl::Status status = wire::FromGrpc(from);
+  if (status.ok()) return status;
   const auto& trailers = context.GetServerTrailingMetadata();
-  const auto pushback = trailers.find("grpc-retry-pushback-ms");
-  if (!status.ok() && pushback != trailers.end()) {
+  for (const auto& [name, payload] : {std::pair("grpc-retry-pushback-ms", kPushbackPayload),
+                                      std::pair("loss-reason", kReasonPayload)}) {
+    const auto trailer = trailers.find(name);
+    if (trailer == trailers.end()) continue;
     status.SetPayload(
-        absl::string_view(kPushbackPayload.data(), kPushbackPayload.size()),
-        absl::Cord(absl::string_view(pushback->second.data(), pushback->second.size())));
+        absl::string_view(payload.data(), payload.size()),
+        absl::Cord(absl::string_view(trailer->second.data(), trailer->second.size())));
   }
   return status;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/cord.h"
@@ -17,18 +18,33 @@ std::string Attempts(int count) {
   return absl::StrCat(count, count == 1 ? " attempt" : " attempts");
 }
 
-// The server's wish; a negative wait means never. Taken out of the status: it is not for callers.
-std::optional<absl::Duration> TakePushback(absl::Status& error) {
-  const absl::string_view key(kPushbackPayload.data(), kPushbackPayload.size());
-  const absl::optional<absl::Cord> text = error.GetPayload(key);
+std::optional<std::string> TakePayload(std::string_view key, absl::Status& error) {
+  const absl::string_view type(key.data(), key.size());
+  const absl::optional<absl::Cord> text = error.GetPayload(type);
   if (!text.has_value()) return std::nullopt;
-  error.ErasePayload(key);
-  int64_t milliseconds = -1;
-  if (!absl::SimpleAtoi(std::string(*text), &milliseconds)) milliseconds = -1;
-  return absl::Milliseconds(milliseconds);
+  error.ErasePayload(type);
+  return std::string(*text);
 }
 
 }  // namespace
+
+// What a server says beside its error.
+struct Replay::Hints {
+  // Taken out of the status: they are not for callers.
+  explicit Hints(absl::Status& error) : reason(TakePayload(kReasonPayload, error)) {
+    const std::optional<std::string> text = TakePayload(kPushbackPayload, error);
+    if (!text.has_value()) return;
+    int64_t milliseconds = -1;
+    if (!absl::SimpleAtoi(*text, &milliseconds)) milliseconds = -1;
+    pushback = absl::Milliseconds(milliseconds);
+  }
+
+  bool never() const { return pushback.has_value() && *pushback < absl::ZeroDuration(); }
+  bool put_off() const { return reason.has_value() && pushback.has_value(); }
+
+  std::optional<std::string> reason;
+  std::optional<absl::Duration> pushback;  // the server's wish; negative: never
+};
 
 Replay::Replay(const RetryPolicy& policy, absl::Time deadline, std::function<double()> uniform)
     : policy_(policy),
@@ -38,16 +54,15 @@ Replay::Replay(const RetryPolicy& policy, absl::Time deadline, std::function<dou
 
 absl::StatusOr<absl::Duration> Replay::AfterFailure(absl::Status error, absl::Time now) {
   ++attempts_;
-  const std::optional<absl::Duration> pushback = TakePushback(error);
-  if (error.code() != absl::StatusCode::kUnavailable) return error;
-  if (pushback.has_value() && *pushback < absl::ZeroDuration()) return error;
-  if (policy_.max_attempts == 1) return error;
-  if (attempts_ >= policy_.max_attempts) {
-    return absl::UnavailableError(
-        absl::StrCat(error.message(), " (given up after ", Attempts(attempts_), ")"));
+  const Hints hints(error);
+  if (!WorthAnother(error, hints) || policy_.max_attempts == 1) return error;
+  if (hints.put_off()) ++put_off_;
+  if (attempts_ - put_off_ >= policy_.max_attempts) {
+    return absl::Status(
+        error.code(), absl::StrCat(error.message(), " (given up after ", Attempts(attempts_), ")"));
   }
   const absl::Duration wait =
-      std::max(backoff_ * (0.5 + 0.5 * uniform_()), pushback.value_or(absl::ZeroDuration()));
+      std::max(backoff_ * (0.5 + 0.5 * uniform_()), hints.pushback.value_or(absl::ZeroDuration()));
   if (now + wait >= deadline_) {
     return absl::DeadlineExceededError(
         absl::StrCat("the deadline leaves no time to try again after ", Attempts(attempts_),
@@ -55,6 +70,14 @@ absl::StatusOr<absl::Duration> Replay::AfterFailure(absl::Status error, absl::Ti
   }
   backoff_ = std::min(backoff_ * policy_.multiplier, policy_.max_backoff);
   return wait;
+}
+
+bool Replay::WorthAnother(const absl::Status& error, const Hints& hints) {
+  if (hints.never()) return false;
+  if (absl::IsUnavailable(error)) return true;
+  if (!absl::IsResourceExhausted(error)) return false;
+  if (hints.reason.has_value()) return *hints.reason == "PEER_QUOTA";
+  return !std::exchange(exhausted_, true);
 }
 
 }  // namespace lossd

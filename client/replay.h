@@ -16,20 +16,29 @@ class Replay {
   Replay(const RetryPolicy& policy, absl::Time deadline, std::function<double()> uniform);
 
   // After an attempt failed: how long to wait before the next one, or the error the caller gets:
-  //   - any code but kUnavailable, a policy of one attempt, or a server that asks not to be called
-  //     again: `error` itself;
-  //   - attempts used up: kUnavailable with the number of attempts;
+  //   - an error that another attempt would only meet again, a policy of one attempt, or a server
+  //     that asks not to be called again: `error` itself;
+  //   - attempts used up: the error with the number of attempts;
   //   - no time left for the wait: kDeadlineExceeded with the number of attempts and `error`'s
-  //   text.
+  //     text.
+  // Worth another attempt are kUnavailable; kResourceExhausted over a quota of this peer's; and,
+  // once, kResourceExhausted that lossd did not give (gRPC short of memory, at either end). An
+  // attempt that lossd put off, with a reason and a time, is not held against max_attempts: the
+  // server is there, and the deadline alone says how long to ask again.
   absl::StatusOr<absl::Duration> AfterFailure(absl::Status error, absl::Time now);
 
   absl::Time deadline() const { return deadline_; }
 
  private:
+  struct Hints;
+  bool WorthAnother(const absl::Status& error, const Hints& hints);
+
   RetryPolicy policy_;
   absl::Time deadline_;
   std::function<double()> uniform_;
   int attempts_ = 0;
+  int put_off_ = 0;         // of them, by the server
+  bool exhausted_ = false;  // has met kResourceExhausted that lossd did not give
   absl::Duration backoff_;
 };
 

@@ -96,6 +96,10 @@ inline constexpr char kHealthCheckMethod[] = "/grpc.health.v1.Health/Check";
 // or not a number: never (gRPC's "grpc-retry-pushback-ms").
 inline constexpr std::string_view kPushbackPayload = "lossd.client/retry-pushback-ms";
 
+// Payload of an error status: why lossd itself turned the call away (the trailer "loss-reason").
+// Without it the error was made on the way.
+inline constexpr std::string_view kReasonPayload = "lossd.client/loss-reason";
+
 }  // namespace lossd
 
 #endif  // LOSSD_CLIENT_TRANSPORT_H_

@@ -151,6 +151,7 @@ struct Server::Impl {
   Executor executor;
   BufferPool pool{kMaxIdleOutputBytes};
   CallCount calls;
+  AdmissionCounters admission;
   std::unique_ptr<Authenticator> authenticator = std::make_unique<Authenticator>();
   RawLossService service;
   std::vector<std::string> addresses;
@@ -221,6 +222,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
                        .pool = &impl->pool,
                        .calls = &impl->calls,
                        .authenticator = impl->authenticator.get(),
+                       .counters = &impl->admission,
                        .limits = options.limits,
                        .info = InfoOf(options.limits, impl->executor)};
   for (int i = 0; i < kAcceptDepth; ++i) {
@@ -264,6 +266,7 @@ void Server::Drain(absl::Duration timeout) {
 }
 
 int64_t Server::live_calls() const { return impl_->calls.live(); }
+const AdmissionCounters& Server::admission() const { return impl_->admission; }
 int64_t Server::loaned_output_bytes() const { return impl_->pool.loaned_bytes(); }
 
 }  // namespace lossd

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "protos/wire/limits.h"
+#include "server/admission/counters.h"
 
 namespace lossd {
 
@@ -51,6 +52,8 @@ class Server {
   // What is held at the moment.
   int64_t live_calls() const;
   int64_t loaned_output_bytes() const;
+
+  const AdmissionCounters& admission() const;
 
  private:
   struct Impl;

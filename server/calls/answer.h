@@ -1,6 +1,7 @@
 #ifndef LOSSD_SERVER_CALLS_ANSWER_H_
 #define LOSSD_SERVER_CALLS_ANSWER_H_
 
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/status.h>
 
 #include <exception>
@@ -8,6 +9,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "server/admission/counters.h"
 
 namespace lossd {
 
@@ -27,8 +29,10 @@ auto Guarded(Work&& work) -> decltype(work()) {
 }
 
 // The one exit of every call: the status as it goes to the client. kInternal and kUnknown, which
-// are our mistakes, are written to standard error in full and shortened for the client.
-grpc::Status Conclude(const char* method, const absl::Status& status);
+// are our mistakes, are written to standard error in full and shortened for the client. Refusals
+// are counted, and the trailers that say why are added to `context`.
+grpc::Status Conclude(const char* method, const absl::Status& status, AdmissionCounters& counters,
+                      grpc::ServerContext& context);
 
 }  // namespace lossd
 

@@ -11,6 +11,7 @@
 #include "lossd/server_info.h"
 #include "lossd/v1/loss.grpc.pb.h"
 #include "protos/wire/limits.h"
+#include "server/admission/counters.h"
 #include "server/buffer_pool.h"
 #include "server/front/authenticator.h"
 
@@ -67,6 +68,7 @@ struct Environment {
   BufferPool* pool = nullptr;
   CallCount* calls = nullptr;
   const Authenticator* authenticator = nullptr;
+  AdmissionCounters* counters = nullptr;
   wire::Limits limits;
   ServerInfo info;
 };

@@ -259,8 +259,8 @@ void StreamCall::Write() {
   Hold();
   if (last) {
     over_ = true;
-    stream_.WriteAndFinish(outgoing_, grpc::WriteOptions(),
-                           Conclude("ComputeStream", absl::OkStatus()), finish_event_.Tag());
+    stream_.WriteAndFinish(outgoing_, grpc::WriteOptions(), Concluded(absl::OkStatus()),
+                           finish_event_.Tag());
   } else {
     writing_ = true;
     stream_.Write(outgoing_, write_event_.Tag());
@@ -285,11 +285,15 @@ void StreamCall::Fail(absl::Status status) {
   if (!writing_) Finish();
 }
 
+grpc::Status StreamCall::Concluded(const absl::Status& status) {
+  return Conclude("ComputeStream", status, *environment_.counters, context_);
+}
+
 void StreamCall::Finish() {
   if (over_) return;
   over_ = true;
   Hold();
-  stream_.Finish(Conclude("ComputeStream", failure_), finish_event_.Tag());
+  stream_.Finish(Concluded(failure_), finish_event_.Tag());
 }
 
 // The call is dead: nothing more can be sent, and nobody waits for it.

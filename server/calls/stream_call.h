@@ -91,6 +91,7 @@ class StreamCall {
   void Write();
   void Fail(absl::Status status);
   void Finish();
+  grpc::Status Concluded(const absl::Status& status);
   void QueueSummaryIfDue();
   void BreakOff();
 

@@ -27,7 +27,7 @@ void UnaryCall::OnRequest(bool ok) {
   Accept(environment_, method_);
   environment_.calls->Began();
   if (const absl::Status may = environment_.authenticator->Authenticate(context_); !may.ok()) {
-    responder_.FinishWithError(Conclude(method_.name, may), finish_event_.Tag());
+    responder_.FinishWithError(Concluded(may), finish_event_.Tag());
     return Drop();
   }
   if (static_cast<int64_t>(request_.Length()) <= kInlineBytes) {
@@ -41,13 +41,17 @@ void UnaryCall::Work() {
   const absl::StatusOr<grpc::ByteBuffer> answer =
       Guarded([&] { return method_.handle(environment_, request_, StopToken(&stop_)); });
   request_.Clear();
-  const grpc::Status status = Conclude(method_.name, answer.status());
+  const grpc::Status status = Concluded(answer.status());
   if (answer.ok()) {
     responder_.Finish(*answer, status, finish_event_.Tag());
   } else {
     responder_.FinishWithError(status, finish_event_.Tag());
   }
   Drop();
+}
+
+grpc::Status UnaryCall::Concluded(const absl::Status& status) {
+  return Conclude(method_.name, status, *environment_.counters, context_);
 }
 
 void UnaryCall::OnFinish(bool ok) { Drop(); }

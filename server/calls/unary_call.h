@@ -43,6 +43,7 @@ class UnaryCall {
   void OnFinish(bool ok);
   void OnDone(bool ok);
   void Work();
+  grpc::Status Concluded(const absl::Status& status);
   void Drop();
 
   const Environment& environment_;

@@ -181,13 +181,15 @@ TEST_F(GrpcTransportTest, AnErrorAfterAnswersComesLast) {
   EXPECT_EQ(*recorder.status, absl::AbortedError("late"));
 }
 
-TEST_F(GrpcTransportTest, PushbackComesAsAPayload) {
+TEST_F(GrpcTransportTest, ReasonAndPushbackComeAsPayloads) {
   server_.service().at_once = grpc::Status(grpc::StatusCode::UNAVAILABLE, "busy");
-  server_.service().trailers = {{"grpc-retry-pushback-ms", "250"}};
+  server_.service().trailers = {{"grpc-retry-pushback-ms", "250"}, {"loss-reason", "QUEUE_FULL"}};
   const absl::Status error = Unary(Counted("x", count_)).status();
   EXPECT_EQ(error.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(error.GetPayload(absl::string_view(kPushbackPayload.data(), kPushbackPayload.size())),
             absl::Cord("250"));
+  EXPECT_EQ(error.GetPayload(absl::string_view(kReasonPayload.data(), kReasonPayload.size())),
+            absl::Cord("QUEUE_FULL"));
 }
 
 TEST_F(GrpcTransportTest, ConnectionsAreAsManyAsAsked) {

@@ -53,10 +53,10 @@ TEST(Replay, OneAttemptIsReportedAsItIs) {
   EXPECT_EQ(Make({.max_attempts = 1}, 0).AfterFailure(Down(), kStart).status(), Down());
 }
 
-TEST(Replay, NothingButUnavailableIsTriedAgain) {
+TEST(Replay, OtherCodesAreNotTriedAgain) {
   for (int code = 1; code <= 16; ++code) {
     const absl::Status error(static_cast<absl::StatusCode>(code), "as the server said");
-    if (error.code() == absl::StatusCode::kUnavailable) continue;
+    if (absl::IsUnavailable(error) || absl::IsResourceExhausted(error)) continue;
     EXPECT_EQ(Make(kPolicy, 0).AfterFailure(error, kStart).status(), error);
   }
 }
@@ -77,6 +77,60 @@ TEST(Replay, ServersWishIsHeeded) {
   for (const char* never : {"-1", "soon"}) {
     EXPECT_EQ(Make(kPolicy, 1).AfterFailure(DownWithPushback(never), kStart).status(), Down());
   }
+}
+
+absl::Status Refused(absl::StatusCode code, absl::string_view reason,
+                     absl::string_view milliseconds) {
+  absl::Status status(code, "turned away");
+  const auto set = [&](std::string_view key, absl::string_view value) {
+    if (value.empty()) return;
+    status.SetPayload(absl::string_view(key.data(), key.size()), absl::Cord(value));
+  };
+  set(kReasonPayload, reason);
+  set(kPushbackPayload, milliseconds);
+  return status;
+}
+
+TEST(Replay, WhatIsTooLargeForTheServerStaysSo) {
+  const absl::Status error = absl::ResourceExhaustedError("turned away");
+  for (const char* reason : {"TOO_LARGE", "A_REASON_OF_A_LATER_SERVER"}) {
+    EXPECT_EQ(Make(kPolicy, 1).AfterFailure(Refused(error.code(), reason, ""), kStart).status(),
+              error);
+  }
+}
+
+TEST(Replay, ExhaustionOnTheWayIsTriedOnceMore) {
+  Replay replay = Make(kPolicy, 1);
+  const absl::Status error = absl::ResourceExhaustedError("turned away");
+  EXPECT_EQ(*replay.AfterFailure(error, kStart), absl::Milliseconds(20));
+  EXPECT_EQ(replay.AfterFailure(error, kStart).status(), error);
+  EXPECT_EQ(Make({.max_attempts = 1}, 1).AfterFailure(error, kStart).status(), error);
+}
+
+TEST(Replay, APeerOverItsQuotaComesBackWhenTold) {
+  const absl::Status error = Refused(absl::StatusCode::kResourceExhausted, "PEER_QUOTA", "300");
+  EXPECT_EQ(*Make(kPolicy, 1).AfterFailure(error, kStart), absl::Milliseconds(300));
+  EXPECT_EQ(Make({.max_attempts = 1}, 1).AfterFailure(error, kStart).status(),
+            absl::ResourceExhaustedError("turned away"));
+}
+
+TEST(Replay, AnOverloadedServerIsAskedUntilTheDeadline) {
+  Replay replay = Make({.max_attempts = 2, .max_backoff = absl::Milliseconds(20)}, 1,
+                       /*timeout=*/absl::Seconds(1));
+  absl::Time now = kStart;
+  int attempts = 0;
+  absl::StatusOr<absl::Duration> wait = absl::ZeroDuration();
+  for (; wait.ok() && attempts < 100; ++attempts, now += wait.value_or(absl::ZeroDuration())) {
+    wait = replay.AfterFailure(Refused(absl::StatusCode::kUnavailable, "QUEUE_FULL", "100"), now);
+  }
+  EXPECT_EQ(attempts, 10);
+  EXPECT_EQ(wait.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(wait.status().message()), HasSubstr("after 10 attempts"));
+  // One that has gone is not.
+  Replay gone = Make({.max_attempts = 2}, 1);
+  ASSERT_TRUE(gone.AfterFailure(DownWithPushback("100"), kStart).ok());
+  EXPECT_EQ(gone.AfterFailure(DownWithPushback("100"), kStart).status().code(),
+            absl::StatusCode::kUnavailable);
 }
 
 }  // namespace

@@ -22,8 +22,11 @@ TEST(Guarded, WhatIsThrownBecomesAStatus) {
 }
 
 TEST(Conclude, MistakesOfOursAreLoggedInFullAndShortOnTheWire) {
+  AdmissionCounters counters;
+  grpc::ServerContext context;
   ::testing::internal::CaptureStderr();
-  const grpc::Status status = Conclude("Compute", absl::InternalError("secret detail"));
+  const grpc::Status status =
+      Conclude("Compute", absl::InternalError("secret detail"), counters, context);
   EXPECT_EQ(::testing::internal::GetCapturedStderr(),
             "lossd: Compute failed: INTERNAL: secret detail\n");
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL);
@@ -31,12 +34,15 @@ TEST(Conclude, MistakesOfOursAreLoggedInFullAndShortOnTheWire) {
 }
 
 TEST(Conclude, MistakesOfTheClientAreNot) {
+  AdmissionCounters counters;
+  grpc::ServerContext context;
   ::testing::internal::CaptureStderr();
-  const grpc::Status status = Conclude("Compute", absl::InvalidArgumentError("x is 3"));
+  const grpc::Status status =
+      Conclude("Compute", absl::InvalidArgumentError("x is 3"), counters, context);
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(status.error_message(), "x is 3");
-  EXPECT_TRUE(Conclude("Compute", absl::OkStatus()).ok());
+  EXPECT_TRUE(Conclude("Compute", absl::OkStatus(), counters, context).ok());
 }
 
 }  // namespace

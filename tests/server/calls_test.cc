@@ -256,8 +256,13 @@ TEST(Limits, EachIsResourceExhausted) {
     v1::ComputeResponse response;
     const grpc::Status status = stub->Compute(&context, problem->Request(), &response);
     EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << problem->rows;
+    const auto& trailers = context.GetServerTrailingMetadata();
+    EXPECT_EQ(trailers.count("grpc-retry-pushback-ms"), 0u);
+    ASSERT_EQ(trailers.count("loss-reason"), problem == &medium ? 1u : 0u);
     if (problem == &medium) {
+      EXPECT_EQ(trailers.find("loss-reason")->second, "TOO_LARGE");
       EXPECT_THAT(status.error_message(), HasSubstr("at most 16384"));
+      EXPECT_EQ(server->admission().refused_for(Refusal::kTooLarge), 1);
     }
   }
   const StreamAnswer block =

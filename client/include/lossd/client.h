@@ -21,7 +21,9 @@ class Transport;
 // How calls that failed UNAVAILABLE are replayed. Safe, because a loss is a pure function of its
 // request; a stream sends again only the blocks that were not answered.
 struct RetryPolicy {
-  int max_attempts = 4;  // >= 1, the first included
+  // >= 1, the first included. Where it is more than 1, attempts that an overloaded server put off
+  // do not count: they go on until the deadline.
+  int max_attempts = 4;
   absl::Duration initial_backoff = absl::Milliseconds(20);
   absl::Duration max_backoff = absl::Seconds(2);
   double multiplier = 2;  // each wait is drawn uniformly from [0.5, 1] * backoff
