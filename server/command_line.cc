@@ -1,9 +1,10 @@
 #include "server/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <limits>
 #include <string>
-#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "server/listen_address.h"
 
@@ -11,7 +12,8 @@ namespace lossd {
 namespace {
 
 constexpr int kMaxThreads = 1024;
-constexpr double kMaxDrainSeconds = 24 * 3600;
+constexpr double kMinSeconds = 0.001;
+constexpr double kMaxSeconds = 24 * 3600;
 
 // CLI11 would spell the checks out in --help; the text of each flag says as much.
 CLI::Validator Quiet(CLI::Validator validator) {
@@ -19,28 +21,20 @@ CLI::Validator Quiet(CLI::Validator validator) {
   return validator;
 }
 
-// "64MiB", "1000"
-std::string SizeString(int64_t bytes) {
-  for (const auto& [unit, size] : {std::pair("TiB", int64_t{1} << 40),
-                                   {"GiB", int64_t{1} << 30},
-                                   {"MiB", int64_t{1} << 20},
-                                   {"KiB", int64_t{1} << 10}}) {
-    if (bytes >= size && bytes % size == 0) return std::to_string(bytes / size) + unit;
-  }
-  return std::to_string(bytes);
-}
-
 void AddSize(const std::string& flag, int64_t& value, const std::string& help,
              const SizeRange& range, CLI::App& app) {
   app.add_option(flag, value, help + "; bytes, or with a unit: KiB, MiB, GiB")
       ->check(Quiet(CLI::Range(range.least, range.most)))
       ->transform(Quiet(CLI::AsSizeValue(/*kb_is_1000=*/true)))
-      ->default_str(SizeString(value))
+      ->default_str(SizeText(value))
       ->type_name("SIZE");
 }
 
-void AddFlags(CommandLine& line, double& drain_seconds, CLI::App& app) {
-  ServerOptions& server = line.server;
+void AddFile(const std::string& flag, std::string& path, const std::string& help, CLI::App& app) {
+  app.add_option(flag, path, help)->type_name("FILE");
+}
+
+void AddAddresses(ServerOptions& server, CLI::App& app) {
   const CLI::Validator address(
       [](std::string& text) {
         const auto parsed = ListenAddress::Parse(text);
@@ -55,12 +49,62 @@ void AddFlags(CommandLine& line, double& drain_seconds, CLI::App& app) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->default_str(server.listen.front())
       ->type_name("ADDR");
-  app.add_option("--threads", server.threads,
-                 "Threads that compute; 0: as many as this process may use")
-      ->check(Quiet(CLI::Range(0, kMaxThreads)))
+  app.add_flag("--insecure-listen", server.insecure_listen,
+               "Serve without TLS on addresses that other machines reach");
+  app.add_option("--health-listen", server.health_listen,
+                 "Address to serve health checks on, and nothing else, in the clear")
+      ->check(address)
+      ->type_name("ADDR");
+}
+
+void AddSecurity(ServerOptions& server, CLI::App& app) {
+  AddFile("--tls-cert", server.tls.certificate,
+          "PEM file: certificate of this server, and those that lead to its CA", app);
+  AddFile("--tls-key", server.tls.key, "PEM file: private key of the certificate", app);
+  AddFile("--tls-client-ca", server.tls.client_ca,
+          "PEM file: CAs of clients, which must bring a certificate then", app);
+  AddFile("--auth-token-file", server.auth_token_file,
+          "File of bearer tokens, one a line; calls must bring one of them", app);
+  app.add_flag("--reflection", server.reflection, "Tell callers the methods and messages");
+}
+
+// Seconds; 0 stands for never, where `or_never`.
+void AddSeconds(const std::string& flag, absl::Duration& value, const std::string& help,
+                bool or_never, CLI::App& app) {
+  app.add_option_function<double>(
+         flag,
+         [&value, or_never](double seconds) {
+           value = or_never && seconds == 0 ? absl::InfiniteDuration() : absl::Seconds(seconds);
+         },
+         help + (or_never ? "; 0: never" : ""))
+      ->check(Quiet(CLI::Range(or_never ? 0.0 : kMinSeconds, kMaxSeconds)))
+      ->default_str(absl::StrCat(absl::ToDoubleSeconds(value)))
+      ->type_name("SECONDS");
+}
+
+void AddConnections(ConnectionOptions& connections, CLI::App& app) {
+  app.add_option("--max-connections", connections.max_connections,
+                 "Connections open at once; 0: as many as descriptors allow, at most 4096")
       ->capture_default_str()
       ->type_name("N");
-  wire::Limits& limits = server.limits;
+  app.add_option("--max-streams", connections.max_streams, "Calls at once on one connection")
+      ->check(Quiet(CLI::Range(1, std::numeric_limits<int>::max())))
+      ->capture_default_str()
+      ->type_name("N");
+  AddSeconds("--handshake-timeout", connections.handshake_timeout,
+             "After which a connection that is not set up is closed", false, app);
+  AddSeconds("--keepalive-time", connections.keepalive_time,
+             "Silence after which a client is asked whether it is there", false, app);
+  AddSeconds("--keepalive-timeout", connections.keepalive_timeout, "For its answer", false, app);
+  AddSeconds("--connection-idle", connections.max_idle,
+             "After which a connection without calls is closed", true, app);
+  AddSeconds("--connection-age", connections.max_age,
+             "After which a client is asked to connect again", true, app);
+  AddSeconds("--connection-age-grace", connections.max_age_grace,
+             "For the calls such a connection still has", true, app);
+}
+
+void AddLimits(wire::Limits& limits, CLI::App& app) {
   AddSize("--max-unary-bytes", limits.max_unary_bytes, "Largest request of Compute", kMessageBytes,
           app);
   AddSize("--max-block-bytes", limits.max_block_bytes, "Largest message on a stream", kMessageBytes,
@@ -69,13 +113,25 @@ void AddFlags(CommandLine& line, double& drain_seconds, CLI::App& app) {
           "Labels, weights and upstream gradient of one stream together", kTensorBytes, app);
   AddSize("--max-tensor-bytes", limits.max_tensor_bytes, "Predictions of one stream", kTensorBytes,
           app);
-  app.add_option("--auth-token-file", server.auth_token_file,
-                 "File of bearer tokens, one a line; calls must bring one of them")
-      ->type_name("FILE");
-  app.add_option("--drain-timeout", drain_seconds,
-                 "Seconds that calls in flight may still take after SIGTERM or SIGINT")
-      ->check(Quiet(CLI::Range(0.0, kMaxDrainSeconds)))
+}
+
+void AddFlags(CommandLine& line, CLI::App& app) {
+  ServerOptions& server = line.server;
+  AddAddresses(server, app);
+  AddSecurity(server, app);
+  AddConnections(server.connections, app);
+  app.add_option("--threads", server.threads,
+                 "Threads that compute; 0: as many as this process may use")
+      ->check(Quiet(CLI::Range(0, kMaxThreads)))
       ->capture_default_str()
+      ->type_name("N");
+  AddLimits(server.limits, app);
+  app.add_option_function<double>(
+         "--drain-timeout",
+         [&line](double seconds) { line.drain_timeout = absl::Seconds(seconds); },
+         "Seconds that calls in flight may still take after SIGTERM or SIGINT")
+      ->check(Quiet(CLI::Range(0.0, kMaxSeconds)))
+      ->default_str(absl::StrCat(absl::ToDoubleSeconds(line.drain_timeout)))
       ->type_name("SECONDS");
 }
 
@@ -83,10 +139,9 @@ void AddFlags(CommandLine& line, double& drain_seconds, CLI::App& app) {
 
 absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) {
   CommandLine line;
-  double drain_seconds = absl::ToDoubleSeconds(line.drain_timeout);
   CLI::App app("lossd: computes losses and gradients for trainers, over gRPC", "lossd");
   app.set_version_flag("--version", std::string("lossd ") + LOSSD_VERSION);
-  AddFlags(line, drain_seconds, app);
+  AddFlags(line, app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -96,7 +151,6 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   } catch (const CLI::ParseError& error) {
     return absl::InvalidArgumentError(absl::StrReplaceAll(error.what(), {{"\n", " "}}));
   }
-  line.drain_timeout = absl::Seconds(drain_seconds);
   return line;
 }
 

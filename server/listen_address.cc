@@ -1,6 +1,7 @@
 #include "server/listen_address.h"
 
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -14,25 +15,15 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "lossd/status_macros.h"
 
 namespace lossd {
+
+using AddressList = std::unique_ptr<addrinfo, void (*)(addrinfo*)>;
+
 namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
-
-class Socket {
- public:
-  explicit Socket(int family) : fd_(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {}
-  ~Socket() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  int fd() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 absl::Status BadForm(const std::string& text, std::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(text, " ",
@@ -40,12 +31,53 @@ absl::Status BadForm(const std::string& text, std::string_view why) {
                                                  "; wanted HOST:PORT, [IPV6]:PORT or unix:/PATH"));
 }
 
-// 0, or why the address cannot be bound.
-int BindError(int family, const sockaddr* address, socklen_t size) {
-  const Socket probe(family);
-  const int on = 1;
-  setsockopt(probe.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  return bind(probe.fd(), address, size) == 0 ? 0 : errno;
+// Ports the system picks may be taken at the next address of the host; then it picks another.
+constexpr int kPortAttempts = 16;
+
+bool IsLoopback(const sockaddr* address) {
+  if (address->sa_family == AF_INET) {
+    const auto* const v4 = reinterpret_cast<const sockaddr_in*>(address);
+    return (ntohl(v4->sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
+  }
+  if (address->sa_family != AF_INET6) return false;
+  const in6_addr& v6 = reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr;
+  return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+}
+
+void SetPort(sockaddr* address, int port) {
+  const auto value = htons(static_cast<uint16_t>(port));
+  if (address->sa_family == AF_INET) reinterpret_cast<sockaddr_in*>(address)->sin_port = value;
+  if (address->sa_family == AF_INET6) reinterpret_cast<sockaddr_in6*>(address)->sin6_port = value;
+}
+
+// Whether an address before `one` in the list is the same: hosts files name some twice.
+bool IsRepeated(const addrinfo* list, const addrinfo* one) {
+  for (; list != one; list = list->ai_next) {
+    if (list->ai_addrlen == one->ai_addrlen &&
+        std::memcmp(list->ai_addr, one->ai_addr, one->ai_addrlen) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Listens on all of `list` with one port; 0, or the error. `sockets` is empty unless it is 0.
+int ListenOnAll(const AddressList& list, int port, std::vector<ListenSocket>& sockets) {
+  int last_error = 0;
+  for (addrinfo* one = list.get(); one != nullptr; one = one->ai_next) {
+    SetPort(one->ai_addr, sockets.empty() ? port : sockets.front().Port());
+    if (IsRepeated(list.get(), one)) continue;
+    ListenSocket socket;
+    if (socket.Listen(one->ai_family, one->ai_addr, one->ai_addrlen)) {
+      sockets.push_back(std::move(socket));
+      continue;
+    }
+    last_error = errno;  // a host without IPv6 may still name an IPv6 address
+    if (last_error == EADDRINUSE) break;
+  }
+  if (!sockets.empty() && last_error != EADDRINUSE) return 0;
+  sockets.clear();
+  return last_error;
 }
 
 }  // namespace
@@ -89,27 +121,39 @@ absl::Status ListenAddress::CannotListen(const std::string& why) const {
   return absl::FailedPreconditionError(absl::StrCat("cannot listen on ", text_, ": ", why));
 }
 
-absl::Status ListenAddress::CheckFree() const {
-  if (is_unix()) return CheckUnixFree();
+absl::StatusOr<AddressList> ListenAddress::LookUp() const {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
   addrinfo* found = nullptr;
   const int looked_up = getaddrinfo(host_.c_str(), std::to_string(port_).c_str(), &hints, &found);
   if (looked_up != 0) return CannotListen(gai_strerror(looked_up));
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, freeaddrinfo);
-  int last_error = 0;
-  bool usable = false;
-  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
-    last_error = BindError(one->ai_family, one->ai_addr, one->ai_addrlen);
-    if (last_error == EADDRINUSE) break;
-    usable = usable || last_error == 0;  // a host without IPv6 may still name an IPv6 address
-  }
-  if (usable && last_error != EADDRINUSE) return absl::OkStatus();
-  return CannotListen(std::strerror(last_error));
+  return AddressList(found, freeaddrinfo);
 }
 
-absl::Status ListenAddress::CheckUnixFree() const {
+absl::StatusOr<bool> ListenAddress::IsLocal() const {
+  if (is_unix()) return true;
+  LOSSD_ASSIGN_OR_RETURN(const AddressList list, LookUp());
+  for (const addrinfo* one = list.get(); one != nullptr; one = one->ai_next) {
+    if (!IsLoopback(one->ai_addr)) return false;
+  }
+  return true;
+}
+
+absl::StatusOr<std::vector<ListenSocket>> ListenAddress::Listen() const {
+  if (is_unix()) return ListenUnix();
+  LOSSD_ASSIGN_OR_RETURN(const AddressList list, LookUp());
+  std::vector<ListenSocket> sockets;
+  int error = 0;
+  for (int attempt = 0; attempt < kPortAttempts; ++attempt) {
+    error = ListenOnAll(list, port_, sockets);
+    if (error == 0) return sockets;
+    if (error != EADDRINUSE || port_ != 0) break;
+  }
+  return CannotListen(std::strerror(error));
+}
+
+absl::StatusOr<std::vector<ListenSocket>> ListenAddress::ListenUnix() const {
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
   host_.copy(name.sun_path, sizeof(name.sun_path) - 1);
@@ -117,18 +161,16 @@ absl::Status ListenAddress::CheckUnixFree() const {
   struct stat file;
   if (lstat(host_.c_str(), &file) == 0) {
     if (!S_ISSOCK(file.st_mode)) return CannotListen("the file exists and is not a socket");
-    const Socket probe(AF_UNIX);
-    if (connect(probe.fd(), address, sizeof(name)) == 0) {
+    const OwnedFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (connect(probe.get(), address, sizeof(name)) == 0) {
       return CannotListen("another server listens on it");
     }
     if (errno != ECONNREFUSED) return CannotListen(std::strerror(errno));
     unlink(host_.c_str());  // its server is gone
   }
-  if (const int error = BindError(AF_UNIX, address, sizeof(name)); error != 0) {
-    return CannotListen(std::strerror(error));
-  }
-  unlink(host_.c_str());
-  return absl::OkStatus();
+  std::vector<ListenSocket> sockets(1);
+  if (sockets[0].Listen(AF_UNIX, address, sizeof(name))) return sockets;
+  return CannotListen(std::strerror(errno));
 }
 
 }  // namespace lossd

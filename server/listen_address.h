@@ -1,10 +1,15 @@
 #ifndef LOSSD_SERVER_LISTEN_ADDRESS_H_
 #define LOSSD_SERVER_LISTEN_ADDRESS_H_
 
+#include <netdb.h>
+
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/front/listen_socket.h"
 
 namespace lossd {
 
@@ -16,20 +21,24 @@ class ListenAddress {
 
   bool is_unix() const { return port_ < 0; }
 
-  // For gRPC, as written by the user.
+  // As written by the user.
   const std::string& text() const { return text_; }
 
   // For people, with the port that was bound.
   std::string WithPort(int bound_port) const;
 
-  // Tries whether a listener can be bound; kFailedPrecondition says why not. Asked before gRPC
-  // binds, because gRPC is content with one of several addresses of a host, and replaces the socket
-  // file of a Unix address whoever listens on it. The socket file of a server that is gone is
-  // removed.
-  absl::Status CheckFree() const;
+  // Whether only processes of this machine can come in: a Unix socket, or a host with no address
+  // but loopback ones. kFailedPrecondition if the host cannot be looked up.
+  absl::StatusOr<bool> IsLocal() const;
+
+  // Listens on every address of the host that this machine has, on one port; or on the Unix socket,
+  // whose file is replaced if its server is gone. kFailedPrecondition says why not, also if another
+  // server listens on any of the addresses.
+  absl::StatusOr<std::vector<ListenSocket>> Listen() const;
 
  private:
-  absl::Status CheckUnixFree() const;
+  absl::StatusOr<std::unique_ptr<addrinfo, void (*)(addrinfo*)>> LookUp() const;
+  absl::StatusOr<std::vector<ListenSocket>> ListenUnix() const;
   absl::Status CannotListen(const std::string& why) const;
 
   std::string text_;

@@ -9,9 +9,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "core/exec/simd.h"
 #include "server/command_line.h"
 #include "server/server.h"
+#include "server/settings.h"
 
 namespace {
 
@@ -45,6 +47,13 @@ absl::Status ApplyForcedTarget() {
   return lossd::ForceSimdTarget(name);
 }
 
+// Once, so that a log says what was in force.
+void TellSettings(const lossd::Server& server, const lossd::CommandLine& line) {
+  lossd::Settings settings = server.settings();
+  settings.emplace_back("drain-timeout", absl::FormatDuration(line.drain_timeout));
+  std::printf("lossd: settings %s\n", lossd::OneLine(settings).c_str());
+}
+
 int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
   const absl::StatusOr<std::unique_ptr<lossd::Server>> server = lossd::Server::Start(line.server);
   if (!server.ok()) {
@@ -54,6 +63,10 @@ int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
   for (const std::string& address : (*server)->addresses()) {
     std::printf("lossd: listening on %s\n", address.c_str());
   }
+  if (const std::string& health = (*server)->health_address(); !health.empty()) {
+    std::printf("lossd: health checks on %s\n", health.c_str());
+  }
+  TellSettings(**server, line);
   std::fflush(stdout);
 
   WaitForSignal(signals);

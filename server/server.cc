@@ -3,9 +3,6 @@
 #include <grpc/compression.h>
 #include <grpc/grpc.h>
 #include <grpcpp/alarm.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
@@ -25,8 +22,7 @@
 #include "server/calls/methods.h"
 #include "server/calls/stream_call.h"
 #include "server/calls/unary_call.h"
-#include "server/front/authenticator.h"
-#include "server/listen_address.h"
+#include "server/front/front.h"
 
 namespace lossd {
 namespace {
@@ -90,16 +86,10 @@ ServerInfo InfoOf(const wire::Limits& limits, const Executor& executor) {
 // is done; it is never reached.
 void StartGrpcOnce() {
   static std::once_flag once;
-  std::call_once(once, [] {
-    grpc_init();
-    grpc::EnableDefaultHealthCheckService(true);
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  });
+  std::call_once(once, grpc_init);
 }
 
 void SetChannelArguments(const wire::Limits& limits, grpc::ServerBuilder& builder) {
-  // A second server on a taken port must fail, not share its calls.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
   builder.SetMaxReceiveMessageSize(
       static_cast<int>(std::max(limits.max_unary_bytes, limits.max_block_bytes)));
@@ -143,50 +133,45 @@ class Trimmer final : public Event {
 }  // namespace
 
 struct Server::Impl {
-  explicit Impl(int threads) : executor(threads) {}
+  explicit Impl(const ServerOptions& given) : options(given), executor(given.threads) {}
 
-  absl::Status Listen(const ServerOptions& options);
+  absl::Status Build();
+  void GiveUp();
   void Poll();
 
+  const ServerOptions options;
   Executor executor;
   BufferPool pool{kMaxIdleOutputBytes};
   CallCount calls;
   AdmissionCounters admission;
-  std::unique_ptr<Authenticator> authenticator = std::make_unique<Authenticator>();
   RawLossService service;
-  std::vector<std::string> addresses;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<Front> front;
   Environment environment;
   std::unique_ptr<Trimmer> trimmer;
   std::vector<std::thread> pollers;
 };
 
-absl::Status Server::Impl::Listen(const ServerOptions& options) {
-  std::vector<ListenAddress> wanted;
-  for (const std::string& text : options.listen) {
-    LOSSD_ASSIGN_OR_RETURN(wanted.emplace_back(), ListenAddress::Parse(text));
-    LOSSD_RETURN_IF_ERROR(wanted.back().CheckFree());
-  }
+absl::Status Server::Impl::Build() {
+  LOSSD_ASSIGN_OR_RETURN(front, Front::Open(options));
   StartGrpcOnce();
   grpc::ServerBuilder builder;
   SetChannelArguments(options.limits, builder);
-  std::vector<int> ports(wanted.size(), 0);
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    builder.AddListeningPort(wanted[i].text(), grpc::InsecureServerCredentials(), &ports[i]);
-  }
+  front->AddTo(builder);
   builder.RegisterService(&service);
   queue = builder.AddCompletionQueue();
   server = builder.BuildAndStart();
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    if (ports[i] == 0) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("cannot listen on ", wanted[i].text(), ": gRPC could not bind it"));
-    }
-    addresses.push_back(wanted[i].WithPort(ports[i]));
-  }
   if (server == nullptr) return absl::InternalError("gRPC could not start a server");
   return absl::OkStatus();
+}
+
+// Of a server that serves nothing yet.
+void Server::Impl::GiveUp() {
+  if (server != nullptr) server->Shutdown();
+  if (queue == nullptr) return;
+  queue->Shutdown();
+  Poll();
 }
 
 void Server::Impl::Poll() {
@@ -204,24 +189,17 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   if (options.listen.empty()) {
     return absl::InvalidArgumentError("listen is empty; wanted at least one address");
   }
-  auto impl = std::make_unique<Impl>(options.threads);
-  if (!options.auth_token_file.empty()) {
-    LOSSD_ASSIGN_OR_RETURN(impl->authenticator, Authenticator::FromFile(options.auth_token_file));
-  }
-  if (absl::Status listening = impl->Listen(options); !listening.ok()) {
-    if (impl->server != nullptr) impl->server->Shutdown();
-    if (impl->queue != nullptr) {
-      impl->queue->Shutdown();
-      impl->Poll();
-    }
-    return listening;
+  auto impl = std::make_unique<Impl>(options);
+  if (absl::Status built = impl->Build(); !built.ok()) {
+    impl->GiveUp();
+    return built;
   }
   impl->environment = {.service = &impl->service,
                        .queue = impl->queue.get(),
                        .executor = &impl->executor,
                        .pool = &impl->pool,
                        .calls = &impl->calls,
-                       .authenticator = impl->authenticator.get(),
+                       .authenticator = &impl->front->authenticator(),
                        .counters = &impl->admission,
                        .limits = options.limits,
                        .info = InfoOf(options.limits, impl->executor)};
@@ -234,10 +212,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   for (int i = 0; i < std::min(kMaxPollers, UsableThreads()); ++i) {
     impl->pollers.emplace_back(&Impl::Poll, impl.get());
   }
-  grpc::HealthCheckServiceInterface* const health = impl->server->GetHealthCheckService();
-  health->SetServingStatus("", true);
-  health->SetServingStatus(v1::LossService::service_full_name(), true);
-  return std::unique_ptr<Server>(new Server(std::move(impl)));
+  std::unique_ptr<Server> server(new Server(std::move(impl)));
+  LOSSD_RETURN_IF_ERROR(server->impl_->front->Start(*server->impl_->server));
+  return server;
 }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -246,10 +223,25 @@ Server::~Server() {
   if (!impl_->pollers.empty()) Drain(absl::ZeroDuration());
 }
 
-const std::vector<std::string>& Server::addresses() const { return impl_->addresses; }
+const std::vector<std::string>& Server::addresses() const { return impl_->front->addresses(); }
+const std::string& Server::health_address() const { return impl_->front->health_address(); }
+
+Settings Server::settings() const {
+  Settings settings = impl_->front->settings();
+  const wire::Limits& limits = impl_->options.limits;
+  for (const auto& [name, bytes] : {std::pair("max-unary-bytes", limits.max_unary_bytes),
+                                    {"max-block-bytes", limits.max_block_bytes},
+                                    {"max-side-bytes", limits.max_side_bytes},
+                                    {"max-tensor-bytes", limits.max_tensor_bytes}}) {
+    settings.emplace_back(name, SizeText(bytes));
+  }
+  settings.emplace_back("threads", std::to_string(impl_->executor.threads()));
+  settings.emplace_back("simd-target", ActiveSimdTarget());
+  return settings;
+}
 
 void Server::Drain(absl::Duration timeout) {
-  impl_->server->GetHealthCheckService()->SetServingStatus(false);
+  impl_->front->Close();
   const auto deadline = absl::ToChronoTime(absl::Now() + timeout);
   const std::future<void> shut =
       std::async(std::launch::async, [&] { impl_->server->Shutdown(deadline); });
@@ -265,6 +257,7 @@ void Server::Drain(absl::Duration timeout) {
   impl_->pollers.clear();
 }
 
+int64_t Server::connections() const { return impl_->front->connections(); }
 int64_t Server::live_calls() const { return impl_->calls.live(); }
 const AdmissionCounters& Server::admission() const { return impl_->admission; }
 int64_t Server::loaned_output_bytes() const { return impl_->pool.loaned_bytes(); }

@@ -37,10 +37,29 @@ TEST(CommandLine, Defaults) {
 }
 
 TEST(CommandLine, EveryFlag) {
-  const auto line =
-      Parse({"--listen=[::1]:0", "--listen=unix:/tmp/x", "--threads=3", "--max-unary-bytes=1MiB",
-             "--max-block-bytes=2000000", "--max-side-bytes=3GiB", "--max-tensor-bytes=4kib",
-             "--auth-token-file=/etc/tokens", "--drain-timeout=1.5"});
+  const auto line = Parse({"--listen=[::1]:0",
+                           "--listen=unix:/tmp/x",
+                           "--threads=3",
+                           "--max-unary-bytes=1MiB",
+                           "--max-block-bytes=2000000",
+                           "--max-side-bytes=3GiB",
+                           "--max-tensor-bytes=4kib",
+                           "--auth-token-file=/etc/tokens",
+                           "--drain-timeout=1.5",
+                           "--insecure-listen",
+                           "--health-listen=127.0.0.1:0",
+                           "--tls-cert=a.pem",
+                           "--tls-key=b.pem",
+                           "--tls-client-ca=c.pem",
+                           "--reflection",
+                           "--max-connections=17",
+                           "--max-streams=18",
+                           "--handshake-timeout=0.25",
+                           "--keepalive-time=19",
+                           "--keepalive-timeout=20",
+                           "--connection-idle=21",
+                           "--connection-age=0",
+                           "--connection-age-grace=22"});
   ASSERT_TRUE(line.ok()) << line.status();
   EXPECT_THAT(line->server.listen, ElementsAre("[::1]:0", "unix:/tmp/x"));
   EXPECT_EQ(line->server.threads, 3);
@@ -49,13 +68,54 @@ TEST(CommandLine, EveryFlag) {
   EXPECT_EQ(line->server.limits.max_side_bytes, int64_t{3} << 30);
   EXPECT_EQ(line->server.limits.max_tensor_bytes, 4096);
   EXPECT_EQ(line->server.auth_token_file, "/etc/tokens");
+  EXPECT_TRUE(line->server.insecure_listen);
+  EXPECT_EQ(line->server.health_listen, "127.0.0.1:0");
+  EXPECT_EQ(line->server.tls.certificate, "a.pem");
+  EXPECT_EQ(line->server.tls.key, "b.pem");
+  EXPECT_EQ(line->server.tls.client_ca, "c.pem");
+  EXPECT_TRUE(line->server.reflection);
+  const ConnectionOptions& connections = line->server.connections;
+  EXPECT_EQ(connections.max_connections, 17);
+  EXPECT_EQ(connections.max_streams, 18);
+  EXPECT_EQ(connections.handshake_timeout, absl::Milliseconds(250));
+  EXPECT_EQ(connections.keepalive_time, absl::Seconds(19));
+  EXPECT_EQ(connections.keepalive_timeout, absl::Seconds(20));
+  EXPECT_EQ(connections.max_idle, absl::Seconds(21));
+  EXPECT_EQ(connections.max_age, absl::InfiniteDuration());
+  EXPECT_EQ(connections.max_age_grace, absl::Seconds(22));
   EXPECT_EQ(line->drain_timeout, absl::Seconds(1.5));
 }
 
+TEST(Settings, AreOneLineWhateverTheyAre) {
+  EXPECT_EQ(OneLine({{"a", "1"}, {"b", "two words"}, {"c", ""}, {"d", "x\ny\"z"}}),
+            "a=1 b=\"two words\" c=\"\" d=\"x\\ny\\\"z\"");
+  EXPECT_EQ(SizeText(64 << 20), "64MiB");
+  EXPECT_EQ(SizeText(1500), "1500");
+}
+
 TEST(CommandLine, HelpAndVersionArePrinted) {
-  for (const char* flag :
-       {"--listen", "--threads", "--max-unary-bytes", "--max-block-bytes", "--max-side-bytes",
-        "--max-tensor-bytes", "--auth-token-file", "--drain-timeout"}) {
+  for (const char* flag : {"--listen",
+                           "--threads",
+                           "--max-unary-bytes",
+                           "--max-block-bytes",
+                           "--max-side-bytes",
+                           "--max-tensor-bytes",
+                           "--auth-token-file",
+                           "--drain-timeout",
+                           "--insecure-listen",
+                           "--health-listen",
+                           "--tls-cert",
+                           "--tls-key",
+                           "--tls-client-ca",
+                           "--reflection",
+                           "--max-connections",
+                           "--max-streams",
+                           "--handshake-timeout",
+                           "--keepalive-time",
+                           "--keepalive-timeout",
+                           "--connection-idle",
+                           "--connection-age",
+                           "--connection-age-grace"}) {
     EXPECT_THAT(Parse({"--help"})->print, HasSubstr(flag));
   }
   EXPECT_THAT(Parse({"--version"})->print, ::testing::MatchesRegex("lossd [0-9.]+\n"));
@@ -76,6 +136,9 @@ TEST(CommandLine, BadFlagsAreNamedInOneLine) {
                          {"--max-side-bytes=-5", "--max-side-bytes"},
                          {"--max-tensor-bytes=", "--max-tensor-bytes"},
                          {"--drain-timeout=-1", "--drain-timeout"},
+                         {"--handshake-timeout=0", "--handshake-timeout"},
+                         {"--max-streams=0", "--max-streams"},
+                         {"--health-listen=here", "--health-listen: here has no port"},
                          {"--listen=here", "--listen: here has no port"},
                          {"--listen=localhost:70000", "--listen"},
                          {"--listen=::1:50", "IPv6 address without brackets"}}) {
@@ -112,7 +175,7 @@ class UnixSocketFile : public ::testing::Test {
   }
   ~UnixSocketFile() override { std::filesystem::remove_all(directory_); }
 
-  absl::Status Check() { return ListenAddress::Parse("unix:" + path_)->CheckFree(); }
+  absl::Status Check() { return ListenAddress::Parse("unix:" + path_)->Listen().status(); }
 
   // A socket bound to the path; -1 unless that works.
   int Bind() {

@@ -34,7 +34,9 @@ TEST(Health, OfTheServerAndOfTheService) {
 }
 
 TEST(Reflection, ListsTheServiceAndItsMethods) {
-  const auto server = StartServer();
+  ServerOptions options = AnyPort();
+  options.reflection = true;
+  const auto server = StartServer(options);
   const auto channel = Connect(server->addresses()[0]);
   const std::string method = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
   RawCall list(channel, method, std::string("\x3a\x00", 2));  // string list_services = 7
@@ -44,6 +46,18 @@ TEST(Reflection, ListsTheServiceAndItsMethods) {
   RawCall file(channel, method, "\x22\x14lossd.v1.LossService");
   EXPECT_THAT(file.Read().value_or(""),
               AllOf(HasSubstr("ComputeStream"), HasSubstr("GetServerInfo")));
+}
+
+TEST(Reflection, IsOffUnlessAskedFor) {
+  ServerOptions options = AnyPort();
+  options.reflection = true;
+  const auto other = StartServer(options);  // in the same process
+  const auto server = StartServer();
+  EXPECT_EQ(StatusOf(Connect(server->addresses()[0]),
+                     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                     std::string("\x3a\x00", 2))
+                .error_code(),
+            grpc::StatusCode::UNIMPLEMENTED);
 }
 
 TEST(Info, IsWhatTheServerIs) {
@@ -116,6 +130,7 @@ TEST(Listening, SaysWhyNot) {
   EXPECT_THAT(std::string(Server::Start(second).status().message()),
               HasSubstr("cannot listen on unix:/nowhere/at/all: No such file"));
   second.listen = {"192.0.2.1:0"};  // reserved for documentation: nobody has it
+  second.insecure_listen = true;
   EXPECT_THAT(std::string(Server::Start(second).status().message()),
               HasSubstr("Cannot assign requested address"));
   second.listen = {};

@@ -1,0 +1,76 @@
+#ifndef LOSSD_SERVER_FRONT_FRONT_H_
+#define LOSSD_SERVER_FRONT_FRONT_H_
+
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/front/accept_loop.h"
+#include "server/front/authenticator.h"
+#include "server/front/file_watcher.h"
+#include "server/front/health_server.h"
+#include "server/front/listen_socket.h"
+#include "server/front/tls_credentials.h"
+#include "server/options.h"
+#include "server/settings.h"
+
+namespace lossd {
+
+// The door of a server: who may come in, how many, and whether it is open. In this order: Open,
+// AddTo, Start, Close.
+class Front {
+ public:
+  // Listens on all addresses and reads all files; nobody gets in yet. kInvalidArgument for options
+  // and files that cannot be used, kFailedPrecondition for an address that cannot be had.
+  static absl::StatusOr<std::unique_ptr<Front>> Open(const ServerOptions& options);
+
+  // How the server to be built treats its connections.
+  void AddTo(grpc::ServerBuilder& builder);
+
+  // Lets connections in and reports SERVING. `server` outlives this.
+  absl::Status Start(grpc::Server& server);
+
+  // Reports NOT_SERVING and lets nobody in any more; connections go on. The health port goes on
+  // telling until this is destroyed.
+  void Close();
+
+  // As given, but with the bound ports.
+  const std::vector<std::string>& addresses() const { return addresses_; }
+  const std::string& health_address() const { return health_address_; }  // empty: none
+
+  // What is in force at the door.
+  Settings settings() const;
+
+  const Authenticator& authenticator() const { return *authenticator_; }
+  int64_t connections() { return accept_loop_->connections(); }
+
+ private:
+  explicit Front(const ServerOptions& options) : options_(options) {}
+  absl::Status OpenAddresses();
+  absl::Status ReadFiles();
+  int64_t MaxSilent() const;
+
+  const ServerOptions options_;
+  int64_t max_connections_ = 0;
+  std::vector<std::string> addresses_;
+  std::vector<ListenSocket> sockets_;
+  std::string health_address_;
+  std::vector<ListenSocket> health_sockets_;
+  std::shared_ptr<TlsCredentials> tls_;  // null: plaintext
+  std::unique_ptr<Authenticator> authenticator_ = std::make_unique<Authenticator>();
+  std::unique_ptr<AcceptLoop::Acceptor> acceptor_;
+  grpc::Server* server_ = nullptr;
+  std::unique_ptr<HealthServer> health_;
+  std::unique_ptr<AcceptLoop> accept_loop_;
+  FileWatcher watcher_;  // the last: it uses the others
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_FRONT_FRONT_H_

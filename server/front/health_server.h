@@ -1,0 +1,47 @@
+#ifndef LOSSD_SERVER_FRONT_HEALTH_SERVER_H_
+#define LOSSD_SERVER_FRONT_HEALTH_SERVER_H_
+
+#include <grpcpp/completion_queue.h>
+#include <grpcpp/server.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/front/accept_loop.h"
+#include "server/front/listen_socket.h"
+
+namespace lossd {
+
+// Makes every grpc::Server built from now on offer grpc.health.v1.
+void EnableHealth();
+
+// Of the server as a whole ("") and of LossService.
+void SetServing(grpc::Server& server, bool serving);
+
+// A gRPC server with grpc.health.v1 and nothing else, for probes: it shares neither connections nor
+// memory quota with the server whose health it tells, so it answers when that one is full. Not
+// encrypted, as probes are not; its few connections and watches are capped, and a message is small.
+class HealthServer {
+ public:
+  static absl::StatusOr<std::unique_ptr<HealthServer>> Start(std::vector<ListenSocket> sockets);
+  ~HealthServer();
+  HealthServer(const HealthServer&) = delete;
+  HealthServer& operator=(const HealthServer&) = delete;
+
+  void SetServing(bool serving) { lossd::SetServing(*server_, serving); }
+
+ private:
+  HealthServer() = default;
+
+  std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<AcceptLoop> accept_loop_;
+  std::thread poller_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_FRONT_HEALTH_SERVER_H_

@@ -1,0 +1,42 @@
+#ifndef LOSSD_SERVER_FRONT_OPEN_CONNECTIONS_H_
+#define LOSSD_SERVER_FRONT_OPEN_CONNECTIONS_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace lossd {
+
+// Counts connections whose sockets were given away to gRPC, which does not tell when it closes one.
+// A socket is still the one that was given away as long as its descriptor leads to the same inode:
+// a closed descriptor leads nowhere, one used again to another socket. (docs/adr/006)
+class OpenConnections {
+ public:
+  // Of an open socket, before it is given away.
+  void Add(int fd);
+
+  // Whether fewer than `limit` are open. Looks at all of them only when there might not be, and
+  // then at most every kLookAgain while there are not.
+  bool Below(int64_t limit, absl::Time now);
+
+  // How many are open; looks at all of them.
+  int64_t Count();
+
+ private:
+  static constexpr absl::Duration kLookAgain = absl::Milliseconds(10);
+
+  struct Socket {
+    int fd;
+    ino_t inode;
+  };
+
+  std::vector<Socket> sockets_;
+  absl::Time full_at_ = absl::InfinitePast();  // when they were found to be too many
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_FRONT_OPEN_CONNECTIONS_H_

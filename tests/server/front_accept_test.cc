@@ -1,0 +1,297 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/front/accept_loop.h"
+#include "server/front/open_connections.h"
+#include "server/listen_address.h"
+#include "tests/lossctl/scratch.h"
+#include "tests/server/harness.h"
+#include "tests/server/raw_socket.h"
+#include "tests/server/small_server.h"
+#include "tests/support/process.h"
+
+// Connections: how they come in, how many may, and that they still do after the system had nothing
+// to give.
+namespace lossd::testing {
+namespace {
+
+using ::testing::MatchesRegex;
+
+using Stub = v1::LossService::Stub;
+
+// A call that waits for a connection, at most so long.
+grpc::Status CallWithin(std::chrono::milliseconds time, Stub& stub) {
+  grpc::ClientContext context;
+  context.set_wait_for_ready(true);
+  context.set_deadline(std::chrono::system_clock::now() + time);
+  v1::GetServerInfoResponse info;
+  return stub.GetServerInfo(&context, {}, &info);
+}
+
+grpc::Status Call(Stub& stub) {
+  grpc::ClientContext context;
+  v1::GetServerInfoResponse info;
+  return stub.GetServerInfo(&context, {}, &info);
+}
+
+// --------------------------------------------------------------------------- want of descriptors
+
+// A program that listens as its first line says.
+class Listener {
+ public:
+  explicit Listener(const std::vector<std::string>& command) : process_(command) {
+    const std::string line = process_.ReadLine().value_or("");
+    const std::string start = "lossd: listening on ";
+    if (line.starts_with(start)) address_ = line.substr(start.size());
+  }
+
+  std::unique_ptr<Stub> NewStub() const { return v1::LossService::NewStub(Connect(address_)); }
+  const std::string& address() const { return address_; }
+
+  // Leaves the program no further descriptor, or gives it back what it had.
+  void Starve() {
+    ASSERT_EQ(prlimit(process_.pid(), RLIMIT_NOFILE, nullptr, &usual_), 0);
+    const rlimit none = {.rlim_cur = 3, .rlim_max = usual_.rlim_max};
+    ASSERT_EQ(prlimit(process_.pid(), RLIMIT_NOFILE, &none, nullptr), 0);
+  }
+  void Feed() { ASSERT_EQ(prlimit(process_.pid(), RLIMIT_NOFILE, &usual_, nullptr), 0); }
+
+ private:
+  Process process_;
+  std::string address_;
+  rlimit usual_{};
+};
+
+// Whether a listener that could not accept for a while does so within a second of being able to.
+bool Recovers(Listener& listener) {
+  const auto old = listener.NewStub();
+  EXPECT_TRUE(Call(*old).ok());
+  listener.Starve();
+  std::vector<RawSocket> crowd;
+  for (int i = 0; i < 100; ++i) crowd.emplace_back(listener.address());
+  const auto starved = listener.NewStub();
+  EXPECT_EQ(CallWithin(std::chrono::milliseconds(500), *starved).error_code(),
+            grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_TRUE(Call(*old).ok()) << "connections that exist go on";
+  listener.Feed();
+  const auto fresh = listener.NewStub();
+  return CallWithin(std::chrono::seconds(1), *fresh).ok();
+}
+
+TEST(Descriptors, AfterAWantOfThemConnectionsComeInAgain) {
+  Listener lossd({LOSSD_BINARY, "--listen=127.0.0.1:0"});
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(Recovers(lossd)) << i;
+}
+
+// The control: without this, the test above would show nothing. (CVE-2023-4785)
+TEST(Descriptors, TheListenerOfGrpcStaysDeaf) {
+  Listener stock({STOCK_SERVER_BINARY});
+  EXPECT_FALSE(Recovers(stock));
+  const auto later = stock.NewStub();
+  EXPECT_FALSE(CallWithin(std::chrono::seconds(3), *later).ok());
+}
+
+// ------------------------------------------------------------------------------------- counting
+
+TEST(OpenConnections, ClosedOnesDoNotCountNorDoOthersWithTheSameNumber) {
+  OpenConnections open;
+  int first[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, first), 0);
+  open.Add(first[0]);
+  open.Add(first[1]);
+  EXPECT_EQ(open.Count(), 2);
+  close(first[0]);
+  const int reused = socket(AF_UNIX, SOCK_STREAM, 0);
+  ASSERT_EQ(reused, first[0]) << "the system gives the lowest number that is free";
+  EXPECT_EQ(open.Count(), 1);
+  close(first[1]);
+  close(reused);
+  EXPECT_EQ(open.Count(), 0);
+}
+
+TEST(OpenConnections, LooksAgainOnlyAfterAWhileWhenTheyAreTooMany) {
+  OpenConnections open;
+  const absl::Time now = absl::UnixEpoch();
+  int pair[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  EXPECT_TRUE(open.Below(1, now));
+  open.Add(pair[0]);
+  EXPECT_TRUE(open.Below(2, now));
+  EXPECT_FALSE(open.Below(1, now));
+  close(pair[0]);
+  EXPECT_FALSE(open.Below(1, now + absl::Milliseconds(9)));
+  EXPECT_TRUE(open.Below(1, now + absl::Milliseconds(10)));
+  close(pair[1]);
+}
+
+// --------------------------------------------------------------------------------------- limits
+
+TEST(Connections, AboveTheLimitAreClosedAtOnceUntilOthersGo) {
+  ServerOptions options = AnyPort();
+  options.connections.max_connections = 3;
+  const auto server = StartServer(options);
+  std::vector<std::unique_ptr<Stub>> stubs;
+  for (int i = 0; i < 3; ++i) {
+    stubs.push_back(StubFor(*server));
+    EXPECT_TRUE(Call(*stubs.back()).ok());
+  }
+  EXPECT_EQ(server->connections(), 3);
+  EXPECT_EQ(Call(*StubFor(*server)).error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(server->connections(), 3);
+  for (const auto& stub : stubs) EXPECT_TRUE(Call(*stub).ok());
+  stubs.pop_back();
+  WaitUntil([&] { return Call(*StubFor(*server)).ok(); });
+}
+
+TEST(Connections, ThatSayNothingAreFewAndKeepNobodyOut) {
+  ServerOptions options = AnyPort();
+  options.connections.max_connections = 40;  // a quarter may be silent
+  options.connections.handshake_timeout = absl::Hours(1);
+  const auto server = StartServer(options);
+  std::vector<RawSocket> silent;
+  for (int i = 0; i < 100; ++i) silent.emplace_back(server->addresses()[0]);
+  EXPECT_TRUE(Call(*StubFor(*server)).ok());
+  EXPECT_LE(server->connections(), 11);
+  for (int i = 0; i < 80; ++i) EXPECT_TRUE(silent[i].WaitForClose()) << i;
+}
+
+TEST(Connections, ThatStallBeforeTheFirstCallAreClosed) {
+  ServerOptions options = AnyPort();
+  options.connections.handshake_timeout = absl::Milliseconds(200);
+  const auto server = StartServer(options);
+  const RawSocket silent(server->addresses()[0]);
+  const RawSocket halting(server->addresses()[0]);
+  halting.Send(kHttp2Begin.substr(0, 20));
+  const RawSocket garbage(server->addresses()[0]);
+  garbage.Send("GET / HTTP/1.1\r\n\r\n");
+  EXPECT_TRUE(silent.WaitForClose());
+  EXPECT_TRUE(halting.WaitForClose());
+  EXPECT_TRUE(garbage.WaitForClose());
+  WaitUntil([&] { return server->connections() == 0; });
+  EXPECT_TRUE(Call(*StubFor(*server)).ok());
+}
+
+TEST(Connections, ThatAreIdleOrOldAreClosed) {
+  for (const bool idle : {true, false}) {
+    ServerOptions options = AnyPort();
+    (idle ? options.connections.max_idle : options.connections.max_age) = absl::Milliseconds(100);
+    const auto server = StartServer(options);
+    const auto stub = StubFor(*server);
+    for (int i = 0; i < 2; ++i) {  // a client connects again when it has a call to make
+      EXPECT_TRUE(CallWithin(std::chrono::seconds(30), *stub).ok());
+      WaitUntil([&] { return server->connections() == 0; });
+    }
+  }
+}
+
+TEST(Connections, HaveALimitOfCallsEach) {
+  ServerOptions options = AnyPort();
+  options.connections.max_streams = 1;
+  const auto server = StartServer(options);
+  const auto stub = StubFor(*server);
+  const Problem problem(4, 8);
+  grpc::ClientContext context;
+  const auto stream = stub->ComputeStream(&context);
+  BeginStream(problem, *stream);
+  EXPECT_EQ(CallWithin(std::chrono::milliseconds(200), *stub).error_code(),
+            grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_TRUE(Call(*StubFor(*server)).ok());
+  EXPECT_TRUE(stream->Write(problem.Block(1, 3)));
+  stream->WritesDone();
+  EXPECT_TRUE(ReadAll(problem, *stream).status.ok());
+  EXPECT_TRUE(Call(*stub).ok());
+}
+
+TEST(Connections, TakeLittleMetadata) {
+  const auto server = StartServer();
+  grpc::ClientContext context;
+  context.AddMetadata("filler", std::string(9000, 'x'));
+  v1::GetServerInfoResponse info;
+  EXPECT_EQ(StubFor(*server)->GetServerInfo(&context, {}, &info).error_code(),
+            grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_TRUE(Call(*StubFor(*server)).ok());
+}
+
+TEST(Connections, LimitsOutOfRangeAreRefused) {
+  ServerOptions options = AnyPort();
+  options.connections.max_connections = int64_t{1} << 40;
+  EXPECT_THAT(std::string(Server::Start(options).status().message()),
+              MatchesRegex("max_connections is 1099511627776; wanted 1\\.\\.[0-9]+, below half.*"));
+  options.connections = {.max_streams = 0};
+  EXPECT_EQ(Server::Start(options).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// ----------------------------------------------------------------------------------- addresses
+
+TEST(Connections, TellWhoCalls) {
+  const lossctl::Scratch scratch;
+  for (const auto& [listen, peer] :
+       {std::pair<std::string, std::string>("127.0.0.1:0", "ipv4:127\\.0\\.0\\.1:[1-9][0-9]*"),
+        {"[::1]:0", "ipv6:%5B::1%5D:[1-9][0-9]*"},
+        {"unix:" + scratch.Path("socket"), "unix:.*"}}) {
+    PeerService service;
+    grpc::ServerBuilder builder;
+    builder.RegisterService(&service);
+    auto acceptor = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+        grpc::InsecureServerCredentials());
+    const auto server = builder.BuildAndStart();
+    const auto address = ListenAddress::Parse(listen);
+    auto sockets = address->Listen();
+    ASSERT_TRUE(sockets.ok()) << sockets.status();
+    const std::string bound = address->WithPort(sockets->front().Port());
+    const auto loop = AcceptLoop::Start(
+        *std::move(sockets), std::move(acceptor),
+        {.connections = 10, .silent = 10, .silent_timeout = absl::InfiniteDuration()});
+    ASSERT_TRUE(loop.ok()) << loop.status();
+    grpc::ClientContext context;
+    v1::GetServerInfoResponse info;
+    EXPECT_TRUE(v1::LossService::NewStub(Connect(bound))->GetServerInfo(&context, {}, &info).ok());
+    EXPECT_THAT(info.version(), MatchesRegex(peer));
+    (*loop)->Stop();
+    server->Shutdown();
+  }
+}
+
+TEST(Connections, APortIsFreeAgainAtOnce) {
+  std::string address;
+  {
+    const auto server = StartServer();
+    address = server->addresses()[0];
+    const auto stub = StubFor(*server);
+    EXPECT_TRUE(Call(*stub).ok());
+    server->Drain(absl::ZeroDuration());  // closes first, so that the port remembers
+    ServerOptions again;
+    again.listen = {address};
+    const auto second = StartServer(again);
+    EXPECT_TRUE(CallWithin(std::chrono::seconds(30), *stub).ok());
+  }
+}
+
+TEST(Connections, InTheClearStayOnThisMachineUnlessAskedFor) {
+  for (const char* open : {"0.0.0.0:0", "[::]:0"}) {
+    ServerOptions options;
+    options.listen = {"127.0.0.1:0", open};
+    const absl::Status refused = Server::Start(options).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(refused.message()),
+                MatchesRegex("--listen .*:0 can be reached from other machines, without "
+                             "encryption; .*--insecure-listen"));
+    options.insecure_listen = true;
+    EXPECT_TRUE(Call(*StubFor(*StartServer(options))).ok());
+  }
+}
+
+}  // namespace
+}  // namespace lossd::testing

@@ -1,0 +1,45 @@
+#include "tests/server/raw_socket.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace lossd::testing {
+
+RawSocket::RawSocket(const std::string& address) {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  to.sin_port = htons(static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
+  fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const timeval patience = {.tv_sec = 30, .tv_usec = 0};
+  setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  if (connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof(to)) == 0) return;
+  close(fd_);
+  fd_ = -1;
+}
+
+RawSocket::~RawSocket() {
+  if (fd_ >= 0) close(fd_);
+}
+
+void RawSocket::Send(std::string_view bytes) const {
+  EXPECT_EQ(send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(bytes.size()));
+}
+
+bool RawSocket::WaitForClose() const {
+  char bytes[4096];
+  ssize_t got = 0;
+  do {
+    got = recv(fd_, bytes, sizeof(bytes), 0);
+  } while (got > 0);
+  return got == 0 || errno == ECONNRESET;
+}
+
+}  // namespace lossd::testing
