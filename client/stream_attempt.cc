@@ -16,6 +16,24 @@ std::string BoxText(const Box& box) {
                       "+", box.inner_count, "}");
 }
 
+// Counts that are no counts of the block's positions would overflow where they are added up.
+absl::Status CheckSums(const PartialSums& sums, const Box& box) {
+  const int64_t positions = box.outer_count * box.inner_count;
+  const ExactSum::Portable loss = sums.loss_sum.ToPortable();
+  const ExactSum::Portable weight = sums.weight_sum.ToPortable();
+  for (const int64_t count :
+       {sums.position_count, sums.valid_count, sums.ignored_count, sums.clamped_count,
+        sums.nonfinite_count, sums.correct_count, loss.nan_terms, loss.positive_infinities,
+        loss.negative_infinities, weight.nan_terms, weight.positive_infinities,
+        weight.negative_infinities}) {
+    if (count < 0 || count > positions) {
+      return absl::InternalError(absl::StrCat("the server counted ", count, " of the ", positions,
+                                              " positions of the block ", BoxText(box)));
+    }
+  }
+  return absl::OkStatus();
+}
+
 // The answer over several calls: exact sums of all blocks, D as the last call found it.
 LossResult Merged(const LossResult& summary, const PartialSums& sums) {
   LossResult result;
@@ -90,6 +108,7 @@ absl::Status StreamAttempt::TakeBlock(wire::DecodedBlockResult result) {
     return absl::InternalError(absl::StrCat("the server answered the block ", BoxText(result.box),
                                             ", which was not sent or is answered already"));
   }
+  LOSSD_RETURN_IF_ERROR(CheckSums(result.sums, result.box));
   if (ledger_->unanswered() == 1) {
     held_ = HeldBlock{*index, std::move(result)};
     return absl::OkStatus();

@@ -24,7 +24,6 @@ wire::Payload Doubled(std::vector<float> values, PartialSums& sums) {
     sums.loss_sum.Add(value);
     value *= 2;
   }
-  sums.position_count += static_cast<int64_t>(values.size());
   const auto owned = std::make_shared<std::vector<float>>(std::move(values));
   return {ByteSpan(reinterpret_cast<const std::byte*>(owned->data()), owned->size() * 4),
           [owned] {}};
@@ -76,6 +75,7 @@ class DoublingPeer : public StreamPeer {
       PartialSums sums;
       wire::OutputFields<wire::Payload> outputs;
       outputs.gradient = Doubled(Floats(block.predictions), sums);
+      sums.position_count = block.box.outer_count * block.box.inner_count;
       if (!record_->spec.outputs.gradient) outputs.gradient.reset();
       answers_.push_back(ToTransport(*wire::EncodeBlockResult(block.box, sums, outputs)));
       sums_.Merge(sums);
@@ -136,6 +136,7 @@ absl::StatusOr<TransportMessage> DoublingService::Unary(const std::string& metho
   outputs.gradient =
       wire::OutgoingTensor{desc, Doubled(Floats(decoded->tensors.predictions.data), sums)};
   if (!decoded->spec.outputs.gradient) outputs.gradient.reset();
+  sums.position_count = *ElementCount(decoded->tensors.targets.desc.shape);
   const LossResult result = ResultOf(sums, *ElementCount(desc.shape));
   std::vector<TransportMessage> answer = {
       ToTransport(*wire::EncodeComputeResponse(result, outputs))};

@@ -28,6 +28,17 @@ TransportMessage Block(const Box& box, size_t gradient_bytes) {
   return ToTransport(*wire::EncodeBlockResult(box, {}, outputs));
 }
 
+// A block that says of itself that it has so many positions, and as many terms that are no number.
+TransportMessage Counting(int64_t positions, int64_t nans) {
+  PartialSums sums;
+  sums.position_count = positions;
+  sums.loss_sum = *ExactSum::FromPortable({.nan_terms = nans});
+  const auto owned = std::make_shared<std::vector<std::byte>>(Doubling::kPlaneBytes);
+  wire::OutputFields<wire::Payload> outputs;
+  outputs.gradient = wire::Payload{*owned, [owned] {}};
+  return ToTransport(*wire::EncodeBlockResult({0, 1, 0, 5}, sums, outputs));
+}
+
 TransportMessage Response(int64_t gradient_count) {
   const auto owned = std::make_shared<std::vector<std::byte>>(gradient_count * 4);
   wire::OutputFields<wire::OutgoingTensor> outputs;
@@ -99,6 +110,9 @@ const HostileCase kStreams[] = {
        a[5] = Block({5, 1, 0, 5}, kPlane + 4);
      },
      "wanted 80"},
+    {"too_many_positions", [](Answer& a) { a[0] = Counting(INT64_MAX, 0); }, "counted"},
+    {"one_position_too_many", [](Answer& a) { a[0] = Counting(6, 0); }, "counted 6 of the 5"},
+    {"too_many_terms", [](Answer& a) { a[0] = Counting(5, INT64_MAX); }, "counted"},
     {"garbage", [](Answer& a) { a[0] = Garbage("\xff\xff\xff\xff"); }, ""},
     {"empty_message", [](Answer& a) { a[0] = Garbage(""); }, ""},
     {"length_past_the_end", [](Answer& a) { a[0] = Garbage("\x0a\xff\xff\xff\xff\x07"); }, ""},

@@ -100,8 +100,8 @@ TEST(Resume, SumsOfAllAttemptsAreMerged) {
   EXPECT_EQ(result->loss_sum, Doubling::kSum);
   EXPECT_EQ(result->denominator, 120);
   EXPECT_EQ(result->loss, Doubling::kSum / 120);
-  EXPECT_EQ(result->position_count, 120);
-  EXPECT_EQ(result->exact.position_count, 120);
+  EXPECT_EQ(result->position_count, 30);
+  EXPECT_EQ(result->exact.position_count, 30);
   EXPECT_EQ(result->exact.loss_sum.Round(), Doubling::kSum);
 }
 
