@@ -2,6 +2,7 @@ include(CTest)
 include(GNUInstallDirs)
 
 option(LOSSD_BUILD_EXAMPLES "Build the MPI trainer in examples/" ON)
+option(LOSSD_FUZZ "Link the fuzzers of tests/fuzz with libFuzzer; needs Clang" OFF)
 set(LOSSD_SANITIZE "" CACHE STRING "Sanitizers to build with, e.g. address,undefined or thread")
 
 set(CMAKE_CXX_STANDARD 20)
@@ -24,6 +25,10 @@ add_compile_options(
   # Results are promised to the bit: the compiler may not fuse a*b+c on one target and not another.
   -ffp-contract=off
   -fno-math-errno)
+
+if(LOSSD_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
 
 if(LOSSD_SANITIZE)
   add_compile_options(-fsanitize=${LOSSD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
