@@ -8,6 +8,7 @@ find_package(OpenSSL REQUIRED)                   # certificates and tokens are c
 find_package(absl CONFIG REQUIRED)               # status, strings, spans, time
 find_package(TBB CONFIG REQUIRED)                # threads that compute
 find_package(hwy CONFIG REQUIRED)                # SIMD with run-time dispatch
+find_package(spdlog CONFIG REQUIRED)             # the log of lossd
 find_package(CLI11 CONFIG REQUIRED)              # command lines of lossd and lossctl
 find_package(nlohmann_json CONFIG REQUIRED)      # lossctl --json
 if(LOSSD_BUILD_EXAMPLES)

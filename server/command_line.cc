@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <limits>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -135,6 +137,28 @@ void AddFlags(CommandLine& line, CLI::App& app) {
       ->type_name("SECONDS");
 }
 
+// Before a transformer, which lets a number pass for any word.
+CLI::Validator OneOf(const std::vector<std::string>& words) { return Quiet(CLI::IsMember(words)); }
+
+void AddLog(LogOptions& log, CLI::App& app) {
+  app.add_option("--log-format", log.format, "Form of the log on standard error: text or json")
+      ->transform(Quiet(CLI::Transformer(std::vector<std::pair<std::string, LogFormat>>{
+          {"text", LogFormat::kText}, {"json", LogFormat::kJson}})))
+      ->transform(OneOf({"text", "json"}))
+      ->default_str("text")
+      ->type_name("FORMAT");
+  app.add_option("--log-level", log.level,
+                 "What is logged, and what is worse: debug, info, warning or error")
+      ->transform(Quiet(CLI::Transformer(
+          std::vector<std::pair<std::string, LogLevel>>{{"debug", LogLevel::kDebug},
+                                                        {"info", LogLevel::kInfo},
+                                                        {"warning", LogLevel::kWarning},
+                                                        {"error", LogLevel::kError}})))
+      ->transform(OneOf({"debug", "info", "warning", "error"}))
+      ->default_str("info")
+      ->type_name("LEVEL");
+}
+
 }  // namespace
 
 absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) {
@@ -142,6 +166,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   CLI::App app("lossd: computes losses and gradients for trainers, over gRPC", "lossd");
   app.set_version_flag("--version", std::string("lossd ") + LOSSD_VERSION);
   AddFlags(line, app);
+  AddLog(line.log, app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

@@ -5,12 +5,14 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/log/log.h"
 #include "server/server.h"
 
 namespace lossd {
 
 struct CommandLine {
   ServerOptions server;
+  LogOptions log;
   absl::Duration drain_timeout = absl::Seconds(30);
   std::string print;  // not empty: print this (help, version) and do nothing else
 };

@@ -3,15 +3,19 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "core/exec/simd.h"
 #include "server/command_line.h"
+#include "server/log/grpc_log.h"
+#include "server/log/log.h"
 #include "server/server.h"
 #include "server/settings.h"
 
@@ -32,6 +36,8 @@ sigset_t BlockSignals() {
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  // Whoever reads the output may go away.
+  signal(SIGPIPE, SIG_IGN);
   return set;
 }
 
@@ -55,7 +61,11 @@ void TellSettings(const lossd::Server& server, const lossd::CommandLine& line) {
 }
 
 int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
-  const absl::StatusOr<std::unique_ptr<lossd::Server>> server = lossd::Server::Start(line.server);
+  lossd::Log log(line.log);
+  const lossd::GrpcLogRoute grpc_log(&log);
+  lossd::ServerOptions options = line.server;
+  options.log = &log;
+  const absl::StatusOr<std::unique_ptr<lossd::Server>> server = lossd::Server::Start(options);
   if (!server.ok()) {
     const bool usage = absl::IsInvalidArgument(server.status());
     return Complain(usage ? kExitUsage : kExitCannotServe, std::string(server.status().message()));
@@ -68,11 +78,15 @@ int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
   }
   TellSettings(**server, line);
   std::fflush(stdout);
+  log.Write(lossd::LogLevel::kInfo, lossd::LogEvent::kStart, {{"version", LOSSD_VERSION}});
 
-  WaitForSignal(signals);
+  const int signal = WaitForSignal(signals);
+  log.Write(lossd::LogLevel::kInfo, lossd::LogEvent::kDrain,
+            {{"signal", absl::StrCat("SIG", sigabbrev_np(signal))}});
   // A second signal ends the process at once, as the shell would report it.
   std::thread([signals] { std::_Exit(128 + WaitForSignal(signals)); }).detach();
   (*server)->Drain(line.drain_timeout);
+  log.Write(lossd::LogLevel::kInfo, lossd::LogEvent::kExit, {{"code", 0}});
   return 0;
 }
 

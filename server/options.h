@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "protos/wire/limits.h"
 #include "server/front/tls_files.h"
+#include "server/log/log.h"
 
 namespace lossd {
 
@@ -44,6 +45,7 @@ struct ServerOptions {
   bool reflection = false;
   int threads = 0;  // that compute; 0: what this process may use
   wire::Limits limits = {};
+  Log* log = nullptr;  // outlives the server; null: nothing is written
 };
 
 // Below half of the descriptors this process may open, so that the rest of it never lacks one.

@@ -201,6 +201,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
                        .calls = &impl->calls,
                        .authenticator = &impl->front->authenticator(),
                        .counters = &impl->admission,
+                       .log = options.log,
                        .limits = options.limits,
                        .info = InfoOf(options.limits, impl->executor)};
   for (int i = 0; i < kAcceptDepth; ++i) {

@@ -1,8 +1,7 @@
 #include "server/calls/answer.h"
 
-#include <cstdio>
 #include <optional>
-#include <string>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "protos/wire/grpc_status.h"
@@ -16,15 +15,16 @@ absl::Status Thrown(const std::exception& thrown) {
   return absl::InternalError(absl::StrCat("unexpected exception: ", thrown.what()));
 }
 
-grpc::Status Conclude(const char* method, const absl::Status& status, AdmissionCounters& counters,
+grpc::Status Conclude(CallLog& log, const absl::Status& status, AdmissionCounters& counters,
                       grpc::ServerContext& context) {
+  std::string_view reason;
   if (const std::optional<Refusal> why = RefusalOf(status)) {
     ++counters.refused_for(*why);
+    reason = TokenOf(*why);
     for (const auto& [key, value] : TrailersOf(status)) context.AddTrailingMetadata(key, value);
   }
+  log.Ended(status, reason);
   if (absl::IsInternal(status) || absl::IsUnknown(status)) {
-    const std::string text = status.ToString();
-    std::fprintf(stderr, "lossd: %s failed: %s\n", method, text.c_str());
     return wire::ToGrpc(
         absl::Status(status.code(), "internal error of the server; details are in its log"));
   }

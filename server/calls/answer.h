@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "server/admission/counters.h"
+#include "server/calls/call_log.h"
 
 namespace lossd {
 
@@ -28,10 +29,10 @@ auto Guarded(Work&& work) -> decltype(work()) {
   }
 }
 
-// The one exit of every call: the status as it goes to the client. kInternal and kUnknown, which
-// are our mistakes, are written to standard error in full and shortened for the client. Refusals
-// are counted, and the trailers that say why are added to `context`.
-grpc::Status Conclude(const char* method, const absl::Status& status, AdmissionCounters& counters,
+// The one exit of every call: its end goes to the log, the status as returned to the client.
+// kInternal and kUnknown, which are our mistakes, are in the log in full and shortened for the
+// client. Refusals are counted, and the trailers that say why are added to `context`.
+grpc::Status Conclude(CallLog& log, const absl::Status& status, AdmissionCounters& counters,
                       grpc::ServerContext& context);
 
 }  // namespace lossd

@@ -14,6 +14,7 @@
 #include "server/admission/counters.h"
 #include "server/buffer_pool.h"
 #include "server/front/authenticator.h"
+#include "server/log/log.h"
 
 namespace lossd {
 
@@ -69,6 +70,7 @@ struct Environment {
   CallCount* calls = nullptr;
   const Authenticator* authenticator = nullptr;
   AdmissionCounters* counters = nullptr;
+  Log* log = nullptr;  // null: nothing is written
   wire::Limits limits;
   ServerInfo info;
 };

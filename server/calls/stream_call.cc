@@ -19,7 +19,9 @@ void StreamCall::Accept(const Environment& environment) {
 }
 
 StreamCall::StreamCall(const Environment& environment)
-    : environment_(environment), session_(environment.limits) {
+    : environment_(environment),
+      log_(environment.log, "ComputeStream"),
+      session_(environment.limits) {
   context_.AsyncNotifyWhenDone(done_event_.Tag());
 }
 
@@ -45,6 +47,7 @@ void StreamCall::OnRequest(bool ok) {
   Hold();
   {
     const std::lock_guard lock(mutex_);
+    log_.Began(context_);
     absl::Status may = environment_.authenticator->Authenticate(context_);
     if (!may.ok()) Fail(std::move(may));
     Read();
@@ -59,6 +62,7 @@ void StreamCall::OnRead(bool ok) {
     const std::lock_guard lock(mutex_);
     reading_ = false;
     if (!ok) upload_over_ = true;
+    log_.Received(incoming_.Length());
     if (!over_ && !failed_) {
       ++in_flight_;
       arrivals_.push_back({std::exchange(incoming_, grpc::ByteBuffer()), !ok});
@@ -256,6 +260,7 @@ void StreamCall::Write() {
   const bool last = answers_.front().last;
   outgoing_.Swap(&answers_.front().message);
   answers_.pop_front();
+  log_.Sent(outgoing_.Length());
   Hold();
   if (last) {
     over_ = true;
@@ -286,7 +291,7 @@ void StreamCall::Fail(absl::Status status) {
 }
 
 grpc::Status StreamCall::Concluded(const absl::Status& status) {
-  return Conclude("ComputeStream", status, *environment_.counters, context_);
+  return Conclude(log_, status, *environment_.counters, context_);
 }
 
 void StreamCall::Finish() {

@@ -15,6 +15,7 @@
 #include "core/exec/executor.h"
 #include "core/exec/loss_run.h"
 #include "protos/wire/request_codec.h"
+#include "server/calls/call_log.h"
 #include "server/calls/environment.h"
 #include "server/calls/event.h"
 #include "server/calls/side_buffers.h"
@@ -100,6 +101,7 @@ class StreamCall {
 
   const Environment& environment_;
   grpc::ServerContext context_;
+  CallLog log_;  // guarded by mutex_
   grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_{&context_};
   std::atomic<int> references_{1};  // of OnDone, once the call has begun
   std::atomic<bool> stop_{false};   // nobody wants what is being computed any more

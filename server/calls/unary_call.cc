@@ -13,7 +13,7 @@ void UnaryCall::Accept(const Environment& environment, const UnaryMethod& method
 }
 
 UnaryCall::UnaryCall(const Environment& environment, const UnaryMethod& method)
-    : environment_(environment), method_(method) {
+    : environment_(environment), method_(method), log_(environment.log, method.name) {
   context_.AsyncNotifyWhenDone(done_event_.Tag());
 }
 
@@ -26,6 +26,8 @@ void UnaryCall::OnRequest(bool ok) {
   }
   Accept(environment_, method_);
   environment_.calls->Began();
+  log_.Began(context_);
+  log_.Received(request_.Length());
   if (const absl::Status may = environment_.authenticator->Authenticate(context_); !may.ok()) {
     responder_.FinishWithError(Concluded(may), finish_event_.Tag());
     return Drop();
@@ -41,6 +43,7 @@ void UnaryCall::Work() {
   const absl::StatusOr<grpc::ByteBuffer> answer =
       Guarded([&] { return method_.handle(environment_, request_, StopToken(&stop_)); });
   request_.Clear();
+  if (answer.ok()) log_.Sent(answer->Length());
   const grpc::Status status = Concluded(answer.status());
   if (answer.ok()) {
     responder_.Finish(*answer, status, finish_event_.Tag());
@@ -51,7 +54,7 @@ void UnaryCall::Work() {
 }
 
 grpc::Status UnaryCall::Concluded(const absl::Status& status) {
-  return Conclude(method_.name, status, *environment_.counters, context_);
+  return Conclude(log_, status, *environment_.counters, context_);
 }
 
 void UnaryCall::OnFinish(bool ok) { Drop(); }

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/exec/executor.h"
+#include "server/calls/call_log.h"
 #include "server/calls/environment.h"
 #include "server/calls/event.h"
 
@@ -49,6 +50,7 @@ class UnaryCall {
   const Environment& environment_;
   const UnaryMethod& method_;
   grpc::ServerContext context_;
+  CallLog log_;
   grpc::ByteBuffer request_;
   UnaryMethod::Responder responder_{&context_};
   std::atomic<bool> stop_{false};

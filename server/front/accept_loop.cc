@@ -123,6 +123,7 @@ bool AcceptLoop::Accept(int listener, absl::Time now) {
   if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
   if (ConcernsOneConnection(errno)) return true;
   pause_until_ = now + kPause;  // no descriptors, no memory
+  Warn(std::strerror(errno));
   return false;
 }
 
@@ -130,9 +131,14 @@ bool AcceptLoop::Accept(int listener, absl::Time now) {
 void AcceptLoop::Admit(OwnedFd fd, absl::Time now) {
   const std::lock_guard lock(mutex_);
   const auto silent = static_cast<int64_t>(silent_.size());
-  if (!open_.Below(limits_.connections - silent, now)) return;
+  if (!open_.Below(limits_.connections - silent, now)) return Warn("too many connections");
   if (silent >= limits_.silent) silent_.pop_front();
   silent_.push_back({std::move(fd), now + limits_.silent_timeout});
+}
+
+void AcceptLoop::Warn(std::string_view reason) const {
+  if (limits_.log == nullptr) return;
+  limits_.log->Write(LogLevel::kWarning, LogEvent::kConnection, {{"reason", reason}});
 }
 
 void AcceptLoop::HandOver(OwnedFd fd) {

@@ -8,6 +8,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "absl/time/time.h"
 #include "server/front/listen_socket.h"
 #include "server/front/open_connections.h"
+#include "server/log/log.h"
 
 namespace lossd {
 
@@ -31,6 +33,7 @@ class AcceptLoop {
     int64_t connections;  // open at once, silent ones included
     int64_t silent;       // at once; the oldest gives way
     absl::Duration silent_timeout;
+    Log* log = nullptr;  // of connections that are refused; null: nothing is written
   };
   using Acceptor = grpc::experimental::ExternalConnectionAcceptor;
 
@@ -65,6 +68,7 @@ class AcceptLoop {
   void AcceptAll(int listener, absl::Time now);
   bool Accept(int listener, absl::Time now);
   void Admit(OwnedFd fd, absl::Time now);
+  void Warn(std::string_view reason) const;
   void HandOver(OwnedFd fd);
   void LookAtSilent(const std::vector<pollfd>& polled, absl::Time now);
 

@@ -4,8 +4,8 @@
 #include <grpcpp/security/server_credentials.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <limits>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +14,7 @@
 #include "lossd/status_macros.h"
 #include "server/front/reflection.h"
 #include "server/listen_address.h"
+#include "server/log/log.h"
 
 namespace lossd {
 namespace {
@@ -59,10 +60,13 @@ absl::Status CheckPrivate(const ServerOptions& options, const ListenAddress& add
       "; wanted --tls-cert and --tls-key, a loopback address, or --insecure-listen"));
 }
 
-void Tell(const absl::Status& reloaded) {
-  if (reloaded.ok()) return;
-  const std::string text(reloaded.message());
-  std::fprintf(stderr, "lossd: %s; what was read before stays in use\n", text.c_str());
+// Where a file cannot be used, what was read before stays in use.
+void Tell(Log* log, const absl::Status& reloaded) {
+  if (log == nullptr) return;
+  const absl::string_view text = reloaded.message();
+  log->Write(reloaded.ok() ? LogLevel::kInfo : LogLevel::kWarning, LogEvent::kReload,
+             {{"code", absl::StatusCodeToString(reloaded.code())},
+              {"message", std::string_view(text.data(), text.size())}});
 }
 
 }  // namespace
@@ -80,11 +84,12 @@ absl::StatusOr<std::unique_ptr<Front>> Front::Open(const ServerOptions& options)
 absl::Status Front::ReadFiles() {
   if (options_.tls.given()) {
     LOSSD_ASSIGN_OR_RETURN(tls_, TlsCredentials::Load(options_.tls));
-    watcher_.Watch(options_.tls.Paths(), [this] { Tell(tls_->Reload()); });
+    watcher_.Watch(options_.tls.Paths(), [this] { Tell(options_.log, tls_->Reload()); });
   }
   if (!options_.auth_token_file.empty()) {
     LOSSD_ASSIGN_OR_RETURN(authenticator_, Authenticator::FromFile(options_.auth_token_file));
-    watcher_.Watch({options_.auth_token_file}, [this] { Tell(authenticator_->Reload()); });
+    watcher_.Watch({options_.auth_token_file},
+                   [this] { Tell(options_.log, authenticator_->Reload()); });
   }
   return absl::OkStatus();
 }
@@ -136,7 +141,8 @@ absl::Status Front::Start(grpc::Server& server) {
   }
   const AcceptLoop::Limits limits = {.connections = max_connections_,
                                      .silent = MaxSilent(),
-                                     .silent_timeout = options_.connections.handshake_timeout};
+                                     .silent_timeout = options_.connections.handshake_timeout,
+                                     .log = options_.log};
   LOSSD_ASSIGN_OR_RETURN(accept_loop_,
                          AcceptLoop::Start(std::move(sockets_), std::move(acceptor_), limits));
   watcher_.Start();

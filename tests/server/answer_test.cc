@@ -11,6 +11,7 @@ namespace lossd {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 using ::testing::Not;
 
 TEST(Guarded, WhatIsThrownBecomesAStatus) {
@@ -21,28 +22,49 @@ TEST(Guarded, WhatIsThrownBecomesAStatus) {
   EXPECT_EQ(Guarded([] { return absl::NotFoundError("x"); }), absl::NotFoundError("x"));
 }
 
-TEST(Conclude, MistakesOfOursAreLoggedInFullAndShortOnTheWire) {
+// The answer to a call that ended with `status`, and what the log says then.
+grpc::Status Concluded(const absl::Status& status, std::string& logged) {
   AdmissionCounters counters;
-  grpc::ServerContext context;
+  grpc::Status answer;
   ::testing::internal::CaptureStderr();
-  const grpc::Status status =
-      Conclude("Compute", absl::InternalError("secret detail"), counters, context);
-  EXPECT_EQ(::testing::internal::GetCapturedStderr(),
-            "lossd: Compute failed: INTERNAL: secret detail\n");
+  {
+    Log log(LogOptions{});
+    grpc::ServerContext context;
+    CallLog call(&log, "Compute");
+    call.Began(context);
+    call.Received(17);
+    answer = Conclude(call, status, counters, context);
+  }
+  logged = ::testing::internal::GetCapturedStderr();
+  return answer;
+}
+
+TEST(Conclude, MistakesOfOursAreLoggedInFullAndShortOnTheWire) {
+  std::string logged;
+  const grpc::Status status = Concluded(absl::InternalError("secret detail"), logged);
+  EXPECT_THAT(logged, MatchesRegex("[^ ]+Z error call request_id=[0-9a-f]+ method=Compute "
+                                   "code=INTERNAL reason=\"\" duration_us=[0-9]+ "
+                                   "request_bytes=17 response_bytes=0 "
+                                   "message=\"secret detail\"\n"));
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL);
   EXPECT_THAT(status.error_message(), Not(HasSubstr("secret")));
 }
 
 TEST(Conclude, MistakesOfTheClientAreNot) {
-  AdmissionCounters counters;
-  grpc::ServerContext context;
-  ::testing::internal::CaptureStderr();
-  const grpc::Status status =
-      Conclude("Compute", absl::InvalidArgumentError("x is 3"), counters, context);
-  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  std::string logged;
+  const grpc::Status status = Concluded(absl::InvalidArgumentError("x is 3"), logged);
+  EXPECT_THAT(logged, HasSubstr(" warning call "));
+  EXPECT_THAT(logged, Not(HasSubstr("x is 3")));
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(status.error_message(), "x is 3");
-  EXPECT_TRUE(Conclude("Compute", absl::OkStatus(), counters, context).ok());
+  EXPECT_TRUE(Concluded(absl::OkStatus(), logged).ok());
+  EXPECT_EQ(logged, "");
+}
+
+TEST(Conclude, TheLogHasTheWordOfARefusal) {
+  std::string logged;
+  Concluded(absl::ResourceExhaustedError("x is too large"), logged);
+  EXPECT_THAT(logged, HasSubstr("code=RESOURCE_EXHAUSTED reason=TOO_LARGE"));
 }
 
 }  // namespace

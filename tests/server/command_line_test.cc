@@ -150,6 +150,23 @@ TEST(CommandLine, BadFlagsAreNamedInOneLine) {
   }
 }
 
+TEST(CommandLine, Log) {
+  EXPECT_EQ(Parse({})->log.format, LogFormat::kText);
+  EXPECT_EQ(Parse({})->log.level, LogLevel::kInfo);
+  EXPECT_EQ(Parse({"--log-format=json"})->log.format, LogFormat::kJson);
+  EXPECT_EQ(Parse({"--log-format=text"})->log.format, LogFormat::kText);
+  EXPECT_EQ(Parse({"--log-level=debug"})->log.level, LogLevel::kDebug);
+  EXPECT_EQ(Parse({"--log-level=error"})->log.level, LogLevel::kError);
+  for (const char* bad : {"--log-format=xml", "--log-format=1", "--log-format=", "--log-level=loud",
+                          "--log-level=2", "--log-level="}) {
+    const auto line = Parse({bad});
+    ASSERT_EQ(line.status().code(), absl::StatusCode::kInvalidArgument) << bad;
+    EXPECT_THAT(std::string(line.status().message()),
+                HasSubstr(std::string(bad).substr(0, std::string(bad).find('='))));
+    EXPECT_THAT(std::string(line.status().message()), Not(HasSubstr("\n")));
+  }
+}
+
 // ------------------------------------------------------------------------------- addresses
 
 TEST(ListenAddress, Forms) {
