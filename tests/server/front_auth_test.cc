@@ -1,4 +1,5 @@
 #include <gmock/gmock.h>
+#include <grpcpp/test/server_context_test_spouse.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -91,6 +92,33 @@ TEST_F(Tokens, HealthNeedsNone) {
   RawCall check(Connect(server->addresses()[0]), "/grpc.health.v1.Health/Check", "");
   EXPECT_EQ(check.Read(), kServing);
   EXPECT_TRUE(check.Finish().ok());
+}
+
+TEST_F(Tokens, ThatAreTakenOutOfTheFileDoNotCountAnyMore) {
+  const auto server = ServerWith(std::string(kToken) + "\nother\n");
+  EXPECT_TRUE(Call(*server, "Bearer correct-horse-battery-staple").ok());
+  Write("# nothing that could be used");
+  Write("other\nnew\n");
+  WaitUntil([&] { return Call(*server, "Bearer new").ok(); });
+  EXPECT_TRUE(Call(*server, "Bearer other").ok());
+  EXPECT_EQ(Call(*server, "Bearer correct-horse-battery-staple").error_code(),
+            grpc::StatusCode::UNAUTHENTICATED);
+}
+
+TEST_F(Tokens, StayWhileTheFileCannotBeUsed) {
+  const auto authenticator = Authenticator::FromFile(Write(kToken));
+  ASSERT_TRUE(authenticator.ok());
+  grpc::ServerContext context;
+  grpc::testing::ServerContextTestSpouse metadata(&context);
+  metadata.AddClientMetadata("authorization", std::string("Bearer ") + kToken);
+  for (const char* unusable : {"", "two words", "other\ntwo words"}) {
+    Write(unusable);
+    EXPECT_FALSE((*authenticator)->Reload().ok());
+    EXPECT_TRUE((*authenticator)->Authenticate(context).ok());
+  }
+  Write("other");
+  EXPECT_TRUE((*authenticator)->Reload().ok());
+  EXPECT_EQ((*authenticator)->Authenticate(context).code(), absl::StatusCode::kUnauthenticated);
 }
 
 TEST_F(Tokens, AFileThatCannotBeUsedIsNamed) {

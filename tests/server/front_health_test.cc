@@ -68,6 +68,7 @@ TEST(HealthPort, HasALimitOfConnections) {
     ASSERT_EQ(recv(crowd.back().fd(), &first, 1, 0), 1);
   }
   const RawSocket late(server->health_address());
+  late.Send(kHttp2Begin);
   EXPECT_TRUE(late.WaitForClose());
   EXPECT_EQ(Check(server->addresses()[0]), kServing);
 }

@@ -17,6 +17,7 @@ class RawSocket {
   bool connected() const { return fd_ >= 0; }
   int fd() const { return fd_; }
 
+  // The server may have closed it.
   void Send(std::string_view bytes) const;
 
   // Reads until the server closes the connection; false: it does not within 30 s.
