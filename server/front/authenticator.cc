@@ -3,48 +3,27 @@
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 
-#include <algorithm>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "core/files/token_file.h"
 #include "lossd/status_macros.h"
-#include "server/front/text_file.h"
 
 namespace lossd {
 namespace {
 
-constexpr char kFlag[] = "--auth-token-file";
 constexpr absl::string_view kScheme = "bearer ";
-
-bool IsVisible(absl::string_view token) {
-  return std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < 0x7f; });
-}
 
 }  // namespace
 
 absl::StatusOr<std::vector<Authenticator::Hash>> Authenticator::Read(const std::string& path) {
-  LOSSD_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(kFlag, path));
-  std::vector<Hash> hashes;
-  int number = 0;
-  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
-    ++number;
-    const absl::string_view token = absl::StripAsciiWhitespace(line);
-    if (token.empty() || token.front() == '#') continue;
-    if (!IsVisible(token)) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "%s %s: line %d has a blank or a character that is not visible ASCII; wanted one token "
-          "a line",
-          kFlag, path, number));
-    }
-    Hash& hash = hashes.emplace_back();
-    SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), hash.data());
-  }
-  if (hashes.empty()) {
-    return absl::InvalidArgumentError(absl::StrFormat("%s %s: has no token", kFlag, path));
+  LOSSD_ASSIGN_OR_RETURN(const std::vector<std::string> tokens,
+                         ReadTokens({"--auth-token-file", path}));
+  std::vector<Hash> hashes(tokens.size());
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    SHA256(reinterpret_cast<const unsigned char*>(tokens[i].data()), tokens[i].size(),
+           hashes[i].data());
   }
   return hashes;
 }

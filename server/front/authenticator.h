@@ -19,8 +19,7 @@ namespace lossd {
 // without a file, everybody. Keeps hashes only, and neither tokens nor what was brought instead of
 // one appear in errors. Thread-safe.
 //
-// The file has one token a line; blank lines and lines that begin with # do not count. A token is
-// made of visible ASCII characters.
+// The form of the file: core/files/token_file.h.
 class Authenticator {
  public:
   // Everybody may call.

@@ -43,9 +43,11 @@ grpc_ssl_certificate_config_reload_status TlsCredentials::Fetch(
   const std::lock_guard lock(that->mutex_);
   if (!std::exchange(that->fresh_, false)) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
   const TlsMaterial& material = that->material_;
-  const grpc_ssl_pem_key_cert_pair pair = {material.key.c_str(), material.certificate.c_str()};
+  const grpc_ssl_pem_key_cert_pair pair = {material.identity.key.c_str(),
+                                           material.identity.certificate.c_str()};
   // gRPC aborts where there are no roots; where clients bring no certificates, any will do.
-  const std::string& roots = material.client_ca.empty() ? material.certificate : material.client_ca;
+  const std::string& roots =
+      material.client_ca.empty() ? material.identity.certificate : material.client_ca;
   *config = grpc_ssl_server_certificate_config_create(roots.c_str(), &pair, 1);
   return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
 }

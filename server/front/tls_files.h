@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/files/pem_files.h"
 
 namespace lossd {
 
@@ -20,8 +21,7 @@ struct TlsFiles {
 
 // What was in them.
 struct TlsMaterial {
-  std::string certificate;
-  std::string key;
+  PemIdentity identity;
   std::string client_ca;
 
   friend bool operator==(const TlsMaterial&, const TlsMaterial&) = default;

@@ -29,6 +29,7 @@ bool ReadPlainly(const std::string& text, std::vector<std::string>& tokens) {
     line.erase(0, std::min(line.find_first_not_of(kWhite), line.size()));
     line.erase(line.find_last_not_of(kWhite) + 1);
     if (line.empty() || line[0] == '#') continue;
+    if (line.size() > 4096) return false;
     for (const char c : line) {
       if (c < 0x21 || c > 0x7e) return false;
     }

@@ -130,6 +130,7 @@ TEST_F(Tokens, AFileThatCannotBeUsedIsNamed) {
                          {"# only\n\n# comments\n", "has no token"},
                          {"good\nsecret of two words\n", "line 2 has a blank"},
                          {"secret\x01", "line 1 has a blank or a character"},
+                         {"good\nsecret" + std::string(4096, 'x'), "line 2 has more than 4096"},
                          {std::string(2 << 20, 'x'), "larger than 1 MiB"}}) {
     const auto refused = Authenticator::FromFile(Write(row.text));
     EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument) << row.words;

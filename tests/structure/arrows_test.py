@@ -11,6 +11,7 @@ import sys
 # Folder -> room; the longest match counts.
 ROOMS = {
     "core/types": "types",
+    "core/files": "files",
     "core/plan": "plan",
     "core/kernels": "kernels",
     "core/exec": "exec",
@@ -27,12 +28,13 @@ ROOMS = {
 # Room -> rooms and outside libraries it may include.
 ARROWS = {
     "types": {"absl"},
+    "files": {"types", "absl", "openssl"},
     "plan": {"types", "absl"},
     "kernels": {"hwy"},
     "exec": {"types", "plan", "kernels", "absl", "tbb"},
     "wire": {"types", "protos", "absl", "grpc", "protobuf"},
     "log": {"absl", "grpc", "spdlog"},
-    "server": {"types", "plan", "exec", "wire", "log", "absl", "grpc", "cli11", "openssl"},
+    "server": {"types", "files", "plan", "exec", "wire", "log", "absl", "grpc", "cli11", "openssl"},
     "client_api": {"types", "absl"},
     "client": {"client_api", "types", "wire", "absl", "grpc"},
     "npy": {"types", "absl"},
