@@ -1,6 +1,7 @@
 #include "server/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <limits>
 #include <string>
 #include <utility>
@@ -128,6 +129,19 @@ void AddFlags(CommandLine& line, CLI::App& app) {
       ->capture_default_str()
       ->type_name("N");
   AddLimits(server.limits, app);
+  AddSize("--memory-budget", server.memory_budget,
+          "Memory that calls may hold together; by default half of what this process may use",
+          kMemoryBudget, app);
+  app.add_option_function<double>(
+         "--max-call-duration",
+         [&server](double seconds) {
+           server.times.call =
+               std::chrono::duration_cast<Interval>(std::chrono::duration<double>(seconds));
+         },
+         "Seconds that a call may take")
+      ->check(Quiet(CLI::Range(kMinSeconds, kMaxSeconds)))
+      ->default_str(absl::StrCat(std::chrono::duration<double>(server.times.call).count()))
+      ->type_name("SECONDS");
   app.add_option_function<double>(
          "--drain-timeout",
          [&line](double seconds) { line.drain_timeout = absl::Seconds(seconds); },

@@ -8,6 +8,8 @@
 
 #include "absl/time/time.h"
 #include "protos/wire/limits.h"
+#include "server/admission/call_caps.h"
+#include "server/admission/call_times.h"
 #include "server/front/tls_files.h"
 #include "server/log/log.h"
 
@@ -21,6 +23,7 @@ struct SizeRange {
 inline constexpr SizeRange kMessageBytes = {4 << 10, std::numeric_limits<int32_t>::max()};
 // Of max_side_bytes and max_tensor_bytes.
 inline constexpr SizeRange kTensorBytes = {0, std::numeric_limits<int64_t>::max()};
+inline constexpr SizeRange kMemoryBudget = {1 << 20, std::numeric_limits<int64_t>::max()};
 
 // What becomes of connections.
 struct ConnectionOptions {
@@ -45,6 +48,9 @@ struct ServerOptions {
   bool reflection = false;
   int threads = 0;  // that compute; 0: what this process may use
   wire::Limits limits = {};
+  int64_t memory_budget = 0;  // that calls may hold together; 0: DefaultBudget(MemoryLimit())
+  CallLimits calls = {};
+  TimeLimits times = {};
   Log* log = nullptr;  // outlives the server; null: nothing is written
 };
 

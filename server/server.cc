@@ -18,6 +18,7 @@
 #include "core/exec/loss_run.h"
 #include "core/exec/simd.h"
 #include "lossd/status_macros.h"
+#include "server/admission/memory_limit.h"
 #include "server/calls/environment.h"
 #include "server/calls/methods.h"
 #include "server/calls/stream_call.h"
@@ -133,7 +134,11 @@ class Trimmer final : public Event {
 }  // namespace
 
 struct Server::Impl {
-  explicit Impl(const ServerOptions& given) : options(given), executor(given.threads) {}
+  explicit Impl(const ServerOptions& given)
+      : options(given),
+        executor(given.threads),
+        caps(given.calls, &admission),
+        budget({.bytes = given.memory_budget, .max_waiting = 2 * executor.threads()}, &admission) {}
 
   absl::Status Build();
   void GiveUp();
@@ -144,6 +149,10 @@ struct Server::Impl {
   BufferPool pool{kMaxIdleOutputBytes};
   CallCount calls;
   AdmissionCounters admission;
+  CallCaps caps;
+  ByteBudget budget;
+  Watch watch;
+  Ticker ticker{&watch, &budget};
   RawLossService service;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   std::unique_ptr<grpc::Server> server;
@@ -180,8 +189,14 @@ void Server::Impl::Poll() {
   while (queue->Next(&tag, &ok)) Event::Dispatch(tag, ok);
 }
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given) {
+  ServerOptions options = given;
+  if (options.memory_budget == 0) options.memory_budget = DefaultBudget(MemoryLimit());
   LOSSD_RETURN_IF_ERROR(CheckLimits(options.limits));
+  if (options.memory_budget < kMemoryBudget.least) {
+    return absl::InvalidArgumentError(absl::StrFormat("memory_budget is %d; wanted %d or more",
+                                                      options.memory_budget, kMemoryBudget.least));
+  }
   if (options.threads < 0) {
     return absl::InvalidArgumentError(
         absl::StrFormat("threads is %d; wanted 0 or more", options.threads));
@@ -201,9 +216,14 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
                        .calls = &impl->calls,
                        .authenticator = &impl->front->authenticator(),
                        .counters = &impl->admission,
+                       .caps = &impl->caps,
+                       .budget = &impl->budget,
+                       .ticker = &impl->ticker,
                        .log = options.log,
                        .limits = options.limits,
+                       .times = options.times,
                        .info = InfoOf(options.limits, impl->executor)};
+  impl->ticker.Start(impl->queue.get());
   for (int i = 0; i < kAcceptDepth; ++i) {
     UnaryCall::Accept(impl->environment, kComputeMethod);
     UnaryCall::Accept(impl->environment, kGetServerInfoMethod);
@@ -233,9 +253,13 @@ Settings Server::settings() const {
   for (const auto& [name, bytes] : {std::pair("max-unary-bytes", limits.max_unary_bytes),
                                     {"max-block-bytes", limits.max_block_bytes},
                                     {"max-side-bytes", limits.max_side_bytes},
-                                    {"max-tensor-bytes", limits.max_tensor_bytes}}) {
+                                    {"max-tensor-bytes", limits.max_tensor_bytes},
+                                    {"memory-budget", impl_->options.memory_budget}}) {
     settings.emplace_back(name, SizeText(bytes));
   }
+  settings.emplace_back(
+      "max-call-duration",
+      absl::StrCat(std::chrono::duration<double>(impl_->options.times.call).count()));
   settings.emplace_back("threads", std::to_string(impl_->executor.threads()));
   settings.emplace_back("simd-target", ActiveSimdTarget());
   return settings;
@@ -243,6 +267,8 @@ Settings Server::settings() const {
 
 void Server::Drain(absl::Duration timeout) {
   impl_->front->Close();
+  impl_->caps.Drain();
+  impl_->budget.Drain(std::chrono::steady_clock::now());
   const auto deadline = absl::ToChronoTime(absl::Now() + timeout);
   const std::future<void> shut =
       std::async(std::launch::async, [&] { impl_->server->Shutdown(deadline); });
@@ -252,6 +278,7 @@ void Server::Drain(absl::Duration timeout) {
     grpc_server_cancel_all_calls(impl_->server->c_server());
   }
   shut.wait();
+  impl_->ticker.Stop();
   impl_->trimmer->Stop();
   impl_->queue->Shutdown();
   for (std::thread& poller : impl_->pollers) poller.join();

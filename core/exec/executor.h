@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -49,6 +50,10 @@ class Executor {
 
 // min(CPU affinity, CPU quota of the cgroup rounded up), at least 1.
 int UsableThreads();
+
+// `threads`, or fewer where a cgroup's CPU quota says so. `root` stands in front of /proc and /sys,
+// for tests.
+int QuotaThreads(int threads, const std::string& root = "");
 
 }  // namespace lossd
 

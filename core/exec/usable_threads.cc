@@ -2,36 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <optional>
 #include <string>
-#include <vector>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
+#include "core/exec/cgroup.h"
 #include "core/exec/executor.h"
 
 namespace lossd {
 namespace {
-
-// Directories of this process's cgroup and its ancestors that may limit the CPU, version 2 and 1.
-std::vector<std::string> CgroupDirectories() {
-  std::vector<std::string> directories = {"/sys/fs/cgroup", "/sys/fs/cgroup/cpu"};
-  std::ifstream file("/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
-    const std::vector<std::string> fields = absl::StrSplit(line, absl::MaxSplits(':', 2));
-    if (fields.size() != 3) continue;
-    const bool v2 = fields[1].empty();
-    if (!v2 && !absl::StrContains(absl::StrCat(",", fields[1], ","), ",cpu,")) continue;
-    std::string path = fields[2];
-    while (path.size() > 1) {
-      directories.push_back(absl::StrCat(v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu", path));
-      path.resize(path.rfind('/'));
-    }
-  }
-  return directories;
-}
 
 // CPUs granted by one directory's quota; nullopt where there is none.
 std::optional<double> QuotaIn(const std::string& directory) {
@@ -52,15 +32,19 @@ std::optional<double> QuotaIn(const std::string& directory) {
 
 }  // namespace
 
-int UsableThreads() {
-  cpu_set_t affinity;
-  int threads = sched_getaffinity(0, sizeof affinity, &affinity) == 0 ? CPU_COUNT(&affinity) : 1;
-  for (const std::string& directory : CgroupDirectories()) {
+int QuotaThreads(int threads, const std::string& root) {
+  for (const std::string& directory : CgroupDirectories("cpu", root)) {
     if (const std::optional<double> quota = QuotaIn(directory)) {
       threads = std::min(threads, std::max(1, static_cast<int>(std::ceil(*quota))));
     }
   }
   return std::max(threads, 1);
+}
+
+int UsableThreads() {
+  cpu_set_t affinity;
+  const bool known = sched_getaffinity(0, sizeof affinity, &affinity) == 0;
+  return QuotaThreads(known ? CPU_COUNT(&affinity) : 1);
 }
 
 }  // namespace lossd

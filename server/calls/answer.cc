@@ -1,9 +1,11 @@
 #include "server/calls/answer.h"
 
+#include <chrono>
 #include <optional>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "protos/wire/grpc_status.h"
 #include "server/admission/refusal.h"
 
@@ -13,6 +15,19 @@ absl::Status OutOfMemory() { return Refuse(Refusal::kOutOfMemory, "the server is
 
 absl::Status Thrown(const std::exception& thrown) {
   return absl::InternalError(absl::StrCat("unexpected exception: ", thrown.what()));
+}
+
+absl::Status TookTooLong(const TimeLimits& limits) {
+  return Refuse(Refusal::kTimeLimit,
+                absl::StrFormat("the call took longer than %g s, the most this server lets a call "
+                                "take (--max-call-duration)",
+                                std::chrono::duration<double>(limits.call).count()));
+}
+
+Instant DeadlineOf(const grpc::ServerContext& context, Instant now) {
+  constexpr std::chrono::hours kFar(24);
+  const auto left = context.deadline() - std::chrono::system_clock::now();
+  return left > kFar ? Instant::max() : now + std::chrono::duration_cast<Interval>(left);
 }
 
 grpc::Status Conclude(CallLog& log, const absl::Status& status, AdmissionCounters& counters,

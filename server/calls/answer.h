@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "server/admission/call_times.h"
 #include "server/admission/counters.h"
+#include "server/admission/instant.h"
 #include "server/calls/call_log.h"
 
 namespace lossd {
@@ -34,6 +36,12 @@ auto Guarded(Work&& work) -> decltype(work()) {
 // client. Refusals are counted, and the trailers that say why are added to `context`.
 grpc::Status Conclude(CallLog& log, const absl::Status& status, AdmissionCounters& counters,
                       grpc::ServerContext& context);
+
+// A call was longer than TimeLimits::call.
+absl::Status TookTooLong(const TimeLimits& limits);
+
+// The client's deadline, on the clock of admission.
+Instant DeadlineOf(const grpc::ServerContext& context, Instant now);
 
 }  // namespace lossd
 

@@ -11,8 +11,12 @@
 #include "lossd/server_info.h"
 #include "lossd/v1/loss.grpc.pb.h"
 #include "protos/wire/limits.h"
+#include "server/admission/byte_budget.h"
+#include "server/admission/call_caps.h"
+#include "server/admission/call_times.h"
 #include "server/admission/counters.h"
 #include "server/buffer_pool.h"
+#include "server/calls/ticker.h"
 #include "server/front/authenticator.h"
 #include "server/log/log.h"
 
@@ -70,8 +74,12 @@ struct Environment {
   CallCount* calls = nullptr;
   const Authenticator* authenticator = nullptr;
   AdmissionCounters* counters = nullptr;
+  CallCaps* caps = nullptr;
+  ByteBudget* budget = nullptr;
+  Ticker* ticker = nullptr;
   Log* log = nullptr;  // null: nothing is written
   wire::Limits limits;
+  TimeLimits times;
   ServerInfo info;
 };
 

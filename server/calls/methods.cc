@@ -12,6 +12,7 @@
 #include "protos/wire/info_codec.h"
 #include "protos/wire/request_codec.h"
 #include "protos/wire/response_codec.h"
+#include "server/admission/stream_cost.h"
 #include "server/calls/outputs.h"
 
 namespace lossd {
@@ -42,7 +43,8 @@ class OnePiece {
 };
 
 absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
-                                         const grpc::ByteBuffer& message, StopToken stop) {
+                                         const grpc::ByteBuffer& message, ByteBudget::Grant& grant,
+                                         StopToken stop) {
   const auto length = static_cast<int64_t>(message.Length());
   if (length > environment.limits.max_unary_bytes) {
     return absl::ResourceExhaustedError(absl::StrFormat(
@@ -53,6 +55,9 @@ absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
   LOSSD_ASSIGN_OR_RETURN(const wire::DecodedRequest request,
                          wire::DecodeComputeRequest(wire::Message(message)));
   LOSSD_ASSIGN_OR_RETURN(LossPlan plan, LossPlan::Make(request.spec, request.Descs()));
+  if (const int64_t short_by = OutputBytes(plan) - length; short_by > 0) {
+    LOSSD_RETURN_IF_ERROR(grant.Extend(short_by));
+  }
   const bool targets_come_whole = plan.targets_come_whole();
   const OnePiece targets(targets_come_whole ? request.tensors.targets.data : ScatteredBytes());
   const OnePiece class_weights(request.tensors.class_weights);
@@ -80,7 +85,8 @@ absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
 }
 
 absl::StatusOr<grpc::ByteBuffer> GetServerInfo(const Environment& environment,
-                                               const grpc::ByteBuffer& message, StopToken stop) {
+                                               const grpc::ByteBuffer& message,
+                                               ByteBudget::Grant& grant, StopToken stop) {
   return wire::EncodeServerInfo(environment.info);
 }
 

@@ -1,5 +1,7 @@
 #include "server/calls/stream_call.h"
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 #include <variant>
 
@@ -27,6 +29,7 @@ StreamCall::StreamCall(const Environment& environment)
 
 void StreamCall::Drop() {
   if (references_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
+  environment_.ticker->Remove(this);
   CallCount* const calls = environment_.calls;
   delete this;
   calls->Ended();
@@ -43,16 +46,22 @@ void StreamCall::OnRequest(bool ok) {
   }
   Accept(environment_);
   environment_.calls->Began();
-  // OnDone may run on another thread and drop the reference the call began with.
-  Hold();
+  environment_.ticker->Add(this);
   {
+    const Instant now = std::chrono::steady_clock::now();
     const std::lock_guard lock(mutex_);
     log_.Began(context_);
-    absl::Status may = environment_.authenticator->Authenticate(context_);
-    if (!may.ok()) Fail(std::move(may));
+    times_.emplace(environment_.times, now);
+    if (absl::Status may = Begin(now); !may.ok()) Fail(std::move(may));
     Read();
   }
   Drop();
+}
+
+absl::Status StreamCall::Begin(Instant now) {
+  LOSSD_RETURN_IF_ERROR(environment_.authenticator->Authenticate(context_));
+  LOSSD_ASSIGN_OR_RETURN(pass_, environment_.caps->Begin(context_.peer(), now));
+  return absl::OkStatus();
 }
 
 void StreamCall::OnRead(bool ok) {
@@ -61,8 +70,12 @@ void StreamCall::OnRead(bool ok) {
   {
     const std::lock_guard lock(mutex_);
     reading_ = false;
+    const auto length = ok ? static_cast<int64_t>(incoming_.Length()) : 0;
+    times_->Arrived(std::chrono::steady_clock::now(), length);
+    SetDue(times_->due());
     if (!ok) upload_over_ = true;
     log_.Received(incoming_.Length());
+    if (absl::Status paid = PayFor(length); !paid.ok()) Fail(std::move(paid));
     if (!over_ && !failed_) {
       ++in_flight_;
       arrivals_.push_back({std::exchange(incoming_, grpc::ByteBuffer()), !ok});
@@ -81,6 +94,8 @@ void StreamCall::OnWrite(bool ok) {
   {
     const std::lock_guard lock(mutex_);
     writing_ = false;
+    times_->Written();
+    SetDue(times_->due());
     outgoing_.Clear();
     --in_flight_;
     if (!ok) {
@@ -99,10 +114,95 @@ void StreamCall::OnFinish(bool ok) { Drop(); }
 
 void StreamCall::OnDone(bool ok) {
   if (context_.IsCancelled()) {
-    const std::lock_guard lock(mutex_);
-    BreakOff();
+    {
+      const std::lock_guard lock(mutex_);
+      BreakOff();
+      pass_.BrokenOff();
+    }
+    if (environment_.budget->Withdraw(this, std::chrono::steady_clock::now())) Drop();
   }
   Drop();
+}
+
+void StreamCall::OnDue(Instant now) {
+  const std::lock_guard lock(mutex_);
+  switch (times_->Check(now)) {
+    case CallTimes::Overdue::kNothing:
+      return;
+    case CallTimes::Overdue::kUpload:
+      return Fail(Refuse(Refusal::kStalled,
+                         absl::StrFormat("too little was sent for too long: %d bytes came behind "
+                                         "the header",
+                                         received_bytes_)));
+    case CallTimes::Overdue::kCall:
+      return Fail(TookTooLong(environment_.times));
+    case CallTimes::Overdue::kDownload:  // a status would have to wait for what is not taken
+      if (std::exchange(given_up_, true)) return;
+      ++environment_.counters->refused_for(Refusal::kStalled);
+      return context_.TryCancel();
+  }
+}
+
+// ------------------------------------------------------------------------------------- memory
+
+absl::Status StreamCall::AskForMemory() {
+  cost_.emplace(session_.plan(), session_.declared_positions(), session_.all_side_bytes(),
+                kMaxInFlight);
+  const Instant now = std::chrono::steady_clock::now();
+  std::optional<absl::StatusOr<ByteBudget::Grant>> grant =
+      environment_.budget->Acquire({.peer = pass_.peer(),
+                                    .bytes = cost_->Initial(environment_.limits.max_block_bytes),
+                                    .deadline = DeadlineOf(context_, now)},
+                                   now, this);
+  if (!grant) {
+    Hold();  // OnAnswer's, which needs mutex_ first
+    return absl::OkStatus();
+  }
+  LOSSD_ASSIGN_OR_RETURN(grant_, *std::move(grant));
+  granted_ = true;
+  return absl::OkStatus();
+}
+
+void StreamCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
+  bool prepare = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (over_ || failed_) {
+      // Nobody waits for it any more.
+    } else if (!answer.ok()) {
+      Fail(answer.status());
+    } else {
+      grant_ = *std::move(answer);
+      granted_ = true;
+      prepare = session_.state() == StreamSession::State::kBlocks;
+      handling_ = prepare;  // nothing has been read that others could handle
+    }
+  }
+  absl::Status prepared;
+  if (prepare) prepared = Guarded([this] { return Prepare(); });
+  {
+    const std::lock_guard lock(mutex_);
+    if (prepare) handling_ = false;
+    if (!prepared.ok()) Fail(std::move(prepared));
+    Read();
+  }
+  Drop();
+}
+
+absl::Status StreamCall::PayFor(int64_t message_bytes) {
+  if (!granted_) return absl::OkStatus();  // the header
+  received_bytes_ += message_bytes;
+  if (message_bytes <= paid_message_bytes_) return absl::OkStatus();
+  const int64_t more = cost_->WithMessages(message_bytes) - grant_.bytes();
+  if (more > 0) LOSSD_RETURN_IF_ERROR(grant_.Extend(more));
+  paid_message_bytes_ = message_bytes;
+  return absl::OkStatus();
+}
+
+int64_t StreamCall::LargestToCome() const {
+  if (!cost_) return 0;
+  return std::clamp<int64_t>(cost_->upload_bytes() - received_bytes_, 0,
+                             environment_.limits.max_block_bytes);
 }
 
 // ----------------------------------------------------------------------------------- handling
@@ -185,7 +285,8 @@ absl::StatusOr<StreamCall::Block> StreamCall::DealWith(wire::DecodedHeader heade
     const std::lock_guard lock(mutex_);
     LOSSD_RETURN_IF_ERROR(
         session_.OnHeader(header.request.spec, header.request.Descs(), std::move(header.boxes)));
-    prepare = session_.state() == StreamSession::State::kBlocks;
+    LOSSD_RETURN_IF_ERROR(AskForMemory());
+    prepare = granted_ && session_.state() == StreamSession::State::kBlocks;
   }
   if (prepare) LOSSD_RETURN_IF_ERROR(Prepare());
   return Block();
@@ -250,7 +351,10 @@ absl::StatusOr<grpc::ByteBuffer> StreamCall::ComputeBlock(wire::DecodedBlock blo
 
 void StreamCall::Read() {
   if (over_ || failed_ || reading_ || upload_over_ || in_flight_ >= kMaxInFlight) return;
+  if (std::exchange(header_asked_for_, true) && !granted_) return;
   reading_ = true;
+  times_->Reading(std::chrono::steady_clock::now(), LargestToCome());
+  SetDue(times_->due());
   Hold();
   stream_.Read(&incoming_, read_event_.Tag());
 }
@@ -262,6 +366,8 @@ void StreamCall::Write() {
   answers_.pop_front();
   log_.Sent(outgoing_.Length());
   Hold();
+  times_->Writing(std::chrono::steady_clock::now(), static_cast<int64_t>(outgoing_.Length()));
+  SetDue(times_->due());
   if (last) {
     over_ = true;
     stream_.WriteAndFinish(outgoing_, grpc::WriteOptions(), Concluded(absl::OkStatus()),
@@ -298,6 +404,8 @@ void StreamCall::Finish() {
   if (over_) return;
   over_ = true;
   Hold();
+  times_->Writing(std::chrono::steady_clock::now(), 0);
+  SetDue(times_->due());
   stream_.Finish(Concluded(failure_), finish_event_.Tag());
 }
 

@@ -15,6 +15,11 @@
 #include "core/exec/executor.h"
 #include "core/exec/loss_run.h"
 #include "protos/wire/request_codec.h"
+#include "server/admission/byte_budget.h"
+#include "server/admission/call_caps.h"
+#include "server/admission/call_times.h"
+#include "server/admission/stream_cost.h"
+#include "server/admission/watch.h"
 #include "server/calls/call_log.h"
 #include "server/calls/environment.h"
 #include "server/calls/event.h"
@@ -31,8 +36,9 @@ namespace lossd {
 // to the next. Admitted blocks are computed outside the role, several at once, and answered as they
 // finish. A message counts as in flight from its arrival until it is dealt with, a block until its
 // answer is on the wire; at kMaxInFlight nothing more is read, and gRPC's flow control holds the
-// client back.
-class StreamCall {
+// client back. Behind the header nothing is read before the budget has granted what the stream may
+// hold.
+class StreamCall final : private ByteBudget::Waiter, private Watched {
  public:
   // Waits for a call; when one comes, the next is waited for. `environment` outlives the server's
   // completion queue.
@@ -67,6 +73,8 @@ class StreamCall {
   void OnWrite(bool ok);
   void OnFinish(bool ok);
   void OnDone(bool ok);
+  void OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) override;
+  void OnDue(Instant now) override;
 
   // The handling role: takes arrivals until there is none, the next belongs on the executor, or
   // this thread has a block to compute. Uses up one reference.
@@ -86,6 +94,10 @@ class StreamCall {
   absl::StatusOr<grpc::ByteBuffer> ComputeBlock(wire::DecodedBlock block, PartialSums& sums) const;
 
   // With mutex_ held.
+  absl::Status Begin(Instant now);
+  absl::Status AskForMemory();
+  absl::Status PayFor(int64_t message_bytes);
+  int64_t LargestToCome() const;
   Next NextStep(bool stay, bool on_executor);
   bool IsCheap(const Arrival& arrival) const;
   void Read();
@@ -103,26 +115,36 @@ class StreamCall {
   grpc::ServerContext context_;
   CallLog log_;  // guarded by mutex_
   grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_{&context_};
-  std::atomic<int> references_{1};  // of OnDone, once the call has begun
-  std::atomic<bool> stop_{false};   // nobody wants what is being computed any more
+  // Of OnRequest and OnDone, once the call has begun: the latter may run first, on another thread.
+  std::atomic<int> references_{2};
+  std::atomic<bool> stop_{false};  // nobody wants what is being computed any more
 
   // Used by the handling role until `run_` is set, read-only afterwards.
   SideBuffers side_;
   std::optional<LossRun> run_;
 
   std::mutex mutex_;
+  CallCaps::Pass pass_;
+  ByteBudget::Grant grant_;
+  std::optional<CallTimes> times_;  // once the call has begun
+  std::optional<StreamCost> cost_;  // once the header is accepted
+  int64_t received_bytes_ = 0;      // of messages behind the header
+  int64_t paid_message_bytes_ = kUsualMessageBytes;
   StreamSession session_;
   std::deque<Arrival> arrivals_;
   std::deque<Answer> answers_;
   grpc::ByteBuffer incoming_;
   grpc::ByteBuffer outgoing_;
   int in_flight_ = 0;
+  bool header_asked_for_ = false;
+  bool granted_ = false;
   bool handling_ = false;
   bool reading_ = false;
   bool writing_ = false;
   bool upload_over_ = false;
-  bool failed_ = false;  // Finish with failure_ as soon as no write is outstanding
-  bool over_ = false;    // the status was sent or the call is dead: no further operation
+  bool failed_ = false;    // Finish with failure_ as soon as no write is outstanding
+  bool given_up_ = false;  // on a peer that takes nothing
+  bool over_ = false;      // the status was sent or the call is dead: no further operation
   absl::Status failure_;
 
   MemberEvent<StreamCall> request_event_{this, &StreamCall::OnRequest};

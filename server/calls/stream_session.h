@@ -71,6 +71,9 @@ class StreamSession {
   int64_t side_bytes(wire::SideKind kind) const;
   int64_t all_side_bytes() const;
 
+  // Positions of the boxes of the header, once it is accepted.
+  int64_t declared_positions() const { return coverage_->declared_positions(); }
+
   // The sums of all blocks computed so far.
   const PartialSums& sums() const { return sums_; }
 

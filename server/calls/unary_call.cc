@@ -1,5 +1,10 @@
 #include "server/calls/unary_call.h"
 
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "server/admission/call_times.h"
 #include "server/calls/answer.h"
 
 namespace lossd {
@@ -28,44 +33,89 @@ void UnaryCall::OnRequest(bool ok) {
   environment_.calls->Began();
   log_.Began(context_);
   log_.Received(request_.Length());
-  if (const absl::Status may = environment_.authenticator->Authenticate(context_); !may.ok()) {
-    responder_.FinishWithError(Concluded(may), finish_event_.Tag());
-    return Drop();
+  begun_ = std::chrono::steady_clock::now();
+  SetDue(begun_ + environment_.times.call);
+  environment_.ticker->Add(this);
+  Begin();
+}
+
+void UnaryCall::Begin() {
+  if (absl::Status may = environment_.authenticator->Authenticate(context_); !may.ok()) {
+    return Answer(std::move(may));
   }
-  if (static_cast<int64_t>(request_.Length()) <= kInlineBytes) {
+  absl::StatusOr<CallCaps::Pass> pass = environment_.caps->Begin(context_.peer(), begun_);
+  if (!pass.ok()) return Answer(pass.status());
+  pass_ = *std::move(pass);
+  const auto length = static_cast<int64_t>(request_.Length());
+  std::optional<absl::StatusOr<ByteBudget::Grant>> grant = environment_.budget->Acquire(
+      {.peer = pass_.peer(), .bytes = 2 * length, .deadline = DeadlineOf(context_, begun_)}, begun_,
+      this);
+  if (!grant) return;  // OnAnswer goes on
+  if (!grant->ok()) return Answer(grant->status());
+  grant_ = *std::move(*grant);
+  if (length <= kInlineBytes) {
     Work();
   } else {
     environment_.executor->Submit([this] { Work(); });
   }
 }
 
+void UnaryCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
+  if (!answer.ok()) return Answer(answer.status());
+  grant_ = *std::move(answer);
+  environment_.executor->Submit([this] { Work(); });
+}
+
 void UnaryCall::Work() {
-  const absl::StatusOr<grpc::ByteBuffer> answer =
-      Guarded([&] { return method_.handle(environment_, request_, StopToken(&stop_)); });
+  Answer(
+      Guarded([&] { return method_.handle(environment_, request_, grant_, StopToken(&stop_)); }));
+}
+
+void UnaryCall::Answer(const absl::StatusOr<grpc::ByteBuffer>& answer) {
   request_.Clear();
   if (answer.ok()) log_.Sent(answer->Length());
-  const grpc::Status status = Concluded(answer.status());
+  CallTimes times(environment_.times, begun_);
+  times.Writing(std::chrono::steady_clock::now(),
+                answer.ok() ? static_cast<int64_t>(answer->Length()) : 0);
+  answering_.store(true, std::memory_order_relaxed);
+  SetDue(times.due());
+  absl::Status status = answer.status();
+  if (absl::IsCancelled(status) && took_too_long_) status = TookTooLong(environment_.times);
+  const grpc::Status concluded = Conclude(log_, status, *environment_.counters, context_);
   if (answer.ok()) {
-    responder_.Finish(*answer, status, finish_event_.Tag());
+    responder_.Finish(*answer, concluded, finish_event_.Tag());
   } else {
-    responder_.FinishWithError(status, finish_event_.Tag());
+    responder_.FinishWithError(concluded, finish_event_.Tag());
   }
   Drop();
 }
 
-grpc::Status UnaryCall::Concluded(const absl::Status& status) {
-  return Conclude(log_, status, *environment_.counters, context_);
+void UnaryCall::OnDue(Instant now) {
+  if (answering_.load(std::memory_order_relaxed)) {
+    context_.TryCancel();  // nobody takes the answer
+  } else {
+    took_too_long_ = true;
+    stop_.store(true, std::memory_order_relaxed);
+  }
 }
 
 void UnaryCall::OnFinish(bool ok) { Drop(); }
 
 void UnaryCall::OnDone(bool ok) {
-  if (context_.IsCancelled()) stop_.store(true, std::memory_order_relaxed);
+  if (context_.IsCancelled()) {
+    stop_.store(true, std::memory_order_relaxed);
+    if (environment_.budget->Withdraw(this, std::chrono::steady_clock::now())) {
+      Answer(absl::CancelledError("the call was broken off"));
+    }
+    broken_off_ = true;
+  }
   Drop();
 }
 
 void UnaryCall::Drop() {
   if (references_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
+  environment_.ticker->Remove(this);
+  if (broken_off_) pass_.BrokenOff();
   CallCount* const calls = environment_.calls;
   delete this;
   calls->Ended();

@@ -7,8 +7,12 @@
 
 #include <atomic>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/exec/executor.h"
+#include "server/admission/byte_budget.h"
+#include "server/admission/call_caps.h"
+#include "server/admission/watch.h"
 #include "server/calls/call_log.h"
 #include "server/calls/environment.h"
 #include "server/calls/event.h"
@@ -22,12 +26,14 @@ struct UnaryMethod {
   const char* name;
   void (RawLossService::*request)(grpc::ServerContext*, grpc::ByteBuffer*, Responder*,
                                   grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
+  // `grant` is for twice the size of the request; extended for more.
   absl::StatusOr<grpc::ByteBuffer> (*handle)(const Environment& environment,
-                                             const grpc::ByteBuffer& request, StopToken stop);
+                                             const grpc::ByteBuffer& request,
+                                             ByteBudget::Grant& grant, StopToken stop);
 };
 
 // One call of a unary method, from waiting for it to the last event about it. Owns itself.
-class UnaryCall {
+class UnaryCall final : private ByteBudget::Waiter, private Watched {
  public:
   // Waits for a call of `method`; when one comes, the next is waited for. Both arguments outlive
   // the server's completion queue.
@@ -43,8 +49,14 @@ class UnaryCall {
   void OnRequest(bool ok);
   void OnFinish(bool ok);
   void OnDone(bool ok);
+  void OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) override;
+  void OnDue(Instant now) override;
+
+  // The way of a call that was let in; each step ends in the next or in Refuse.
+  void Begin();
   void Work();
-  grpc::Status Concluded(const absl::Status& status);
+  void Answer(const absl::StatusOr<grpc::ByteBuffer>& answer);
+
   void Drop();
 
   const Environment& environment_;
@@ -53,8 +65,14 @@ class UnaryCall {
   CallLog log_;
   grpc::ByteBuffer request_;
   UnaryMethod::Responder responder_{&context_};
+  CallCaps::Pass pass_;
+  ByteBudget::Grant grant_;
+  Instant begun_;
   std::atomic<bool> stop_{false};
-  std::atomic<int> references_{3};  // of Work, OnFinish and OnDone, once the call has begun
+  std::atomic<bool> took_too_long_{false};
+  std::atomic<bool> answering_{false};
+  std::atomic<bool> broken_off_{false};
+  std::atomic<int> references_{3};  // of Answer, OnFinish and OnDone, once the call has begun
 
   MemberEvent<UnaryCall> request_event_{this, &UnaryCall::OnRequest};
   MemberEvent<UnaryCall> finish_event_{this, &UnaryCall::OnFinish};

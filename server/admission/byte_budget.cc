@@ -1,0 +1,213 @@
+#include "server/admission/byte_budget.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+
+namespace lossd {
+namespace {
+
+constexpr int64_t kSmall = int64_t{1} << 20;
+constexpr int64_t kMedium = int64_t{64} << 20;
+constexpr int kClasses = 3;
+
+int ClassOf(int64_t bytes) { return bytes <= kSmall ? 0 : bytes <= kMedium ? 1 : 2; }
+
+absl::Status Draining() { return Refuse(Refusal::kDraining, "the server is about to stop"); }
+
+}  // namespace
+
+ByteBudget::ByteBudget(const BudgetLimits& limits, AdmissionCounters* counters)
+    : limits_(limits), small_reserve_(limits.bytes / 10), counters_(counters) {}
+
+ByteBudget::~ByteBudget() = default;
+
+// ------------------------------------------------------------------------------------- grants
+
+ByteBudget::Grant::~Grant() {
+  if (budget_ != nullptr) budget_->Release(peer_, bytes_);
+}
+
+void ByteBudget::Grant::Swap(Grant& other) noexcept {
+  std::swap(budget_, other.budget_);
+  std::swap(peer_, other.peer_);
+  std::swap(bytes_, other.bytes_);
+}
+
+absl::Status ByteBudget::Grant::Extend(int64_t more) {
+  const std::lock_guard lock(budget_->mutex_);
+  if (more > budget_->limits_.bytes - budget_->granted_) {
+    return Refuse(Refusal::kOverBudget,
+                  absl::StrFormat("the call needs %d bytes more than the %d it has; the server has "
+                                  "%d left (--memory-budget)",
+                                  more, bytes_, budget_->limits_.bytes - budget_->granted_));
+  }
+  budget_->Count(peer_, more);
+  bytes_ += more;
+  return absl::OkStatus();
+}
+
+void ByteBudget::Count(PeerKey peer, int64_t bytes) {
+  granted_ += bytes;
+  granted_to_[peer] += bytes;
+  counters_->granted_bytes = granted_;
+}
+
+ByteBudget::Grant ByteBudget::Take(const Request& request) {
+  Count(request.peer, request.bytes);
+  return Grant(this, request.peer, request.bytes);
+}
+
+void ByteBudget::Release(PeerKey peer, int64_t bytes) {
+  Answers answers;
+  {
+    const std::lock_guard lock(mutex_);
+    granted_ -= bytes;
+    counters_->granted_bytes = granted_;
+    const auto of_peer = granted_to_.find(peer);
+    of_peer->second -= bytes;
+    if (of_peer->second == 0) granted_to_.erase(of_peer);
+    if (!waiting_.empty()) Serve(now_, answers);
+  }
+  Deliver(std::move(answers));
+}
+
+// ------------------------------------------------------------------------------------ waiting
+
+std::optional<absl::StatusOr<ByteBudget::Grant>> ByteBudget::Acquire(const Request& request,
+                                                                     Instant now, Waiter* waiter) {
+  if (request.bytes == 0) return Grant();
+  if (request.bytes > max_request()) {
+    return Refuse(
+        Refusal::kTooLarge,
+        absl::StrFormat("the call needs %d bytes of memory; this server gives one call at "
+                        "most %d (--memory-budget)",
+                        request.bytes, max_request()));
+  }
+  const std::lock_guard lock(mutex_);
+  now_ = now;
+  if (draining_) return Draining();
+  if (waiting_.empty() && HasRoom(request.bytes)) return Take(request);
+  if (static_cast<int64_t>(waiting_.size()) >= limits_.max_waiting) {
+    return Refuse(Refusal::kQueueFull,
+                  absl::StrFormat("the server's memory is in use and %d calls wait for it already",
+                                  waiting_.size()));
+  }
+  const Interval patience = (request.deadline - now) / 4;
+  waiter->request_ = request;
+  waiter->since_ = now;
+  waiter->until_ = now + std::min(patience, limits_.max_wait);
+  waiter->late_ =
+      patience < limits_.max_wait ? Refusal::kWouldMissDeadline : Refusal::kQueueTimeout;
+  waiting_.push_back(waiter);
+  counters_->queued = static_cast<int64_t>(waiting_.size());
+  // Others who may be granted something now are told by the next to come here without locks.
+  Answers own;
+  ServeOnce(now, waiter, own);
+  if (own.empty()) return std::nullopt;
+  return std::move(own.front().outcome);
+}
+
+bool ByteBudget::Withdraw(Waiter* waiter, Instant now) {
+  Answers answers;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = std::find(waiting_.begin(), waiting_.end(), waiter);
+    if (found == waiting_.end()) return false;
+    Remove(found - waiting_.begin());
+    Serve(now, answers);
+  }
+  Deliver(std::move(answers));
+  return true;
+}
+
+void ByteBudget::Tick(Instant now) {
+  Answers answers;
+  {
+    const std::lock_guard lock(mutex_);
+    now_ = now;
+    for (size_t i = waiting_.size(); i-- > 0;) {
+      const Waiter& waiter = *waiting_[i];
+      if (waiter.until_ > now) continue;
+      Dismiss(i,
+              Refuse(waiter.late_,
+                     "the server's memory is in use; the call waited as long as it "
+                     "may"),
+              answers);
+    }
+    Serve(now, answers);
+  }
+  Deliver(std::move(answers));
+}
+
+void ByteBudget::Drain(Instant now) {
+  Answers answers;
+  {
+    const std::lock_guard lock(mutex_);
+    draining_ = true;
+    while (!waiting_.empty()) Dismiss(0, Draining(), answers);
+  }
+  Deliver(std::move(answers));
+}
+
+void ByteBudget::Deliver(Answers answers) {
+  for (Answer& answer : answers) answer.waiter->OnAnswer(std::move(answer.outcome));
+}
+
+// ------------------------------------------------------------------------- with mutex_ held
+
+bool ByteBudget::HasRoom(int64_t bytes) const {
+  const int64_t kept = bytes <= kSmall ? 0 : small_reserve_;
+  return bytes <= limits_.bytes - kept - granted_;
+}
+
+// A peer that holds nothing gets something, else a call of more than half would never run.
+bool ByteBudget::WithinShare(const Request& request) const {
+  const bool others_wait = std::any_of(waiting_.begin(), waiting_.end(), [&](const Waiter* waiter) {
+    return waiter->request_.peer != request.peer;
+  });
+  const auto held = granted_to_.find(request.peer);
+  return !others_wait || held == granted_to_.end() ||
+         held->second + request.bytes <= limits_.bytes / 2;
+}
+
+void ByteBudget::Serve(Instant now, Answers& answers) {
+  // Who leaves the queue may have been the one for whose sake another held back.
+  while (ServeOnce(now, nullptr, answers)) {
+  }
+}
+
+bool ByteBudget::ServeOnce(Instant now, const Waiter* only, Answers& answers) {
+  const size_t answered = answers.size();
+  bool blocked[kClasses] = {};
+  for (size_t i = 0; i < waiting_.size();) {
+    Waiter* const waiter = waiting_[i];
+    const Request& request = waiter->request_;
+    bool& behind = blocked[ClassOf(request.bytes)];
+    const bool served = only == nullptr || only == waiter;
+    if (served && !behind && HasRoom(request.bytes) && WithinShare(request)) {
+      answers.push_back({waiter, Take(request)});
+      Remove(i);
+      continue;
+    }
+    // Who may not have more for the sake of others is not in their way.
+    if (WithinShare(request)) {
+      behind = true;
+      if (now - waiter->since_ >= limits_.no_passing_after) break;
+    }
+    ++i;
+  }
+  return answers.size() > answered;
+}
+
+void ByteBudget::Dismiss(size_t index, absl::Status why, Answers& answers) {
+  answers.push_back({waiting_[index], std::move(why)});
+  Remove(index);
+}
+
+void ByteBudget::Remove(size_t index) {
+  waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(index));
+  counters_->queued = static_cast<int64_t>(waiting_.size());
+}
+
+}  // namespace lossd

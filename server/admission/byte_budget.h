@@ -1,0 +1,142 @@
+#ifndef LOSSD_SERVER_ADMISSION_BYTE_BUDGET_H_
+#define LOSSD_SERVER_ADMISSION_BYTE_BUDGET_H_
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/admission/counters.h"
+#include "server/admission/instant.h"
+
+namespace lossd {
+
+// Tells peers apart, and nothing else.
+using PeerKey = const void*;
+
+struct BudgetLimits {
+  int64_t bytes = 0;  // of all calls together; a tenth of it is for small calls only
+  int64_t max_waiting = 4;
+  // A call waits at most this long, and at most a quarter of the time that its caller has left.
+  Interval max_wait = std::chrono::milliseconds(100);
+  // What has waited this long is not passed any more, however small the others are.
+  Interval no_passing_after = std::chrono::milliseconds(50);
+};
+
+// The memory that calls may hold, given out in the order of arrival. Calls of different size class
+// may pass each other, so that small ones do not wait for room that only a large one needs. While
+// others wait, no peer gets more than half. Thread-safe.
+class ByteBudget {
+ public:
+  // Bytes of the budget; go back when it is destroyed. Move-only.
+  class Grant {
+   public:
+    Grant() = default;
+    Grant(Grant&& other) noexcept { Swap(other); }
+    Grant& operator=(Grant&& other) noexcept {
+      Grant old(std::move(*this));
+      Swap(other);
+      return *this;
+    }
+    ~Grant();
+
+    int64_t bytes() const { return bytes_; }
+
+    // Without waiting, and before those who wait: whoever is under way holds what they need.
+    // kOverBudget if there is too little. Precondition: bytes() > 0.
+    absl::Status Extend(int64_t more);
+
+   private:
+    friend class ByteBudget;
+    Grant(ByteBudget* budget, PeerKey peer, int64_t bytes)
+        : budget_(budget), peer_(peer), bytes_(bytes) {}
+    void Swap(Grant& other) noexcept;
+
+    ByteBudget* budget_ = nullptr;
+    PeerKey peer_ = nullptr;
+    int64_t bytes_ = 0;
+  };
+
+  struct Request {
+    PeerKey peer = nullptr;
+    int64_t bytes = 0;
+    Instant deadline = Instant::max();  // the caller's
+  };
+
+  // Who waits for a grant. Stays where it is until answered or withdrawn.
+  class Waiter {
+   protected:
+    Waiter() = default;
+    ~Waiter() = default;
+
+    // The outcome, once, on whatever thread made room; no lock of the budget's is held.
+    virtual void OnAnswer(absl::StatusOr<Grant> answer) = 0;
+
+   private:
+    friend class ByteBudget;
+    Request request_;
+    Instant since_;
+    Instant until_;
+    Refusal late_ = Refusal::kQueueTimeout;
+  };
+
+  ByteBudget(const BudgetLimits& limits, AdmissionCounters* counters);
+  ~ByteBudget();
+  ByteBudget(const ByteBudget&) = delete;
+  ByteBudget& operator=(const ByteBudget&) = delete;
+
+  // A grant or a refusal at once, or nullopt: `waiter` will be told. More than max_request():
+  // kTooLarge. May be called with a lock held that OnAnswer takes; a Grant may not be destroyed so.
+  std::optional<absl::StatusOr<Grant>> Acquire(const Request& request, Instant now, Waiter* waiter);
+
+  // True: it waited, and will not be answered.
+  bool Withdraw(Waiter* waiter, Instant now);
+
+  // Turns away who has waited long enough. To be called every few milliseconds while calls live.
+  void Tick(Instant now);
+
+  // From now on nobody waits: kDraining.
+  void Drain(Instant now);
+
+  int64_t max_request() const { return limits_.bytes - small_reserve_; }
+
+ private:
+  struct Answer {
+    Waiter* waiter;
+    absl::StatusOr<Grant> outcome;
+  };
+  using Answers = std::vector<Answer>;
+
+  static void Deliver(Answers answers);
+
+  void Release(PeerKey peer, int64_t bytes);
+
+  // With mutex_ held.
+  bool HasRoom(int64_t bytes) const;
+  bool WithinShare(const Request& request) const;
+  void Count(PeerKey peer, int64_t bytes);
+  Grant Take(const Request& request);
+  void Serve(Instant now, Answers& answers);
+  bool ServeOnce(Instant now, const Waiter* only, Answers& answers);  // `only`, or all if nullptr
+  void Dismiss(size_t index, absl::Status why, Answers& answers);
+  void Remove(size_t index);
+
+  const BudgetLimits limits_;
+  const int64_t small_reserve_;
+  AdmissionCounters* const counters_;
+  std::mutex mutex_;
+  int64_t granted_ = 0;
+  std::map<PeerKey, int64_t> granted_to_;
+  std::vector<Waiter*> waiting_;  // oldest first; a handful
+  Instant now_;                   // as far as it has been told
+  bool draining_ = false;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_ADMISSION_BYTE_BUDGET_H_

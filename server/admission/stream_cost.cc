@@ -1,0 +1,59 @@
+#include "server/admission/stream_cost.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace lossd {
+namespace {
+
+constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+
+int64_t Sum(int64_t a, int64_t b) {
+  int64_t sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? kMost : sum;
+}
+
+int64_t Product(int64_t a, int64_t b) {
+  int64_t product = 0;
+  return __builtin_mul_overflow(a, b, &product) ? kMost : product;
+}
+
+int64_t InputsOf(const LossPlan::BoxBytes& bytes) {
+  return Sum(bytes.predictions, bytes.class_probabilities);
+}
+
+int64_t OutputsOf(const LossPlan::BoxBytes& bytes) {
+  int64_t sum = 0;
+  for (const int64_t part : {bytes.gradient, bytes.position_losses, bytes.log_sum_exp,
+                             bytes.argmax_hits, bytes.probabilities}) {
+    sum = Sum(sum, part);
+  }
+  return sum;
+}
+
+constexpr Box kOnePosition = {0, 1, 0, 1};
+
+}  // namespace
+
+StreamCost::StreamCost(const LossPlan& plan, int64_t positions, int64_t side_bytes, int in_flight)
+    : side_(side_bytes), in_flight_(in_flight) {
+  const LossPlan::BoxBytes one = plan.BytesOf(kOnePosition);
+  const int64_t in = Product(InputsOf(one), positions);
+  upload_ = Sum(in, side_bytes);
+  all_ = Sum(Sum(upload_, side_bytes), Product(OutputsOf(one), positions));
+  out_per_in_ = static_cast<double>(OutputsOf(one)) / static_cast<double>(InputsOf(one));
+}
+
+int64_t StreamCost::WithMessages(int64_t message_bytes) const {
+  const double outputs = static_cast<double>(message_bytes) * out_per_in_;
+  const int64_t each = Sum(message_bytes, outputs < 0x1p62 ? static_cast<int64_t>(outputs) : kMost);
+  return std::min(all_, Sum(side_, Product(each, in_flight_)));
+}
+
+int64_t StreamCost::Initial(int64_t max_message_bytes) const {
+  return std::min(all_, std::max(WithMessages(kUsualMessageBytes), Sum(side_, max_message_bytes)));
+}
+
+int64_t OutputBytes(const LossPlan& plan) { return OutputsOf(plan.BytesOf(plan.whole())); }
+
+}  // namespace lossd

@@ -1,0 +1,47 @@
+#ifndef LOSSD_SERVER_CALLS_TICKER_H_
+#define LOSSD_SERVER_CALLS_TICKER_H_
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/completion_queue.h>
+
+#include <mutex>
+
+#include "server/admission/byte_budget.h"
+#include "server/admission/watch.h"
+#include "server/calls/event.h"
+
+namespace lossd {
+
+// Ticks for the watch and the budget, on the completion queue, while there are calls.
+class Ticker final : public Event {
+ public:
+  Ticker(Watch* watch, ByteBudget* budget) : watch_(watch), budget_(budget) {}
+
+  // Before the first call.
+  void Start(grpc::CompletionQueue* queue) { queue_ = queue; }
+
+  // Each call is watched from its beginning to its end.
+  void Add(Watched* call) {
+    if (watch_->Add(call)) Arm();
+  }
+  void Remove(Watched* call) { watch_->Remove(call); }
+
+  // Once there are no more calls, and before the queue shuts down; the queue delivers the last
+  // tick. It is not cancelled: with gRPC 1.51 that races with the tick.
+  void Stop();
+
+ private:
+  void Run(bool ok) override;
+  void Arm();
+
+  Watch* watch_;
+  ByteBudget* budget_;
+  grpc::CompletionQueue* queue_ = nullptr;
+  std::mutex mutex_;
+  bool stopped_ = false;
+  grpc::Alarm alarm_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_CALLS_TICKER_H_

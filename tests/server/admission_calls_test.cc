@@ -1,0 +1,273 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "lossd/client.h"
+#include "tests/server/harness.h"
+
+// Admission as callers of a running server meet it.
+namespace lossd::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+
+constexpr int64_t kMiB = 1 << 20;
+
+std::string Trailer(const grpc::ClientContext& context, const char* name) {
+  const auto& trailers = context.GetServerTrailingMetadata();
+  const auto found = trailers.find(name);
+  return found == trailers.end() ? "" : std::string(found->second.data(), found->second.size());
+}
+
+void ExpectAllGivenBack(const Server& server) {
+  WaitUntil([&] {
+    return server.live_calls() == 0 && server.loaned_output_bytes() == 0 &&
+           server.admission().granted_bytes == 0 && server.admission().calls == 0 &&
+           server.admission().queued == 0;
+  });
+}
+
+// A stream that has sent its header and side tensors, so what it may hold is granted.
+struct OpenStream {
+  OpenStream(v1::LossService::Stub& stub, const Problem& problem)
+      : stream(stub.ComputeStream(&context)) {
+    BeginStream(problem, *stream);
+  }
+
+  grpc::ClientContext context;
+  std::unique_ptr<ComputeStreamer> stream;
+};
+
+// ------------------------------------------------------------------------------------- memory
+
+ServerOptions WithBudget(int64_t bytes) {
+  ServerOptions options = AnyPort();
+  options.memory_budget = bytes;
+  return options;
+}
+
+TEST(Memory, WhatIsTooLargeIsRefusedOnTheHeaderAndTheUploadStops) {
+  const auto server = StartServer(WithBudget(16 * kMiB));
+  const auto stub = StubFor(*server);
+  const Problem problem(64 << 10, 256);  // 64 MiB
+  grpc::ClientContext context;
+  const auto stream = stub->ComputeStream(&context);
+  stream->Write(problem.Header());
+  int sent = 0;
+  while (sent < 1000 && stream->Write(problem.Block(0, 1024))) ++sent;
+  EXPECT_LT(sent, 64);
+  const StreamAnswer answer = ReadAll(problem, *stream);
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(answer.status.error_message(), HasSubstr("--memory-budget"));
+  EXPECT_EQ(Trailer(context, "loss-reason"), "TOO_LARGE");
+  EXPECT_EQ(answer.blocks, 0);
+  ExpectAllGivenBack(*server);
+}
+
+TEST(Memory, WhoFindsNoneWaitsAndIsTurnedAway) {
+  const auto server = StartServer(WithBudget(20 * kMiB));
+  const auto stub = StubFor(*server);
+  const Problem problem(1024, 2048);  // 8 MiB, and as much for the gradient: one at a time
+  const OpenStream holds(*stub, problem);
+  EXPECT_GE(server->admission().granted_bytes, 16 * kMiB);
+  grpc::ClientContext context;
+  const auto stream = stub->ComputeStream(&context);
+  stream->Write(problem.Header());
+  EXPECT_EQ(ReadAll(problem, *stream).status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(Trailer(context, "loss-reason"), "QUEUE_TIMEOUT");
+  EXPECT_EQ(Trailer(context, "grpc-retry-pushback-ms"), "50");
+  EXPECT_EQ(server->admission().refused_for(Refusal::kQueueTimeout), 1);
+}
+
+TEST(Memory, WhoWaitsGetsWhatComesFree) {
+  const auto server = StartServer(WithBudget(20 * kMiB));
+  const auto stub = StubFor(*server);
+  const Problem problem(1024, 2048);
+  for (int round = 0; round < 5; ++round) {
+    OpenStream holds(*stub, problem);
+    OpenStream* const first = &holds;
+    std::thread frees([&] {
+      WaitUntil([&] { return server->admission().queued == 1; });
+      first->context.TryCancel();
+    });
+    const OpenStream waits(*stub, problem);  // has got an answer to its first block
+    frees.join();
+  }
+  ExpectAllGivenBack(*server);
+}
+
+TEST(Memory, WhoWaitsMayHangUp) {
+  const auto server = StartServer(WithBudget(20 * kMiB));
+  const auto stub = StubFor(*server);
+  const Problem problem(1024, 2048);
+  {
+    OpenStream holds(*stub, problem);
+    for (int i = 0; i < 50; ++i) {
+      grpc::ClientContext context;
+      const auto stream = stub->ComputeStream(&context);
+      stream->Write(problem.Header());
+      context.TryCancel();
+      EXPECT_FALSE(ReadAll(problem, *stream).status.ok());
+    }
+    holds.context.TryCancel();
+  }
+  ExpectAllGivenBack(*server);
+}
+
+TEST(Memory, LargeMessagesAndOutputsAreChargedAsTheyShow) {
+  const auto server = StartServer(WithBudget(100 * kMiB));
+  const auto stub = StubFor(*server);
+  const Problem problem(8192, 1024);  // 32 MiB in, 32 out
+  grpc::ClientContext context;
+  const auto stream = stub->ComputeStream(&context);
+  for (const auto& part : {problem.Header(), problem.Weights(), problem.Labels()}) {
+    stream->Write(part);
+  }
+  stream->Write(problem.Block(0, 8192));
+  stream->WritesDone();
+  const StreamAnswer answer = ReadAll(problem, *stream);
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+  ExpectAllGivenBack(*server);
+}
+
+// Eight clients want 128 MiB at once of a server that gives 36: all are served, one after the
+// other.
+TEST(Memory, FourfoldOverloadIsServedInTheEnd) {
+  const auto server = StartServer(WithBudget(40 * kMiB));
+  const Problem problem(1024, 2048);
+  std::vector<std::thread> trainers;
+  for (int i = 0; i < 8; ++i) {
+    trainers.emplace_back([&] {
+      const auto client = Client::Connect(server->addresses().front());
+      ASSERT_TRUE(client.ok());
+      std::vector<float> gradient(problem.gradient.size());
+      LossInputs inputs;
+      inputs.predictions =
+          TensorView::Of<float>(problem.predictions, {problem.rows, problem.classes});
+      inputs.targets = TensorView::Of<int64_t>(problem.labels, {problem.rows});
+      inputs.position_weights = TensorView::Of<float>(problem.weights, {problem.rows});
+      for (int round = 0; round < 3; ++round) {
+        const auto result = Client(*client).Compute(
+            {}, inputs, {.gradient = BytesOf<float>(absl::MakeSpan(gradient))},
+            {.mode = TransferMode::kStream});
+        ASSERT_TRUE(result.ok()) << result.status();
+        EXPECT_EQ(result->loss, problem.result.loss);
+        EXPECT_EQ(
+            std::memcmp(gradient.data(), problem.gradient.data(), gradient.size() * sizeof(float)),
+            0);
+      }
+    });
+  }
+  for (std::thread& trainer : trainers) trainer.join();
+  ExpectAllGivenBack(*server);
+}
+
+// -------------------------------------------------------------------------------------- calls
+
+TEST(Calls, OfOneConnectionAreCounted) {
+  ServerOptions options = AnyPort();
+  options.calls.calls_per_connection = 1;
+  const auto server = StartServer(options);
+  const auto stub = StubFor(*server);
+  const Problem problem(4, 8);
+  OpenStream open(*stub, problem);
+  grpc::ClientContext context;
+  v1::ComputeResponse response;
+  const grpc::Status status = stub->Compute(&context, problem.Request(), &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(Trailer(context, "loss-reason"), "PEER_QUOTA");
+  grpc::ClientContext other;
+  EXPECT_TRUE(StubFor(*server)->Compute(&other, problem.Request(), &response).ok());
+  open.context.TryCancel();
+  ExpectAllGivenBack(*server);
+}
+
+// --------------------------------------------------------------------------------------- time
+
+// Patience of 50 ms, and no time for the bytes themselves.
+ServerOptions Impatient() {
+  ServerOptions options = AnyPort();
+  options.times.bytes_per_second = int64_t{1} << 50;
+  return options;
+}
+
+TEST(Time, AStreamWithoutAHeaderEnds) {
+  ServerOptions options = Impatient();
+  options.times.header = milliseconds(50);
+  const auto server = StartServer(options);
+  const Problem problem(4, 8);
+  grpc::ClientContext context;
+  const auto stream = StubFor(*server)->ComputeStream(&context);
+  EXPECT_EQ(ReadAll(problem, *stream).status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(Trailer(context, "loss-reason"), "STALLED");
+  ExpectAllGivenBack(*server);
+}
+
+TEST(Time, AStalledUploadEndsInAnyPhase) {
+  ServerOptions options = Impatient();
+  options.times.upload = milliseconds(50);
+  const auto server = StartServer(options);
+  const auto stub = StubFor(*server);
+  const Problem p(8, 4);
+  const std::vector<v1::ComputeStreamRequest> parts = {p.Header(), p.Weights(), p.Labels(),
+                                                       p.Block(0, 4), p.Block(4, 4)};
+  for (size_t sent = 1; sent <= parts.size(); ++sent) {
+    grpc::ClientContext context;
+    const auto stream = stub->ComputeStream(&context);
+    for (size_t i = 0; i < sent; ++i) stream->Write(parts[i]);
+    const StreamAnswer answer = ReadAll(p, *stream);
+    EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED) << sent;
+    EXPECT_EQ(Trailer(context, "loss-reason"), "STALLED");
+    EXPECT_EQ(answer.summaries, 0);
+  }
+  EXPECT_EQ(server->admission().refused_for(Refusal::kStalled), 5);
+  ExpectAllGivenBack(*server);
+}
+
+TEST(Time, WhoDoesNotReadIsCutOff) {
+  ServerOptions options = Impatient();
+  options.times.download = milliseconds(50);
+  const auto server = StartServer(options);
+  constexpr int64_t kRowsPerBlock = 256;
+  const Problem problem(kRowsPerBlock * 64, 1024);
+  grpc::ClientContext context;
+  const auto stub = StubFor(*server);
+  const auto stream = stub->ComputeStream(&context);
+  stream->Write(problem.Header());
+  stream->Write(problem.Weights());
+  stream->Write(problem.Labels());
+  int sent = 0;
+  for (int64_t row = 0; row < problem.rows; row += kRowsPerBlock, ++sent) {
+    if (!stream->Write(problem.Block(row, kRowsPerBlock))) break;
+  }
+  EXPECT_LT(sent, 64);
+  ExpectAllGivenBack(*server);  // although the client has not read to the end
+  EXPECT_EQ(server->admission().refused_for(Refusal::kStalled), 1);
+  EXPECT_FALSE(ReadAll(problem, *stream).status.ok());
+}
+
+TEST(Time, NoCallIsLongerThanTheServerAllows) {
+  ServerOptions options = AnyPort();
+  options.times.call = milliseconds(50);
+  const auto server = StartServer(options);
+  const Problem problem(4, 8);
+  const auto stub = StubFor(*server);
+  grpc::ClientContext context;
+  const auto stream = stub->ComputeStream(&context);
+  BeginStream(problem, *stream);
+  const grpc::Status status = ReadAll(problem, *stream).status;
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_THAT(status.error_message(), HasSubstr("0.05 s"));
+  EXPECT_EQ(Trailer(context, "loss-reason"), "TIME_LIMIT");
+  ExpectAllGivenBack(*server);
+}
+
+}  // namespace
+}  // namespace lossd::testing

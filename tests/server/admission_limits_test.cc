@@ -1,0 +1,337 @@
+// What admission counts and measures, piece by piece.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "core/exec/executor.h"
+#include "server/admission/call_caps.h"
+#include "server/admission/call_times.h"
+#include "server/admission/memory_limit.h"
+#include "server/admission/stream_cost.h"
+#include "server/admission/watch.h"
+
+namespace lossd {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr int64_t kMiB = 1 << 20;
+constexpr Instant kStart{seconds(1000)};
+
+// ---------------------------------------------------------------------------------- call caps
+
+std::optional<Refusal> RefusalOf(const absl::StatusOr<CallCaps::Pass>& pass) {
+  return lossd::RefusalOf(pass.status());
+}
+
+TEST(CallCaps, OfAConnectionOfAPeerOfAll) {
+  AdmissionCounters counters;
+  CallCaps caps({.calls = 5, .calls_per_peer = 3, .calls_per_connection = 2}, &counters);
+  std::vector<absl::StatusOr<CallCaps::Pass>> passes;
+  const auto begin = [&](const char* name) {
+    passes.push_back(caps.Begin(name, kStart));
+    return RefusalOf(passes.back());
+  };
+  EXPECT_EQ(begin("ipv4:10.0.0.1:1000"), std::nullopt);
+  EXPECT_EQ(begin("ipv4:10.0.0.1:1000"), std::nullopt);
+  EXPECT_EQ(begin("ipv4:10.0.0.1:1000"), Refusal::kPeerQuota);  // the connection
+  EXPECT_EQ(begin("ipv4:10.0.0.1:1001"), std::nullopt);
+  EXPECT_EQ(begin("ipv4:10.0.0.1:1002"), Refusal::kPeerQuota);  // the peer
+  EXPECT_EQ(begin("ipv6:%5B::1%5D:1000"), std::nullopt);
+  EXPECT_EQ(begin("unix:"), std::nullopt);
+  EXPECT_EQ(begin("ipv6:%5B::2%5D:1000"), Refusal::kTooManyCalls);
+  EXPECT_EQ(counters.calls, 5);
+  passes.clear();
+  EXPECT_EQ(counters.calls, 0);
+  EXPECT_EQ(begin("ipv4:10.0.0.1:1002"), std::nullopt);
+}
+
+TEST(CallCaps, UnixSocketsAreOnePeerAndNoConnection) {
+  AdmissionCounters counters;
+  CallCaps caps({.calls_per_peer = 3, .calls_per_connection = 1}, &counters);
+  const auto a = caps.Begin("unix:", kStart);
+  const auto b = caps.Begin("unix:/run/lossd", kStart);
+  const auto c = caps.Begin("unix:", kStart);
+  EXPECT_TRUE(a.ok() && b.ok() && c.ok());
+  EXPECT_EQ(a->peer(), b->peer());
+  EXPECT_EQ(RefusalOf(caps.Begin("unix:", kStart)), Refusal::kPeerQuota);
+}
+
+TEST(CallCaps, StartsAreRationedByPeer) {
+  AdmissionCounters counters;
+  CallCaps caps({.starts_per_second = 10}, &counters);
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(caps.Begin("ipv4:10.0.0.1:1", kStart).ok()) << i;
+  EXPECT_EQ(RefusalOf(caps.Begin("ipv4:10.0.0.1:2", kStart)), Refusal::kPeerQuota);
+  EXPECT_TRUE(caps.Begin("ipv4:10.0.0.2:1", kStart).ok());
+  EXPECT_TRUE(caps.Begin("ipv4:10.0.0.1:1", kStart + milliseconds(100)).ok());
+  EXPECT_FALSE(caps.Begin("ipv4:10.0.0.1:1", kStart + milliseconds(100)).ok());
+  EXPECT_TRUE(caps.Begin("ipv4:10.0.0.1:1", kStart + seconds(100)).ok());
+}
+
+TEST(CallCaps, BreakingCallsOffCostsMore) {
+  AdmissionCounters counters;
+  CallCaps caps({.starts_per_second = 1000}, &counters);
+  int begun = 0;
+  for (; begun < 1000; ++begun) {
+    absl::StatusOr<CallCaps::Pass> pass = caps.Begin("ipv4:10.0.0.1:1", kStart);
+    if (!pass.ok()) break;
+    pass->BrokenOff();
+  }
+  EXPECT_EQ(begun, 10);
+}
+
+TEST(CallCaps, DrainingTurnsAway) {
+  AdmissionCounters counters;
+  CallCaps caps({}, &counters);
+  caps.Drain();
+  EXPECT_EQ(RefusalOf(caps.Begin("unix:", kStart)), Refusal::kDraining);
+}
+
+// --------------------------------------------------------------------------------- call times
+
+using Overdue = CallTimes::Overdue;
+
+TEST(CallTimes, AHeaderHasFiveSeconds) {
+  CallTimes times({}, kStart);
+  times.Reading(kStart, 64 * kMiB);
+  EXPECT_EQ(times.due(), kStart + seconds(5));
+  EXPECT_EQ(times.Check(kStart + seconds(5) - milliseconds(1)), Overdue::kNothing);
+  EXPECT_EQ(times.Check(kStart + seconds(5)), Overdue::kUpload);
+}
+
+TEST(CallTimes, AMessageHasTheTimeItsBytesTake) {
+  CallTimes times({}, kStart);
+  times.Reading(kStart, 0);
+  times.Arrived(kStart, 100);
+  times.Reading(kStart, 3 * kMiB);
+  EXPECT_EQ(times.due(), kStart + seconds(8));
+}
+
+TEST(CallTimes, WhoSendsTooLittleUsesUpThePatience) {
+  CallTimes times({}, kStart);
+  times.Reading(kStart, 0);
+  times.Arrived(kStart, 100);
+  Instant now = kStart;
+  int crumbs = 0;
+  for (; crumbs < 100; ++crumbs) {  // each within the time of a message, all together not
+    times.Reading(now, 0);
+    now += seconds(1);
+    if (times.Check(now) != Overdue::kNothing) break;
+    times.Arrived(now, 1024);
+  }
+  EXPECT_EQ(crumbs, 5);
+}
+
+TEST(CallTimes, WhoSendsEnoughKeepsItAndSavesNone) {
+  CallTimes times({}, kStart);
+  times.Reading(kStart, 0);
+  times.Arrived(kStart, 100);
+  Instant now = kStart;
+  for (int i = 0; i < 50; ++i) {
+    times.Reading(now, kMiB);
+    now += seconds(1);
+    ASSERT_EQ(times.Check(now), Overdue::kNothing) << i;
+    times.Arrived(now, i < 10 ? 100 * kMiB : kMiB);
+  }
+  times.Reading(now, 0);
+  EXPECT_EQ(times.due(), now + seconds(5));
+}
+
+TEST(CallTimes, TheServersOwnTimeIsNotThePeers) {
+  CallTimes times({}, kStart);
+  times.Reading(kStart, 0);
+  times.Arrived(kStart, 100);
+  EXPECT_EQ(times.due(), kStart + seconds(120));  // nothing is waited for
+  times.Reading(kStart + seconds(60), 0);
+  EXPECT_EQ(times.due(), kStart + seconds(65));
+}
+
+TEST(CallTimes, AnAnswerHasToBeTaken) {
+  CallTimes times({}, kStart);
+  times.Writing(kStart, 4 * kMiB);
+  EXPECT_EQ(times.Check(kStart + seconds(14) - milliseconds(1)), Overdue::kNothing);
+  EXPECT_EQ(times.Check(kStart + seconds(14)), Overdue::kDownload);
+  times.Written();
+  EXPECT_EQ(times.Check(kStart + seconds(14)), Overdue::kNothing);
+}
+
+TEST(CallTimes, NoCallIsLongerThanTheLimit) {
+  CallTimes times({}, kStart);
+  times.Writing(kStart + seconds(115), 0);
+  EXPECT_EQ(times.Check(kStart + seconds(120)), Overdue::kCall);
+}
+
+// -------------------------------------------------------------------------------------- watch
+
+class Counting final : public Watched {
+ public:
+  int due = 0;
+
+ private:
+  void OnDue(Instant now) override { ++due; }
+};
+
+TEST(Watch, TellsWhoIsDueAndTicksOnlyWhileSomethingIsWatched) {
+  Watch watch;
+  Counting a;
+  Counting b;
+  Counting never;
+  EXPECT_TRUE(watch.Add(&a));
+  EXPECT_FALSE(watch.Add(&b));
+  EXPECT_FALSE(watch.Add(&never));
+  a.SetDue(kStart);
+  b.SetDue(kStart + seconds(1));
+  EXPECT_TRUE(watch.Tick(kStart - milliseconds(1)));
+  EXPECT_EQ(a.due, 0);
+  EXPECT_TRUE(watch.Tick(kStart));
+  EXPECT_EQ(a.due, 1);
+  EXPECT_EQ(b.due, 0);
+  b.SetDue(kStart);
+  watch.Remove(&a);
+  EXPECT_TRUE(watch.Tick(kStart));
+  EXPECT_EQ(a.due, 1);
+  EXPECT_EQ(b.due, 1);
+  watch.Remove(&never);
+  watch.Remove(&b);
+  EXPECT_FALSE(watch.Add(&a)) << "the tick that finds nothing has not come yet";
+  watch.Remove(&a);
+  EXPECT_FALSE(watch.Tick(kStart));
+  EXPECT_TRUE(watch.Add(&a));
+  watch.Remove(&a);
+  EXPECT_EQ(never.due, 0);
+}
+
+// ------------------------------------------------------------------------------- stream costs
+
+LossPlan PlanOf(DType dtype, std::vector<int64_t> shape, const OutputSet& outputs = {}) {
+  LossSpec spec;
+  spec.outputs = outputs;
+  LossTensorDescs tensors;
+  tensors.predictions = {dtype, shape, Layout::kRowMajor};
+  shape.erase(shape.begin() + 1);
+  tensors.targets = {DType::kI64, shape, Layout::kRowMajor};
+  absl::StatusOr<LossPlan> plan = LossPlan::Make(spec, tensors);
+  EXPECT_TRUE(plan.ok()) << plan.status();
+  return *std::move(plan);
+}
+
+TEST(StreamCost, SmallStreamsCostAllOfTheirBytes) {
+  const LossPlan plan = PlanOf(DType::kF32, {10, 100});
+  const StreamCost cost(plan, 10, 80, 4);
+  EXPECT_EQ(cost.Initial(64 * kMiB), 80 + 80 + 2 * 4000);
+  EXPECT_EQ(cost.WithMessages(64 * kMiB), 80 + 80 + 2 * 4000);
+  EXPECT_EQ(cost.upload_bytes(), 80 + 4000);
+}
+
+TEST(StreamCost, LargeStreamsCostWhatIsInFlight) {
+  const LossPlan plan = PlanOf(DType::kF32, {1 << 20, 1024});  // 4 GiB
+  const StreamCost cost(plan, 1 << 20, 8 * kMiB, 4);
+  EXPECT_EQ(cost.WithMessages(4 * kMiB), (8 + 4 * (4 + 4)) * kMiB);
+  EXPECT_EQ(cost.Initial(64 * kMiB), (8 + 4 * (8 + 8)) * kMiB);
+  EXPECT_EQ(cost.Initial(128 * kMiB), (8 + 128) * kMiB);  // one message may be all of it
+  EXPECT_EQ(cost.WithMessages(64 * kMiB), (8 + 4 * 128) * kMiB);
+}
+
+TEST(StreamCost, OutputsCountWhatTheyAre) {
+  // f16 in, per position of 512 bytes: f64 gradient 2048, probabilities 512, 8, 8 and 1.
+  const LossPlan plan = [] {
+    OutputSet all;
+    all.gradient = all.position_losses = all.log_sum_exp = all.argmax_hits = all.probabilities =
+        true;
+    return PlanOf(DType::kF16, {1 << 20, 256}, all);
+  }();
+  const StreamCost cost(plan, 1 << 20, 0, 1);
+  EXPECT_EQ(cost.WithMessages(512), 512 + 512 + 512 + 17);
+}
+
+TEST(StreamCost, SaturatesAtTheLargestShapes) {
+  const LossPlan plan = PlanOf(DType::kF32, {int64_t{1} << 49, 1024});
+  const int64_t most = std::numeric_limits<int64_t>::max();
+  const StreamCost cost(plan, plan.positions(), int64_t{1} << 62, 4);
+  EXPECT_GT(cost.Initial(64 * kMiB), int64_t{1} << 62);
+  EXPECT_EQ(cost.WithMessages(most), most);
+}
+
+// --------------------------------------------------------------------- limits of this process
+
+// A machine made of files.
+class FakeRoot {
+ public:
+  FakeRoot() : path_(mkdtemp(name_)) {}
+  ~FakeRoot() { std::filesystem::remove_all(path_); }
+  FakeRoot(const FakeRoot&) = delete;
+  FakeRoot& operator=(const FakeRoot&) = delete;
+
+  void Write(const std::string& file, const std::string& text) const {
+    std::filesystem::create_directories(std::filesystem::path(path_ + file).parent_path());
+    std::ofstream(path_ + file) << text;
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  char name_[32] = "/tmp/lossd_root_XXXXXX";
+  const std::string path_;
+};
+
+constexpr char kMemInfo[] = "MemTotal:       16000 kB\nMemFree: 12 kB\n";
+
+TEST(MemoryLimit, PhysicalWhereNothingElseIsSaid) {
+  const FakeRoot root;
+  root.Write("/proc/meminfo", kMemInfo);
+  EXPECT_EQ(MemoryLimit(root.path()), 16000 << 10);
+  root.Write("/sys/fs/cgroup/memory.max", "max\n");
+  EXPECT_EQ(MemoryLimit(root.path()), 16000 << 10);
+}
+
+TEST(MemoryLimit, Version2TheLeastOnTheWayUp) {
+  const FakeRoot root;
+  root.Write("/proc/meminfo", kMemInfo);
+  root.Write("/proc/self/cgroup", "0::/jobs/lossd\n");
+  root.Write("/sys/fs/cgroup/jobs/memory.max", "3000000\n");
+  root.Write("/sys/fs/cgroup/jobs/lossd/memory.max", "5000000\n");
+  EXPECT_EQ(MemoryLimit(root.path()), 3000000);
+}
+
+TEST(MemoryLimit, Version1OfTheMemoryController) {
+  const FakeRoot root;
+  root.Write("/proc/meminfo", kMemInfo);
+  root.Write("/proc/self/cgroup", "7:cpu,cpuacct:/other\n4:memory:/lossd\n0::/\n");
+  root.Write("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  root.Write("/sys/fs/cgroup/memory/other/memory.limit_in_bytes", "1000\n");  // not ours
+  EXPECT_EQ(MemoryLimit(root.path()), 16000 << 10);
+  root.Write("/sys/fs/cgroup/memory/lossd/memory.limit_in_bytes", "4000000\n");
+  EXPECT_EQ(MemoryLimit(root.path()), 4000000);
+}
+
+TEST(QuotaThreads, Version2) {
+  const FakeRoot root;
+  root.Write("/proc/self/cgroup", "0::/lossd\n");
+  EXPECT_EQ(QuotaThreads(8, root.path()), 8);
+  root.Write("/sys/fs/cgroup/lossd/cpu.max", "max 100000\n");
+  EXPECT_EQ(QuotaThreads(8, root.path()), 8);
+  root.Write("/sys/fs/cgroup/lossd/cpu.max", "250000 100000\n");
+  EXPECT_EQ(QuotaThreads(8, root.path()), 3);
+  EXPECT_EQ(QuotaThreads(2, root.path()), 2);
+  root.Write("/sys/fs/cgroup/lossd/cpu.max", "1000 100000\n");
+  EXPECT_EQ(QuotaThreads(8, root.path()), 1);
+}
+
+TEST(QuotaThreads, Version1) {
+  const FakeRoot root;
+  root.Write("/proc/self/cgroup", "3:cpu,cpuacct:/lossd\n");
+  root.Write("/sys/fs/cgroup/cpu/lossd/cpu.cfs_period_us", "100000\n");
+  root.Write("/sys/fs/cgroup/cpu/lossd/cpu.cfs_quota_us", "-1\n");
+  EXPECT_EQ(QuotaThreads(8, root.path()), 8);
+  root.Write("/sys/fs/cgroup/cpu/lossd/cpu.cfs_quota_us", "200000\n");
+  EXPECT_EQ(QuotaThreads(8, root.path()), 2);
+}
+
+}  // namespace
+}  // namespace lossd
