@@ -1,0 +1,47 @@
+#include "tests/faults/proc.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/time/clock.h"
+
+namespace lossd {
+
+ProcessState StateOf(pid_t pid) {
+  const std::string folder = "/proc/" + std::to_string(pid);
+  std::ifstream file(folder + "/stat");
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const size_t name_end = text.rfind(')');
+  ProcessState state;
+  if (name_end == std::string::npos) return state;
+  std::istringstream words(text.substr(name_end + 1));
+  std::vector<std::string> fields;  // from the third on: proc(5)
+  for (std::string word; words >> word;) fields.push_back(word);
+  if (fields.size() < 22 || fields[0] == "Z") return state;
+  const double ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
+  state.cpu = absl::Seconds((std::stod(fields[11]) + std::stod(fields[12])) / ticks);
+  state.threads = std::stoll(fields[17]);
+  state.rss_bytes = std::stoll(fields[21]) * sysconf(_SC_PAGESIZE);
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(folder + "/fd", error), end; it != end;
+       it.increment(error)) {
+    ++state.descriptors;
+  }
+  return state;
+}
+
+bool HoldsWithin(absl::Duration time, const std::function<bool()>& condition) {
+  const absl::Time until = absl::Now() + time;
+  while (!condition()) {
+    if (absl::Now() > until) return false;
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  return true;
+}
+
+}  // namespace lossd

@@ -1,0 +1,29 @@
+#ifndef LOSSD_TESTS_FAULTS_PROC_H_
+#define LOSSD_TESTS_FAULTS_PROC_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+
+#include "absl/time/time.h"
+
+// What the kernel says of a process.
+namespace lossd {
+
+struct ProcessState {
+  int64_t rss_bytes = 0;
+  int64_t descriptors = 0;
+  int64_t threads = 0;
+  absl::Duration cpu = absl::ZeroDuration();
+};
+
+// All zeros where there is no such process, or it has ended and was not reaped.
+ProcessState StateOf(pid_t pid);
+
+// Looks again and again until `condition` holds; false: it did not within that time.
+bool HoldsWithin(absl::Duration time, const std::function<bool()>& condition);
+
+}  // namespace lossd
+
+#endif  // LOSSD_TESTS_FAULTS_PROC_H_

@@ -1,0 +1,108 @@
+#include "tests/faults/sentinel.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace lossd {
+namespace {
+
+constexpr absl::Duration kPause = absl::Milliseconds(3);
+
+Client ConnectOnce(const std::string& address) {
+  return *Client::Connect(address,
+                          {.retry = {.max_attempts = 1}, .channels = 1, .block_bytes = 100'000});
+}
+
+}  // namespace
+
+absl::Status KnownCall::Try(Client& client, TransferMode mode, absl::Duration timeout) const {
+  LossInputs inputs;
+  inputs.predictions =
+      TensorView::Of<float>(problem_.predictions, {problem_.rows, problem_.classes});
+  inputs.targets = TensorView::Of<int64_t>(problem_.labels, {problem_.rows});
+  inputs.position_weights = TensorView::Of<float>(problem_.weights, {problem_.rows});
+  std::vector<float> gradient(problem_.gradient.size());
+  const auto result =
+      client.Compute(LossSpec{}, inputs, {.gradient = BytesOf<float>(absl::MakeSpan(gradient))},
+                     {.timeout = timeout, .mode = mode});
+  if (!result.ok()) return result.status();
+  const size_t bytes = gradient.size() * sizeof(float);
+  if (std::memcmp(gradient.data(), problem_.gradient.data(), bytes) != 0 ||
+      result->loss != problem_.result.loss || !(result->exact == problem_.result.exact)) {
+    return absl::DataLossError("the answer differs from the core's");
+  }
+  return absl::OkStatus();
+}
+
+Sentinel::Sentinel(ServerProcess& server)
+    : server_(server), pid_(server.process().pid()), client_(ConnectOnce(server.address())) {
+  constexpr int kWarm = 20;
+  for (int i = 0; i < kWarm; ++i) CallOnce(i);
+  base_ = StateOf(pid_);
+  victim_ = std::thread([this] { Victim(); });
+}
+
+Sentinel::~Sentinel() {
+  stop_ = true;
+  if (victim_.joinable()) victim_.join();
+}
+
+void Sentinel::CallOnce(int number) {
+  const KnownCall& call = number % 2 == 0 ? small_ : large_;
+  const auto mode = number % 2 == 0 ? TransferMode::kUnary : TransferMode::kStream;
+  const absl::Time begin = absl::Now();
+  const absl::Status status = call.Try(client_, mode);
+  const std::lock_guard lock(mutex_);
+  slowest_ = std::max(slowest_, absl::Now() - begin);
+  if (!status.ok()) failures_.push_back(absl::StrCat("call ", number, ": ", status.ToString()));
+}
+
+void Sentinel::Victim() {
+  while (!stop_) {
+    CallOnce(calls_);
+    ++calls_;
+    absl::SleepFor(kPause);
+  }
+}
+
+int64_t Sentinel::grown_bytes() const {
+#ifdef LOSSD_SANITIZED
+  return 0;
+#else
+  return StateOf(pid_).rss_bytes - base_.rss_bytes;
+#endif
+}
+
+void Sentinel::AwaitCalls(int count) {
+  const int wanted = calls_ + count;
+  EXPECT_TRUE(HoldsWithin(absl::Seconds(60), [&] { return calls_ >= wanted; }))
+      << "the victim is not answered";
+}
+
+absl::Duration Sentinel::slowest() const {
+  const std::lock_guard lock(mutex_);
+  return slowest_;
+}
+
+void Sentinel::Check(absl::Duration settle) {
+  AwaitCalls(2);
+  stop_ = true;
+  victim_.join();
+  EXPECT_LE(failures_.size(), allowed_)
+      << "of " << calls_
+      << " calls of the victim; the first: " << (failures_.empty() ? "" : failures_.front());
+  ASSERT_GT(StateOf(pid_).rss_bytes, 0) << "the server is gone";
+  HoldsWithin(settle, [this] { return grown_descriptors() <= 0 && grown_bytes() <= most_grown_; });
+  EXPECT_LE(grown_descriptors(), 0);
+  EXPECT_LE(grown_bytes(), most_grown_);
+  Client other = ConnectOnce(server_.address());
+  EXPECT_TRUE(other.CheckHealth().value_or(false)) << "a new connection is not served";
+  EXPECT_EQ(small_.Try(other, TransferMode::kUnary), absl::OkStatus());
+  EXPECT_EQ(large_.Try(other, TransferMode::kStream), absl::OkStatus());
+}
+
+}  // namespace lossd
