@@ -70,6 +70,15 @@ Cut CutBox(const RunState& run, const Box& box) {
   return cut;
 }
 
+// Smaller outputs are likely still in a cache when somebody reads them; in place, each line is in
+// one when it is written.
+bool IsStreaming(const BoxInputs& in, const LossOutputs& out) {
+  constexpr size_t kStreamedBytes = size_t{16} << 20;
+  const bool in_place = !in.predictions.pieces().empty() &&
+                        in.predictions.pieces().front().data() == out.gradient.data();
+  return out.gradient.size() >= kStreamedBytes && !in_place;
+}
+
 // A tile of positions as contiguous rows: where they lie already, gathered, or turned around.
 class RowTile {
  public:
@@ -216,7 +225,7 @@ absl::Status ForEachTile(const Cut& cut, Executor& executor, StopToken stop, Bod
 
 absl::StatusOr<PartialSums> RunBox(const RunState& run, const Box& box, const BoxInputs& in,
                                    const LossOutputs& out, Executor& executor, StopToken stop) {
-  const BoxJob job{run, box, in, out};
+  const BoxJob job{run, box, in, out, IsStreaming(in, out)};
   const Cut cut = CutBox(run, box);
   std::vector<UnitSums> units(cut.units);
   LOSSD_RETURN_IF_ERROR(ForEachTile(

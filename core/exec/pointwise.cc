@@ -152,7 +152,8 @@ void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, Unit
       continue;
     }
     const double factor = sums.nonfinite ? kNaN : ToFinite<double>(a);
-    kernels.scale_rows[Index(Compute::kDouble)][Index(out)](g, &factor, 1, classes, gradient);
+    kernels.scale_rows[Index(Compute::kDouble)][Index(out)](g, &factor, 1, classes, job.streaming,
+                                                            gradient);
   }
 }
 

@@ -72,9 +72,10 @@ void Scale(const BoxJob& job, const Reduced& reduced, const double* coefficient,
     }
     if (c) {
       kernels.scale_rows_minus[Index(compute)][Index(real)](reduced.e, factor, c, subtract, rows,
-                                                            job.classes(), out);
+                                                            job.classes(), job.streaming, out);
     } else {
-      kernels.scale_rows[Index(compute)][Index(real)](reduced.e, factor, rows, job.classes(), out);
+      kernels.scale_rows[Index(compute)][Index(real)](reduced.e, factor, rows, job.classes(),
+                                                      job.streaming, out);
     }
   };
   if (compute == Compute::kFloat) {

@@ -19,6 +19,7 @@
 
 #include "core/kernels/kernels.h"
 #include "core/kernels/narrow.h"
+#include "hwy/cache_control.h"
 #include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
 
@@ -223,6 +224,33 @@ HWY_INLINE void StoreGroupAt(const Group<C>& group, void* row, int64_t k, int64_
     StoreRegister<R, C>(group.v[j], padded + j * kLanes<C> * SizeOf(R));
   }
   std::memcpy(to, padded, (n - k) * SizeOf(R));
+}
+
+// Stores elements [begin, end) of a row, value(k) being the group at element k. Streaming: whole
+// cache lines are written past the caches, without being read first; FlushStream must follow.
+template <Real R, class C, class Value>
+HWY_INLINE void StoreRow(void* row, int64_t begin, int64_t end, bool streaming, Value value) {
+  int64_t k = begin;
+  if constexpr (R == kOwnFormat<C>) {
+    constexpr uintptr_t kLine = 64;
+    const auto address = reinterpret_cast<uintptr_t>(At<R>(row, k));
+    if (streaming && address % sizeof(C) == 0) {
+      const auto head = static_cast<int64_t>(-address % kLine / sizeof(C));
+      if (head > 0) {
+        const int64_t aligned = std::min(end, k + head);
+        StoreGroupAt<R, C>(value(k), row, k, aligned);
+        k = aligned;
+      }
+      for (; k + kGroup <= end; k += kGroup) {
+        const Group<C> group = value(k);
+        C* to = reinterpret_cast<C*>(At<R>(row, k));
+        for (int j = 0; j < kRegisters<C>; ++j) {
+          hn::Stream(group.v[j], Tag<C>(), to + j * kLanes<C>);
+        }
+      }
+    }
+  }
+  for (; k < end; k += kGroup) StoreGroupAt<R, C>(value(k), row, k, end);
 }
 
 // -------------------------------------------------------------------------------------- sums

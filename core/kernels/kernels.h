@@ -62,13 +62,14 @@ struct KernelSet {
   // chunk_scale[r][chunk] = e^(peak of the chunk - peak of the row).
   void (*reduce_rows[kReals])(const void* x, int64_t rows, int64_t classes, void* e,
                               double* chunk_scale, RowSums* sums);
-  // Softmax, phase two: out[r][k] = e[r][k] * factor[r][chunk of k] (never -0).
+  // Softmax, phase two: out[r][k] = e[r][k] * factor[r][chunk of k] (never -0). `streaming`, here
+  // and below: `out` is written past the caches, for outputs too large to be found there again.
   void (*scale_rows[kComputes][kReals])(const void* e, const void* factor, int64_t rows,
-                                        int64_t classes, void* out);
+                                        int64_t classes, bool streaming, void* out);
   // out[r][k] = e[r][k] * factor[r][chunk of k] - c[r][k] * minus[r].
   void (*scale_rows_minus[kComputes][kReals])(const void* e, const void* factor, const void* c,
                                               const void* minus, int64_t rows, int64_t classes,
-                                              void* out);
+                                              bool streaming, void* out);
   // Dense targets, one row; cap may be +inf (see DenseSums).
   DenseSums (*dense_sums[kReals])(const void* x, const void* c, int64_t classes, RowSums row,
                                   double log1p_rest, double cap);

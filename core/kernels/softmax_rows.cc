@@ -28,15 +28,18 @@ HWY_INLINE ChunkSums ReduceChunk(const void* x, int64_t n, float* e) {
   const auto reference = hn::Set(d, sums.peak == -kInfinity<float> ? 0.0f : sums.peak);
   StretchSum below;
   for (int64_t k = 0; k < n; k += kGroup) {
+    // The next chunk comes from memory while this one is computed.
+    hwy::Prefetch(At<R>(x, k + kChunk));
     const Group<float> xs = LoadGroupAt<R, float>(x, k, n, -kInfinity<float>);
     Group<float> es;
     Group<float> counted;
     for (int j = 0; j < kRegisters<float>; ++j) {
       const auto distance = hn::Sub(xs.v[j], reference);
       const auto at_peak = hn::Eq(distance, hn::Zero(d));
-      es.v[j] = ScaledExp(distance);
-      counted.v[j] = hn::IfThenZeroElse(at_peak, es.v[j]);
+      es.v[j] = counted.v[j] = ScaledExp(distance);
+      if (HWY_LIKELY(hn::AllFalse(d, at_peak))) continue;
       sums.at_peak += static_cast<int64_t>(hn::CountTrue(d, at_peak));
+      counted.v[j] = hn::IfThenZeroElse(at_peak, es.v[j]);
     }
     StoreScratch(es, e + k);
     below.Add(counted);
@@ -171,43 +174,47 @@ HWY_INLINE void ForEachChunk(const C* factor, int64_t rows, int64_t classes, Bod
 }
 
 template <class C, Real R>
-void ScaleRows(const void* e, const void* factor, int64_t rows, int64_t classes, void* out) {
+void ScaleRows(const void* e, const void* factor, int64_t rows, int64_t classes, bool streaming,
+               void* out) {
   const Tag<C> d;
   ForEachChunk(static_cast<const C*>(factor), rows, classes,
                [&](int64_t r, int64_t begin, int64_t end, C scale) HWY_ATTR {
                  const C* scratch = static_cast<const C*>(e) + r * classes;
-                 void* row = At<R>(out, r * classes);
                  const auto s = hn::Set(d, scale);
-                 for (int64_t k = begin; k < end; k += kGroup) {
-                   Group<C> g = LoadScratch(scratch + k);
-                   // Adding +0 turns -0 (a masked class under a negative factor) into +0.
-                   for (auto& v : g.v) v = hn::MulAdd(v, s, hn::Zero(d));
-                   StoreGroupAt<R, C>(g, row, k, end);
-                 }
+                 StoreRow<R, C>(At<R>(out, r * classes), begin, end, streaming,
+                                [&](int64_t k) HWY_ATTR {
+                                  Group<C> g = LoadScratch(scratch + k);
+                                  // Adding +0 turns -0 (a masked class under a negative factor)
+                                  // into +0.
+                                  for (auto& v : g.v) v = hn::MulAdd(v, s, hn::Zero(d));
+                                  return g;
+                                });
                });
+  if (streaming) hwy::FlushStream();
 }
 
 template <class C, Real R>
 void ScaleRowsMinus(const void* e, const void* factor, const void* c, const void* minus,
-                    int64_t rows, int64_t classes, void* out) {
+                    int64_t rows, int64_t classes, bool streaming, void* out) {
   const Tag<C> d;
   ForEachChunk(static_cast<const C*>(factor), rows, classes,
                [&](int64_t r, int64_t begin, int64_t end, C scale) HWY_ATTR {
                  const C* scratch = static_cast<const C*>(e) + r * classes;
                  const C* targets = static_cast<const C*>(c) + r * classes;
-                 void* row = At<R>(out, r * classes);
                  const auto s = hn::Set(d, scale);
                  const auto m = hn::Set(d, static_cast<const C*>(minus)[r]);
-                 for (int64_t k = begin; k < end; k += kGroup) {
-                   Group<C> g = LoadScratch(scratch + k);
-                   const Group<C> t = LoadGroupAt<kOwnFormat<C>, C>(targets, k, end, C{0});
-                   for (int j = 0; j < kRegisters<C>; ++j) {
-                     const auto target = hn::NegMulAdd(t.v[j], m, hn::Zero(d));
-                     g.v[j] = hn::Add(hn::MulAdd(g.v[j], s, target), hn::Zero(d));
-                   }
-                   StoreGroupAt<R, C>(g, row, k, end);
-                 }
+                 StoreRow<R, C>(
+                     At<R>(out, r * classes), begin, end, streaming, [&](int64_t k) HWY_ATTR {
+                       Group<C> g = LoadScratch(scratch + k);
+                       const Group<C> t = LoadGroupAt<kOwnFormat<C>, C>(targets, k, end, C{0});
+                       for (int j = 0; j < kRegisters<C>; ++j) {
+                         const auto target = hn::NegMulAdd(t.v[j], m, hn::Zero(d));
+                         g.v[j] = hn::Add(hn::MulAdd(g.v[j], s, target), hn::Zero(d));
+                       }
+                       return g;
+                     });
                });
+  if (streaming) hwy::FlushStream();
 }
 
 template <Real R>
