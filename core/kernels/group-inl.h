@@ -328,30 +328,9 @@ struct WideSum {
   HWY_INLINE double Total() const { return SumLanes(total); }
 };
 
-// Running sums of floats: short stretches in float, so that the conversion to double is paid once
-// per kStretch groups. Error of a stretch: at most kStretch - 1 roundings.
+// Floats are summed in short stretches of groups, so that the conversion to double is paid once per
+// stretch. Error of a stretch: at most kStretch - 1 roundings.
 constexpr int kStretch = 8;
-struct StretchSum {
-  Group<float> stretch;
-  WideSum total;
-  int pending = 0;
-
-  HWY_INLINE StretchSum() : stretch(Fill(0.0f)) {}
-
-  HWY_INLINE void Add(const Group<float>& term) {
-    for (int j = 0; j < kRegisters<float>; ++j) stretch.v[j] = hn::Add(stretch.v[j], term.v[j]);
-    if (++pending == kStretch) EndStretch();
-  }
-  HWY_INLINE void EndStretch() {
-    total.Add(stretch);
-    stretch = Fill(0.0f);
-    pending = 0;
-  }
-  HWY_INLINE double Total() {
-    EndStretch();
-    return total.Total();
-  }
-};
 
 // Sums over a row in double, by compute type.
 template <class C>
@@ -359,12 +338,23 @@ using ValueSum = std::conditional_t<std::is_same_v<C, float>, WideSum, Sum64>;
 
 // ----------------------------------------------------------------------------- exponentials
 
-// e^d * 2^24 for d <= 0 in float, NaN for NaN, exactly 0 below -103 (where e^d < 2^-148).
+// Max(low, d), but NaN where d is NaN: which of its operands Max returns then is the target's
+// affair.
+HWY_INLINE Vec<float> AtLeast(Vec<float> low, Vec<float> d) {
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+  return hn::IfThenElse(hn::Lt(d, low), low, d);
+#else
+  return hn::Max(low, d);  // x86: the second
+#endif
+}
+
+// e^d * 2^24 for d <= 0 in float, NaN for NaN, exactly 0 below -105 (where e^d < 2^-151).
 // Relative error below 2^-23. |r| <= ln2/2: e^r = 1 + r + r^2 q(r), q minimax of degree 4 weighted
 // for relative error (0.07 u).
 HWY_INLINE Vec<float> ScaledExp(Vec<float> d) {
   const Tag<float> tag;
-  const auto low = hn::Lt(d, hn::Set(tag, -103.0f));
+  // At -105 the exponent below is 0, and so the power.
+  d = AtLeast(hn::Set(tag, -105.0f), d);
   // Adding 1.5 * 2^23 rounds to an integer n in the low bits; 151 more makes them the biased
   // exponent of 2^(n + 24).
   const auto magic = hn::Set(tag, 12582912.0f + 151.0f);
@@ -376,10 +366,10 @@ HWY_INLINE Vec<float> ScaledExp(Vec<float> d) {
   q = hn::MulAdd(q, r, hn::Set(tag, 0x1.5558f8p-5f));
   q = hn::MulAdd(q, r, hn::Set(tag, 0x1.555490p-3f));
   q = hn::MulAdd(q, r, hn::Set(tag, 0x1.fffffcp-2f));
-  const auto y = hn::Add(hn::MulAdd(q, hn::Mul(r, r), r), hn::Set(tag, 1.0f));
+  const auto above_one = hn::MulAdd(q, hn::Mul(r, r), r);
   const hn::RebindToUnsigned<Tag<float>> bits;
   const auto power = hn::BitCast(tag, hn::ShiftLeft<23>(hn::BitCast(bits, shifted)));
-  return hn::IfThenZeroElse(low, hn::Mul(y, power));
+  return hn::MulAdd(above_one, power, power);
 }
 
 // e^d for d <= 0 in double, NaN for NaN.

@@ -20,29 +20,64 @@ struct ChunkSums {
   int64_t at_peak;
 };
 
+// Exponentials of at most kStretch groups from element k of a chunk on, and their sum.
 template <Real R>
-HWY_INLINE ChunkSums ReduceChunk(const void* x, int64_t n, float* e) {
-  const Tag<float> d;
-  ChunkSums sums{.peak = Peak<R, float>(x, n), .below = 0, .at_peak = 0};
-  // A chunk of -inf only: any finite reference makes every exponential 0.
-  const auto reference = hn::Set(d, sums.peak == -kInfinity<float> ? 0.0f : sums.peak);
-  StretchSum below;
-  for (int64_t k = 0; k < n; k += kGroup) {
+HWY_INLINE Group<float> ReduceStretch(const void* x, int64_t k, int64_t end, int64_t n,
+                                      Vec<float> reference, float* e) {
+  Group<float> sum = Fill(0.0f);
+  for (; k < end; k += kGroup) {
     // The next chunk comes from memory while this one is computed.
     hwy::Prefetch(At<R>(x, k + kChunk));
-    const Group<float> xs = LoadGroupAt<R, float>(x, k, n, -kInfinity<float>);
-    Group<float> es;
-    Group<float> counted;
+    Group<float> es = LoadGroupAt<R, float>(x, k, n, -kInfinity<float>);
     for (int j = 0; j < kRegisters<float>; ++j) {
-      const auto distance = hn::Sub(xs.v[j], reference);
-      const auto at_peak = hn::Eq(distance, hn::Zero(d));
-      es.v[j] = counted.v[j] = ScaledExp(distance);
-      if (HWY_LIKELY(hn::AllFalse(d, at_peak))) continue;
-      sums.at_peak += static_cast<int64_t>(hn::CountTrue(d, at_peak));
-      counted.v[j] = hn::IfThenZeroElse(at_peak, es.v[j]);
+      es.v[j] = ScaledExp(hn::Sub(es.v[j], reference));
+      sum.v[j] = hn::Add(sum.v[j], es.v[j]);
     }
     StoreScratch(es, e + k);
-    below.Add(counted);
+  }
+  return sum;
+}
+
+// Whether elements at the peak, whose exponential is 2^24, may be in a sum.
+HWY_INLINE bool MayHoldPeak(const Group<float>& sum) {
+  const Tag<float> d;
+  auto top = sum.v[0];
+  for (int j = 1; j < kRegisters<float>; ++j) top = hn::Max(top, sum.v[j]);
+  return !hn::AllFalse(d, hn::Ge(top, hn::Set(d, 0x1p24f)));
+}
+
+// The sum of a stretch again, without the elements at the peak, which are counted.
+template <Real R>
+HWY_NOINLINE Group<float> SumBelowPeak(const void* x, int64_t k, int64_t end, int64_t n,
+                                       float reference, const float* e, int64_t& at_peak) {
+  const Tag<float> d;
+  Group<float> sum = Fill(0.0f);
+  for (; k < end; k += kGroup) {
+    const Group<float> xs = LoadGroupAt<R, float>(x, k, n, -kInfinity<float>);
+    const Group<float> es = LoadScratch(e + k);
+    for (int j = 0; j < kRegisters<float>; ++j) {
+      const auto equal = hn::Eq(xs.v[j], hn::Set(d, reference));
+      at_peak += static_cast<int64_t>(hn::CountTrue(d, equal));
+      sum.v[j] = hn::Add(sum.v[j], hn::IfThenZeroElse(equal, es.v[j]));
+    }
+  }
+  return sum;
+}
+
+template <Real R>
+HWY_INLINE ChunkSums ReduceChunk(const void* x, int64_t n, float* e) {
+  ChunkSums sums{.peak = Peak<R, float>(x, n), .below = 0, .at_peak = 0};
+  // A chunk of -inf only: any finite reference makes every exponential 0.
+  const float finite = sums.peak == -kInfinity<float> ? 0.0f : sums.peak;
+  const auto reference = hn::Set(Tag<float>(), finite);
+  WideSum below;
+  for (int64_t k = 0; k < n; k += kStretch * kGroup) {
+    const int64_t end = std::min(n, k + kStretch * kGroup);
+    Group<float> sum = ReduceStretch<R>(x, k, end, n, reference, e);
+    if (HWY_UNLIKELY(MayHoldPeak(sum))) {
+      sum = SumBelowPeak<R>(x, k, end, n, finite, e, sums.at_peak);
+    }
+    below.Add(sum);
   }
   sums.below = below.Total();
   return sums;

@@ -77,7 +77,8 @@ template <Real R>
 HWY_INLINE Group<double> ReduceColumn(const Column<R, float>& column, const Group<float>& peaks) {
   const Tag<float> d;
   const Group<float> references = References(peaks);
-  StretchSum below;
+  WideSum below;
+  Group<float> stretch = Fill(0.0f);
   Group<float> at_peak = Fill(-1.0f);
   for (int64_t k = 0; k < column.classes; ++k) {
     const Group<float> xs = column.Load(k);
@@ -91,14 +92,16 @@ HWY_INLINE Group<double> ReduceColumn(const Column<R, float>& column, const Grou
       at_peak.v[j] = hn::Add(at_peak.v[j], hn::IfThenElseZero(equal, hn::Set(d, 1.0f)));
     }
     StoreScratch(es, column.e + k * column.e_stride);
-    below.Add(counted);
+    for (int j = 0; j < kRegisters<float>; ++j) stretch.v[j] = hn::Add(stretch.v[j], counted.v[j]);
+    if ((k + 1) % kStretch != 0 && k + 1 != column.classes) continue;
+    below.Add(stretch);
+    stretch = Fill(0.0f);
   }
-  below.EndStretch();
   const Tag<double> dd;
   const Group<double> ties = Widen(at_peak);
   Group<double> rests;
   for (int j = 0; j < kRegisters<double>; ++j) {
-    rests.v[j] = hn::MulAdd(below.total.total.v[j], hn::Set(dd, 0x1p-24), ties.v[j]);
+    rests.v[j] = hn::MulAdd(below.total.v[j], hn::Set(dd, 0x1p-24), ties.v[j]);
   }
   return rests;
 }
