@@ -31,13 +31,14 @@ struct Workspace {
   Scratch row_sums;
   Scratch factors;
   Scratch losses;        // one double per position, several arrays
+  Scratch hard_rows;     // several doubles per position with a label
   Scratch coefficients;  // c_k = w(k) t'_k of dense targets
   Scratch wide_row;      // one row of coefficients in double
   Scratch outputs;       // rows on their way to a strided place
 
   void TrimLarge() {
     for (Scratch* scratch : {&gathered, &gathered_targets, &exponentials, &chunk_scales, &row_sums,
-                             &factors, &losses, &coefficients, &wide_row, &outputs}) {
+                             &factors, &losses, &hard_rows, &coefficients, &wide_row, &outputs}) {
       scratch->TrimLarge();
     }
   }

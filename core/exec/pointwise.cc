@@ -151,7 +151,7 @@ void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, Unit
       std::memset(gradient, 0, classes * kernels::SizeOf(out));
       continue;
     }
-    const double factor = sums.nonfinite ? kNaN : ToFinite<double>(a);
+    const double factor = sums.nonfinite ? kNaN : kernels::ToFinite<double>(a);
     kernels.scale_rows[Index(Compute::kDouble)][Index(out)](g, &factor, 1, classes, job.streaming,
                                                             gradient);
   }

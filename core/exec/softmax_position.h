@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "core/exec/box_job.h"
 
@@ -31,15 +30,6 @@ struct SoftmaxPosition {
     return others / (1.0 + rest);
   }
 };
-
-// To the compute type, infinity made the largest finite number: a class of probability 0 times an
-// infinite factor would be NaN.
-template <class C>
-C ToFinite(double value) {
-  constexpr double kMax = std::numeric_limits<C>::max();
-  if (std::isnan(value)) return std::numeric_limits<C>::quiet_NaN();
-  return static_cast<C>(std::clamp(value, -kMax, kMax));
-}
 
 inline void WriteHit(const BoxJob& job, int64_t output, bool hit, UnitSums& unit) {
   if (!job.run.plan.outputs().argmax_hits) return;

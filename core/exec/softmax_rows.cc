@@ -25,6 +25,14 @@ struct Reduced {
   int64_t chunks;
 };
 
+double* Log1pRests(const RowSums* sums, int64_t count, Workspace& work) {
+  double* log1p_rest = work.losses.Get<double>(2 * count);
+  double* rest = log1p_rest + count;
+  for (int64_t r = 0; r < count; ++r) rest[r] = sums[r].rest;
+  kernels::Active().log1p(rest, count, log1p_rest);
+  return log1p_rest;
+}
+
 Reduced Reduce(const BoxJob& job, const Rows& rows, Workspace& work) {
   const KernelSet& kernels = kernels::Active();
   const int64_t classes = job.classes();
@@ -36,12 +44,9 @@ Reduced Reduce(const BoxJob& job, const Rows& rows, Workspace& work) {
                   : work.exponentials.Get<double>(rows.count * classes);
   reduced.chunk_scale = work.chunk_scales.Get<double>(rows.count * reduced.chunks);
   reduced.sums = work.row_sums.Get<RowSums>(rows.count);
-  reduced.log1p_rest = work.losses.Get<double>(2 * rows.count);
   kernels.reduce_rows[Index(real)](rows.predictions, rows.count, classes, reduced.e,
                                    reduced.chunk_scale, reduced.sums);
-  double* rest = reduced.log1p_rest + rows.count;
-  for (int64_t r = 0; r < rows.count; ++r) rest[r] = reduced.sums[r].rest;
-  kernels.log1p(rest, rows.count, reduced.log1p_rest);
+  reduced.log1p_rest = Log1pRests(reduced.sums, rows.count, work);
   return reduced;
 }
 
@@ -66,9 +71,10 @@ void Scale(const BoxJob& job, const Reduced& reduced, const double* coefficient,
     for (int64_t r = 0; r < rows; ++r) {
       const double scale = coefficient[r] / (1.0 + reduced.sums[r].rest) * unit;
       for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-        factor[r * chunks + chunk] = ToFinite<C>(scale * reduced.chunk_scale[r * chunks + chunk]);
+        factor[r * chunks + chunk] =
+            kernels::ToFinite<C>(scale * reduced.chunk_scale[r * chunks + chunk]);
       }
-      subtract[r] = minus ? ToFinite<C>(minus[r]) : C{0};
+      subtract[r] = minus ? kernels::ToFinite<C>(minus[r]) : C{0};
     }
     if (c) {
       kernels.scale_rows_minus[Index(compute)][Index(real)](reduced.e, factor, c, subtract, rows,
@@ -124,41 +130,109 @@ void WriteRowOutputs(const BoxJob& job, const Rows& rows, const Reduced& reduced
   }
 }
 
-// Losses and gradients of hard targets.
-void HardTargets(const BoxJob& job, const Rows& rows, const Reduced& reduced, Workspace& work,
-                 UnitSums& unit) {
+// What rows with one label each need beside their sums.
+struct HardRows {
+  double* coefficient;         // of the gradient's softmax part; 0: the row's gradient is 0
+  double* picked;              // logit of the label
+  double* picked_exponential;  // e^(picked - peak)
+  double* label_gradient;
+};
+
+// All of it that is known before the rows are looked at.
+HardRows PrepareHardRows(const BoxJob& job, const Rows& rows, Workspace& work) {
+  double* values = work.hard_rows.Get<double>(4 * rows.count);
+  const HardRows hard{values, values + rows.count, values + 2 * rows.count,
+                      values + 3 * rows.count};
   const Positions& positions = work.positions;
-  const int64_t classes = job.classes();
   const Real real = job.run.real();
-  std::vector<double> coefficient(rows.count);
-  std::vector<double> label_gradient(rows.count);
   for (int64_t r = 0; r < rows.count; ++r) {
     const int64_t y = positions.label[r];
-    if (y < 0) {
+    hard.coefficient[r] = y < 0 ? 0.0 : positions.gradient[r] * positions.weight[r];
+    hard.picked[r] = y < 0 ? 0.0 : LoadReal(real, rows.predictions, r * job.classes() + y);
+    hard.picked_exponential[r] = 0;
+  }
+  return hard;
+}
+
+void HardLosses(const BoxJob& job, const Rows& rows, const Reduced& reduced, const HardRows& hard,
+                Workspace& work, UnitSums& unit) {
+  const Positions& positions = work.positions;
+  for (int64_t r = 0; r < rows.count; ++r) {
+    if (positions.label[r] < 0) {
       AddPosition(job, positions, r, rows.first_output + r, 0, 0, unit);
       continue;
     }
     const SoftmaxPosition position{.peak = reduced.sums[r].peak,
                                    .rest = reduced.sums[r].rest,
                                    .log1p_rest = reduced.log1p_rest[r],
-                                   .picked = LoadReal(real, rows.predictions, r * classes + y),
-                                   .picked_exponential = ExponentialAt(job, reduced, r, y)};
+                                   .picked = hard.picked[r],
+                                   .picked_exponential = hard.picked_exponential[r]};
     const double loss = position.Loss(job.run, unit);
     AddPosition(job, positions, r, rows.first_output + r, positions.weight[r] * loss,
                 positions.weight[r], unit);
-    coefficient[r] = positions.gradient[r] * positions.weight[r];
-    label_gradient[r] = -coefficient[r] * position.OthersShare();
+    hard.label_gradient[r] = -hard.coefficient[r] * position.OthersShare();
   }
-  if (!rows.gradient) return;
+}
+
+// What the scaled softmax does not give: the labels' entries, and exact zeros.
+void FinishHardGradient(const BoxJob& job, const Rows& rows, const HardRows& hard,
+                        const Positions& positions) {
   const Real out = job.run.gradient_real();
-  Scale(job, reduced, coefficient.data(), nullptr, nullptr, rows.count, out, rows.gradient, work);
   for (int64_t r = 0; r < rows.count; ++r) {
-    if (coefficient[r] == 0) {
+    if (hard.coefficient[r] == 0) {
       ZeroRow(job, rows.gradient, r);
     } else {
-      StoreReal(out, label_gradient[r] + 0.0, rows.gradient, r * classes + positions.label[r]);
+      StoreReal(out, hard.label_gradient[r] + 0.0, rows.gradient,
+                r * job.classes() + positions.label[r]);
     }
   }
+}
+
+// Losses and gradients of hard targets, in two phases.
+void HardTargets(const BoxJob& job, const Rows& rows, const Reduced& reduced, const HardRows& hard,
+                 Workspace& work, UnitSums& unit) {
+  const Positions& positions = work.positions;
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const int64_t y = positions.label[r];
+    if (y >= 0) hard.picked_exponential[r] = ExponentialAt(job, reduced, r, y);
+  }
+  HardLosses(job, rows, reduced, hard, work, unit);
+  if (!rows.gradient) return;
+  Scale(job, reduced, hard.coefficient, nullptr, nullptr, rows.count, job.run.gradient_real(),
+        rows.gradient, work);
+  FinishHardGradient(job, rows, hard, positions);
+}
+
+// Whether one pass gives all that is wanted: it leaves neither exponentials nor, in place,
+// predictions behind.
+bool CanFuse(const BoxJob& job, const Rows& rows) {
+  const OutputSet& wanted = job.run.plan.outputs();
+  return job.run.one_class() && rows.gradient && !wanted.probabilities && !wanted.argmax_hits &&
+         job.run.gradient_real() == job.run.real() &&
+         kernels::Active().fused_rows[Index(job.run.real())] != nullptr;
+}
+
+void RunFused(const BoxJob& job, const Rows& rows, const HardRows& hard, Workspace& work,
+              UnitSums& unit) {
+  const KernelSet& kernels = kernels::Active();
+  const int64_t classes = job.classes();
+  const int64_t chunks = kernels::Chunks(Compute::kFloat, classes);
+  const kernels::FusedScratch scratch{
+      .e = work.exponentials.Get<float>(2 * (classes + kernels::kGroup)),
+      .chunk_scale = work.chunk_scales.Get<double>(chunks),
+      .factor = work.factors.Get<float>(chunks)};
+  Reduced reduced{.e = nullptr,
+                  .chunk_scale = nullptr,
+                  .sums = work.row_sums.Get<RowSums>(rows.count),
+                  .log1p_rest = nullptr,
+                  .chunks = chunks};
+  kernels.fused_rows[Index(job.run.real())](rows.predictions, rows.count, classes, hard.coefficient,
+                                            work.positions.label.data(), job.streaming, scratch,
+                                            reduced.sums, hard.picked_exponential, rows.gradient);
+  reduced.log1p_rest = Log1pRests(reduced.sums, rows.count, work);
+  WriteRowOutputs(job, rows, reduced, work, unit);
+  HardLosses(job, rows, reduced, hard, work, unit);
+  FinishHardGradient(job, rows, hard, work.positions);
 }
 
 // Losses and gradients of dense targets: probabilities, or labels smoothed.
@@ -199,6 +273,9 @@ void DenseTargets(const BoxJob& job, const Rows& rows, const Reduced& reduced, W
 
 void RunSoftmaxRows(const BoxJob& job, const Rows& rows, Workspace& work, UnitSums& unit) {
   work.positions.Load(job.run, rows.first_position, rows.count);
+  if (CanFuse(job, rows)) {
+    return RunFused(job, rows, PrepareHardRows(job, rows, work), work, unit);
+  }
   const Reduced reduced = Reduce(job, rows, work);
   WriteRowOutputs(job, rows, reduced, work, unit);
   if (rows.probabilities) {
@@ -207,7 +284,7 @@ void RunSoftmaxRows(const BoxJob& job, const Rows& rows, Workspace& work, UnitSu
           rows.probabilities, work);
   }
   if (job.run.one_class()) {
-    HardTargets(job, rows, reduced, work, unit);
+    HardTargets(job, rows, reduced, PrepareHardRows(job, rows, work), work, unit);
   } else {
     DenseTargets(job, rows, reduced, work, unit);
   }

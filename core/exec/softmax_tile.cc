@@ -42,7 +42,8 @@ void Scale(const BoxJob& job, const C* e, int64_t e_stride, const RowSums* sums,
   const Compute compute = job.run.compute();
   C* factor = work.factors.Get<C>(width);
   for (int64_t p = 0; p < width; ++p) {
-    factor[p] = ToFinite<C>(coefficient[p] / (1.0 + sums[p].rest) / kernels::ExpUnit(compute));
+    factor[p] =
+        kernels::ToFinite<C>(coefficient[p] / (1.0 + sums[p].rest) / kernels::ExpUnit(compute));
   }
   kernels::Active().scale_tile[Index(compute)][Index(real)](e, e_stride, factor, job.classes(),
                                                             width, out, job.box.inner_count);

@@ -226,31 +226,44 @@ HWY_INLINE void StoreGroupAt(const Group<C>& group, void* row, int64_t k, int64_
   std::memcpy(to, padded, (n - k) * SizeOf(R));
 }
 
-// Stores elements [begin, end) of a row, value(k) being the group at element k. Streaming: whole
-// cache lines are written past the caches, without being read first; FlushStream must follow.
+// Streaming: whole cache lines are written past the caches, without being read first. FlushStream
+// must follow. Only formats that are stored as they are computed are streamed.
+constexpr int64_t kLineBytes = 64;
+template <Real R>
+HWY_INLINE bool CanStream(const void* row) {
+  return reinterpret_cast<uintptr_t>(row) % SizeOf(R) == 0;
+}
+// Elements from `at` to the beginning of a line.
+template <Real R>
+HWY_INLINE int64_t ToLine(const void* at) {
+  return static_cast<int64_t>(-reinterpret_cast<uintptr_t>(at) % kLineBytes) / SizeOf(R);
+}
+template <class C>
+HWY_INLINE void StreamGroup(const Group<C>& group, C* to) {
+  for (int j = 0; j < kRegisters<C>; ++j) hn::Stream(group.v[j], Tag<C>(), to + j * kLanes<C>);
+}
+
+// Stores elements [begin, end) of a row, value(k) being the group at element k.
 template <Real R, class C, class Value>
 HWY_INLINE void StoreRow(void* row, int64_t begin, int64_t end, bool streaming, Value value) {
   int64_t k = begin;
   if constexpr (R == kOwnFormat<C>) {
-    constexpr uintptr_t kLine = 64;
-    const auto address = reinterpret_cast<uintptr_t>(At<R>(row, k));
-    if (streaming && address % sizeof(C) == 0) {
-      const auto head = static_cast<int64_t>(-address % kLine / sizeof(C));
-      if (head > 0) {
-        const int64_t aligned = std::min(end, k + head);
-        StoreGroupAt<R, C>(value(k), row, k, aligned);
-        k = aligned;
-      }
-      for (; k + kGroup <= end; k += kGroup) {
-        const Group<C> group = value(k);
-        C* to = reinterpret_cast<C*>(At<R>(row, k));
-        for (int j = 0; j < kRegisters<C>; ++j) {
-          hn::Stream(group.v[j], Tag<C>(), to + j * kLanes<C>);
-        }
+    if (streaming && CanStream<R>(row)) {
+      const int64_t aligned = std::min(end, k + ToLine<R>(At<R>(row, k)));
+      if (aligned > k) StoreGroupAt<R, C>(value(k), row, k, aligned);
+      for (k = aligned; k + kGroup <= end; k += kGroup) {
+        StreamGroup(value(k), reinterpret_cast<C*>(At<R>(row, k)));
       }
     }
   }
   for (; k < end; k += kGroup) StoreGroupAt<R, C>(value(k), row, k, end);
+}
+
+// e * scale. Adding +0 turns -0 (a masked class under a negative factor) into +0.
+template <class C>
+HWY_INLINE Group<C> ScaleGroup(Group<C> e, Vec<C> scale) {
+  for (auto& v : e.v) v = hn::MulAdd(v, scale, hn::Zero(Tag<C>()));
+  return e;
 }
 
 // -------------------------------------------------------------------------------------- sums

@@ -53,6 +53,13 @@ struct PointwiseSums {
   bool nonfinite;  // some x_k is NaN or +inf with c_k != 0
 };
 
+// What fused_rows works in; contents are not initialised and mean nothing afterwards.
+struct FusedScratch {
+  void* e;              // 2 * (classes + kGroup) elements of the compute type
+  double* chunk_scale;  // one per chunk
+  float* factor;        // one per chunk
+};
+
 // All pointers may be unaligned. `rows` rows lie one after the other, `classes` apart. Scratch
 // (`e`, `c` and friends) is of the compute type and has kGroup elements of slack at its end.
 struct KernelSet {
@@ -70,6 +77,12 @@ struct KernelSet {
   void (*scale_rows_minus[kComputes][kReals])(const void* e, const void* factor, const void* c,
                                               const void* minus, int64_t rows, int64_t classes,
                                               bool streaming, void* out);
+  // Both phases of rows with one label each, bit for bit as above, each row scaled while the next
+  // is reduced: out[r][k] = coefficient[r] * softmax(x)[r][k] in the format of x, and picked[r] =
+  // e^(x - peak) at the label (0 where label[r] < 0). Not for f64: null. out may be x.
+  void (*fused_rows[kReals])(const void* x, int64_t rows, int64_t classes,
+                             const double* coefficient, const int64_t* label, bool streaming,
+                             const FusedScratch& scratch, RowSums* sums, double* picked, void* out);
   // Dense targets, one row; cap may be +inf (see DenseSums).
   DenseSums (*dense_sums[kReals])(const void* x, const void* c, int64_t classes, RowSums row,
                                   double log1p_rest, double cap);

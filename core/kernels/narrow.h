@@ -1,10 +1,12 @@
 #ifndef LOSSD_CORE_KERNELS_NARROW_H_
 #define LOSSD_CORE_KERNELS_NARROW_H_
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "core/kernels/kernels.h"
 
@@ -103,6 +105,15 @@ inline void Store(Real real, double value, void* to) {
       return;
     }
   }
+}
+
+// To the compute type, infinity made the largest finite number: a class of probability 0 times an
+// infinite factor would be NaN.
+template <class C>
+C ToFinite(double value) {
+  constexpr double kMax = std::numeric_limits<C>::max();
+  if (std::isnan(value)) return std::numeric_limits<C>::quiet_NaN();
+  return static_cast<C>(std::clamp(value, -kMax, kMax));
 }
 
 constexpr int64_t SizeOf(Real real) { return real == Real::kF32 ? 4 : real == Real::kF64 ? 8 : 2; }

@@ -8,6 +8,7 @@
 namespace lossd::kernels {
 
 void AddSoftmaxRows(KernelSet& set);
+void AddFusedRows(KernelSet& set);
 void AddSoftmaxTiles(KernelSet& set);
 void AddPointwise(KernelSet& set);
 

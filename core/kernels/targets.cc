@@ -12,6 +12,7 @@ KernelSet MakeTable() {
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
   KernelSet set;
   AddSoftmaxRows(set);
+  AddFusedRows(set);
   AddSoftmaxTiles(set);
   AddPointwise(set);
   return set;

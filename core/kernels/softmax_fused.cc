@@ -1,0 +1,135 @@
+// Softmax of contiguous rows with one label each, both phases in one pass: KernelSet::fused_rows.
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/kernels/softmax_fused.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target.
+#include "core/kernels/float_row-inl.h"
+#include "core/kernels/group-inl.h"
+#include "core/kernels/tables.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lossd::kernels {
+namespace HWY_NAMESPACE {
+
+// Phase two of one row, a group at a time, while phase one of the next row computes: writing to
+// memory then costs next to nothing. Chunk by chunk, each with its factor.
+template <Real R, bool kStreaming>
+class ScaleBeside {
+ public:
+  HWY_INLINE ScaleBeside(const float* e, const float* factor, int64_t classes, void* out)
+      : e_(e), factor_(factor), classes_(classes), out_(out) {}
+
+  HWY_INLINE void BeginChunk(int64_t chunk) {
+    Finish();
+    k_ = chunk * kChunk;
+    end_ = std::min(classes_, k_ + kChunk);
+    scale_ = hn::Set(Tag<float>(), factor_[chunk]);
+    if constexpr (kStreaming) {
+      const int64_t aligned = std::min(end_, k_ + ToLine<R>(At<R>(out_, k_)));
+      if (aligned > k_) StoreGroupAt<R, float>(Scaled(), out_, k_, aligned);
+      k_ = aligned;
+    }
+  }
+
+  HWY_INLINE void Step() {
+    if (k_ + kGroup > end_) return;
+    if constexpr (kStreaming) {
+      StreamGroup(Scaled(), reinterpret_cast<float*>(At<R>(out_, k_)));
+    } else {
+      StoreGroupAt<R, float>(Scaled(), out_, k_, end_);
+    }
+    k_ += kGroup;
+  }
+
+  // What is left of the chunk.
+  HWY_INLINE void Finish() {
+    for (; k_ < end_; k_ += kGroup) StoreGroupAt<R, float>(Scaled(), out_, k_, end_);
+  }
+
+  HWY_INLINE void AllChunks() {
+    for (int64_t chunk = 0; chunk * kChunk < classes_; ++chunk) {
+      BeginChunk(chunk);
+      while (k_ + kGroup <= end_) Step();
+    }
+    Finish();
+  }
+
+ private:
+  HWY_INLINE Group<float> Scaled() const { return ScaleGroup(LoadScratch(e_ + k_), scale_); }
+
+  const float* e_;
+  const float* factor_;
+  int64_t classes_;
+  void* out_;
+  int64_t k_ = 0;
+  int64_t end_ = 0;
+  Vec<float> scale_ = hn::Zero(Tag<float>());
+};
+
+// Factors of a row's chunks, and what the caller wants to know of its label.
+HWY_INLINE double FinishRow(const RowSums& sums, const float* e, const double* chunk_scale,
+                            int64_t classes, double coefficient, int64_t label, float* factor) {
+  const double scale = coefficient / (1.0 + sums.rest) / ExpUnit(Compute::kFloat);
+  for (int64_t c = 0; c < Chunks(Compute::kFloat, classes); ++c) {
+    factor[c] = ToFinite<float>(scale * chunk_scale[c]);
+  }
+  return label < 0 ? 0.0 : e[label] * 0x1p-24 * chunk_scale[label / kChunk];
+}
+
+template <Real R, bool kStreaming>
+void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coefficient,
+              const int64_t* label, const FusedScratch& scratch, RowSums* sums, double* picked,
+              void* out) {
+  float* mine = static_cast<float*>(scratch.e);
+  float* before = mine + classes + kGroup;
+  const auto scale_row = [&](int64_t r) HWY_ATTR {
+    return ScaleBeside<R, kStreaming>(before, scratch.factor, classes, At<R>(out, r * classes));
+  };
+  for (int64_t r = 0; r < rows; ++r) {
+    const void* row = At<R>(x, r * classes);
+    if (r == 0) {
+      Nothing nothing;
+      sums[r] = ReduceFloatRow<R>(row, classes, mine, scratch.chunk_scale, nothing);
+    } else {
+      auto beside = scale_row(r - 1);
+      sums[r] = ReduceFloatRow<R>(row, classes, mine, scratch.chunk_scale, beside);
+      beside.Finish();
+    }
+    picked[r] = FinishRow(sums[r], mine, scratch.chunk_scale, classes, coefficient[r], label[r],
+                          scratch.factor);
+    std::swap(mine, before);
+  }
+  if (rows > 0) scale_row(rows - 1).AllChunks();
+  if constexpr (kStreaming) hwy::FlushStream();
+}
+
+template <Real R>
+void FusedRows(const void* x, int64_t rows, int64_t classes, const double* coefficient,
+               const int64_t* label, bool streaming, const FusedScratch& scratch, RowSums* sums,
+               double* picked, void* out) {
+  if constexpr (R == Real::kF32) {
+    if (streaming && CanStream<R>(out)) {
+      return FuseRows<R, true>(x, rows, classes, coefficient, label, scratch, sums, picked, out);
+    }
+  }
+  FuseRows<R, false>(x, rows, classes, coefficient, label, scratch, sums, picked, out);
+}
+
+void FillFusedRows(KernelSet& set) {
+  set.fused_rows[0] = FusedRows<Real::kF32>;
+  set.fused_rows[1] = nullptr;
+  set.fused_rows[2] = FusedRows<Real::kF16>;
+  set.fused_rows[3] = FusedRows<Real::kBF16>;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lossd::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lossd::kernels {
+HWY_EXPORT(FillFusedRows);
+void AddFusedRows(KernelSet& set) { HWY_DYNAMIC_DISPATCH(FillFusedRows)(set); }
+}  // namespace lossd::kernels
+#endif
