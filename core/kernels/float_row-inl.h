@@ -33,7 +33,8 @@ struct Nothing {
   HWY_INLINE void Step() {}
 };
 
-// Exponentials of at most kStretch groups from element k of a chunk on, and their sum.
+// Exponentials of at most kStretch groups from element k of a chunk on, and their sum. Between
+// stretches another row gets its turn.
 template <Real R, class Beside>
 HWY_INLINE Group<float> ReduceStretch(const void* x, int64_t k, int64_t end, int64_t n,
                                       Vec<float> reference, float* e, Beside& beside) {
@@ -47,8 +48,8 @@ HWY_INLINE Group<float> ReduceStretch(const void* x, int64_t k, int64_t end, int
       sum.v[j] = hn::Add(sum.v[j], es.v[j]);
     }
     StoreScratch(es, e + k);
-    beside.Step();
   }
+  beside.Step();
   return sum;
 }
 

@@ -12,8 +12,8 @@ HWY_BEFORE_NAMESPACE();
 namespace lossd::kernels {
 namespace HWY_NAMESPACE {
 
-// Phase two of one row, a group at a time, while phase one of the next row computes: writing to
-// memory then costs next to nothing. Chunk by chunk, each with its factor.
+// Phase two of one row, a stretch at a time, while phase one of the next row computes: so writing
+// to memory and computing overlap. Chunk by chunk, each with its factor.
 template <Real R, bool kStreaming>
 class ScaleBeside {
  public:
@@ -33,13 +33,14 @@ class ScaleBeside {
   }
 
   HWY_INLINE void Step() {
-    if (k_ + kGroup > end_) return;
-    if constexpr (kStreaming) {
-      StreamGroup(Scaled(), reinterpret_cast<float*>(At<R>(out_, k_)));
-    } else {
-      StoreGroupAt<R, float>(Scaled(), out_, k_, end_);
+    const int64_t stop = std::min(end_ - kGroup, k_ + (kStretch - 1) * kGroup);
+    for (; k_ <= stop; k_ += kGroup) {
+      if constexpr (kStreaming) {
+        StreamGroup(Scaled(), reinterpret_cast<float*>(At<R>(out_, k_)));
+      } else {
+        StoreGroupAt<R, float>(Scaled(), out_, k_, end_);
+      }
     }
-    k_ += kGroup;
   }
 
   // What is left of the chunk.
