@@ -36,16 +36,21 @@ namespace {
 
 using kernels::Real;
 
-// About a megabyte of float predictions: a fraction of a millisecond of work.
+// Elements of a unit: a fraction of a millisecond of work, so that a stopped request ends soon and
+// threads end together. Large boxes are cut less finely: each unit has a first and a last row,
+// which have no neighbour to overlap with.
 constexpr int64_t kUnitElements = int64_t{1} << 18;
-// Exponentials of a tile stay in the second-level cache.
+constexpr int64_t kLargeUnitElements = int64_t{1} << 20;
+constexpr int64_t kLargeBoxElements = int64_t{1} << 23;
+// What is gathered, turned around or kept of a tile stays in the second-level cache.
 constexpr int64_t kTileElements = int64_t{1} << 15;
 
 int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// How a box is cut. Units and tiles depend on the shape alone, and no result depends on them.
+// How a box is cut: by its shape and whether its predictions lie in one piece. No result depends on
+// it.
 struct Cut {
   bool rows;          // inner extent 1: positions are contiguous rows
   int64_t positions;  // positions that a unit counts along: rows, or lanes of one outer index
@@ -55,16 +60,21 @@ struct Cut {
   int64_t units;
 };
 
-Cut CutBox(const RunState& run, const Box& box) {
+Cut CutBox(const RunState& run, const Box& box, bool one_piece) {
   Cut cut;
   const int64_t classes = run.plan.classes();
+  const int64_t positions = box.outer_count * box.inner_count;
+  const bool large = positions >= kLargeBoxElements / classes;
   cut.rows = run.plan.inner() == 1;
   cut.positions = cut.rows ? box.outer_count : box.inner_count;
   const int64_t planes = cut.rows ? 1 : box.outer_count;
   const int64_t grain = cut.rows ? 1 : 4 * kernels::kGroup;
   cut.tile = std::clamp<int64_t>(kTileElements / classes, 1, 1024);
   if (!cut.rows) cut.tile = RoundUp(cut.tile, grain);
-  cut.unit = RoundUp(std::max<int64_t>(kUnitElements / classes, 1), cut.tile);
+  const int64_t elements = large ? kLargeUnitElements : kUnitElements;
+  cut.unit = RoundUp(std::max<int64_t>(elements / classes, 1), cut.tile);
+  // Rows with one label each are computed two at a time, and where they lie: nothing to be kept.
+  if (cut.rows && run.one_class() && one_piece) cut.tile = cut.unit;
   cut.units_per_plane = (cut.positions + cut.unit - 1) / cut.unit;
   cut.units = planes * cut.units_per_plane;
   return cut;
@@ -226,7 +236,7 @@ absl::Status ForEachTile(const Cut& cut, Executor& executor, StopToken stop, Bod
 absl::StatusOr<PartialSums> RunBox(const RunState& run, const Box& box, const BoxInputs& in,
                                    const LossOutputs& out, Executor& executor, StopToken stop) {
   const BoxJob job{run, box, in, out, IsStreaming(in, out)};
-  const Cut cut = CutBox(run, box);
+  const Cut cut = CutBox(run, box, in.predictions.pieces().size() == 1);
   std::vector<UnitSums> units(cut.units);
   LOSSD_RETURN_IF_ERROR(ForEachTile(
       cut, executor, stop, [&](int64_t unit, int64_t plane, int64_t begin, int64_t count) {
@@ -249,7 +259,7 @@ absl::StatusOr<ExactSum> WeightOfTargets(const RunState& run, Executor& executor
   const BoxInputs in;
   const LossOutputs out;
   const BoxJob job{run, box, in, out};
-  const Cut cut = CutBox(run, box);
+  const Cut cut = CutBox(run, box, /*one_piece=*/false);
   std::vector<ExactSum> units(cut.units);
   LOSSD_RETURN_IF_ERROR(ForEachTile(
       cut, executor, stop, [&](int64_t unit, int64_t plane, int64_t begin, int64_t count) {

@@ -27,7 +27,7 @@ class ScaleBeside {
     scale_ = hn::Set(Tag<float>(), factor_[chunk]);
     if constexpr (kStreaming) {
       const int64_t aligned = std::min(end_, k_ + ToLine<R>(At<R>(out_, k_)));
-      if (aligned > k_) StoreGroupAt<R, float>(Scaled(), out_, k_, aligned);
+      if (aligned > k_) StoreGroupAt<R, float, Values::kNumbers>(Scaled(), out_, k_, aligned);
       k_ = aligned;
     }
   }
@@ -36,16 +36,17 @@ class ScaleBeside {
     const int64_t stop = std::min(end_ - kGroup, k_ + (kStretch - 1) * kGroup);
     for (; k_ <= stop; k_ += kGroup) {
       if constexpr (kStreaming) {
-        StreamGroup(Scaled(), reinterpret_cast<float*>(At<R>(out_, k_)));
+        StreamGroup<R, float, Values::kNumbers>(Scaled(), At<R>(out_, k_));
       } else {
-        StoreGroupAt<R, float>(Scaled(), out_, k_, end_);
+        StoreGroupAt<R, float, Values::kNumbers>(Scaled(), out_, k_, end_);
       }
     }
   }
 
   // What is left of the chunk.
   HWY_INLINE void Finish() {
-    for (; k_ < end_; k_ += kGroup) StoreGroupAt<R, float>(Scaled(), out_, k_, end_);
+    for (; k_ < end_; k_ += kGroup)
+      StoreGroupAt<R, float, Values::kNumbers>(Scaled(), out_, k_, end_);
   }
 
   HWY_INLINE void AllChunks() {
@@ -53,7 +54,6 @@ class ScaleBeside {
       BeginChunk(chunk);
       while (k_ + kGroup <= end_) Step();
     }
-    Finish();
   }
 
  private:
@@ -67,6 +67,13 @@ class ScaleBeside {
   int64_t end_ = 0;
   Vec<float> scale_ = hn::Zero(Tag<float>());
 };
+
+// A row of NaN is NaN throughout.
+template <Real R>
+HWY_NOINLINE void WriteNaN(int64_t classes, void* out) {
+  const Group<float> nan = Fill(std::numeric_limits<float>::quiet_NaN());
+  for (int64_t k = 0; k < classes; k += kGroup) StoreGroupAt<R, float>(nan, out, k, classes);
+}
 
 // Factors of a row's chunks, and what the caller wants to know of its label.
 HWY_INLINE double FinishRow(const RowSums& sums, const float* e, const double* chunk_scale,
@@ -87,6 +94,10 @@ void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coeffi
   const auto scale_row = [&](int64_t r) HWY_ATTR {
     return ScaleBeside<R, kStreaming>(before, scratch.factor, classes, At<R>(out, r * classes));
   };
+  const auto finish = [&](auto& beside, int64_t r) HWY_ATTR {
+    beside.Finish();
+    if (HWY_UNLIKELY(std::isnan(sums[r].rest))) WriteNaN<R>(classes, At<R>(out, r * classes));
+  };
   for (int64_t r = 0; r < rows; ++r) {
     const void* row = At<R>(x, r * classes);
     if (r == 0) {
@@ -95,13 +106,17 @@ void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coeffi
     } else {
       auto beside = scale_row(r - 1);
       sums[r] = ReduceFloatRow<R>(row, classes, mine, scratch.chunk_scale, beside);
-      beside.Finish();
+      finish(beside, r - 1);
     }
     picked[r] = FinishRow(sums[r], mine, scratch.chunk_scale, classes, coefficient[r], label[r],
                           scratch.factor);
     std::swap(mine, before);
   }
-  if (rows > 0) scale_row(rows - 1).AllChunks();
+  if (rows > 0) {
+    auto last = scale_row(rows - 1);
+    last.AllChunks();
+    finish(last, rows - 1);
+  }
   if constexpr (kStreaming) hwy::FlushStream();
 }
 
@@ -109,8 +124,8 @@ template <Real R>
 void FusedRows(const void* x, int64_t rows, int64_t classes, const double* coefficient,
                const int64_t* label, bool streaming, const FusedScratch& scratch, RowSums* sums,
                double* picked, void* out) {
-  if constexpr (R == Real::kF32) {
-    if (streaming && CanStream<R>(out)) {
+  if constexpr (kCanStream<R, float>) {
+    if (streaming && CanStream<R, float>(out)) {
       return FuseRows<R, true>(x, rows, classes, coefficient, label, scratch, sums, picked, out);
     }
   }
