@@ -32,13 +32,15 @@ struct Workspace {
   Scratch factors;
   Scratch losses;        // one double per position, several arrays
   Scratch hard_rows;     // several doubles per position with a label
+  Scratch labels;        // narrow ones for the kernels
   Scratch coefficients;  // c_k = w(k) t'_k of dense targets
   Scratch wide_row;      // one row of coefficients in double
   Scratch outputs;       // rows on their way to a strided place
 
   void TrimLarge() {
-    for (Scratch* scratch : {&gathered, &gathered_targets, &exponentials, &chunk_scales, &row_sums,
-                             &factors, &losses, &hard_rows, &coefficients, &wide_row, &outputs}) {
+    for (Scratch* scratch :
+         {&gathered, &gathered_targets, &exponentials, &chunk_scales, &row_sums, &factors, &losses,
+          &hard_rows, &labels, &coefficients, &wide_row, &outputs}) {
       scratch->TrimLarge();
     }
   }
@@ -86,10 +88,11 @@ void RunSoftmaxTile(const BoxJob& job, int64_t o, int64_t i, int64_t width, Work
 void RunPicked(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace& work,
                UnitSums& unit);
 
-// Adds a position's weight and counts, and its loss l (already weighted, before L and q) to the
-// sums; writes its per-position loss. `weight` as in LossResult::weight_sum without q.
-void AddPosition(const BoxJob& job, const Positions& positions, int64_t index, int64_t output,
-                 double loss, double weight, UnitSums& unit);
+// Adds the loaded positions' weights and counts, and their losses l (already weighted, before L and
+// q) to the sums; writes their per-position losses, the first at `output`. `weight` as in
+// LossResult::weight_sum without q. Neither is looked at where a position is ignored.
+void AddPositions(const BoxJob& job, const Positions& positions, int64_t output, const double* loss,
+                  const double* weight, UnitSums& unit);
 
 }  // namespace lossd
 

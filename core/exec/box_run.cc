@@ -11,25 +11,39 @@
 
 namespace lossd {
 
-void AddPosition(const BoxJob& job, const Positions& positions, int64_t index, int64_t output,
-                 double loss, double weight, UnitSums& unit) {
+void AddPositions(const BoxJob& job, const Positions& positions, int64_t output, const double* loss,
+                  const double* weight, UnitSums& unit) {
+  const auto count = static_cast<int64_t>(positions.label.size());
+  const double loss_weight = job.run.plan.spec().loss_weight;
+  const bool one_class = job.run.one_class();
+  std::byte* written = nullptr;
+  if (job.run.plan.outputs().position_losses) written = job.out.position_losses.data();
   PartialSums& sums = unit.sums;
-  ++sums.position_count;
-  double term = 0;
-  if (positions.label[index] < 0) {
-    ++sums.ignored_count;
-  } else {
-    ++sums.valid_count;
-    sums.weight_sum.Add(positions.q[index] * weight);
-    const double scale = job.run.plan.spec().loss_weight * positions.q[index];
-    // What weighs nothing adds nothing, be it infinite or NaN.
-    const bool weightless = scale == 0 || (job.run.one_class() && weight == 0);
-    if (!weightless) term = scale * loss;
-    sums.loss_sum.Add(term);
+  int64_t ignored = 0;
+  int64_t ones = 0;  // weights of 1, added as what they are together
+  for (int64_t p = 0; p < count; ++p) {
+    double term = 0;
+    if (positions.label[p] < 0) {
+      ++ignored;
+    } else {
+      const double weighs = positions.q[p] * weight[p];
+      if (weighs == 1) {
+        ++ones;
+      } else {
+        sums.weight_sum.Add(weighs);
+      }
+      const double scale = loss_weight * positions.q[p];
+      // What weighs nothing adds nothing, be it infinite or NaN.
+      const bool weightless = scale == 0 || (one_class && weight[p] == 0);
+      if (!weightless) term = scale * loss[p];
+      sums.loss_sum.Add(term);
+    }
+    if (written) StoreReal(kernels::Real::kF64, term, written, output + p);
   }
-  if (job.run.plan.outputs().position_losses) {
-    StoreReal(kernels::Real::kF64, term, job.out.position_losses.data(), output);
-  }
+  sums.weight_sum.Add(static_cast<double>(ones));
+  sums.position_count += count;
+  sums.ignored_count += ignored;
+  sums.valid_count += count - ignored;
 }
 
 namespace {
@@ -69,7 +83,7 @@ Cut CutBox(const RunState& run, const Box& box, bool one_piece) {
   cut.positions = cut.rows ? box.outer_count : box.inner_count;
   const int64_t planes = cut.rows ? 1 : box.outer_count;
   const int64_t grain = cut.rows ? 1 : 4 * kernels::kGroup;
-  cut.tile = std::clamp<int64_t>(kTileElements / classes, 1, 1024);
+  cut.tile = std::clamp<int64_t>(kTileElements / classes, 1, kernels::kMaxTileWidth);
   if (!cut.rows) cut.tile = RoundUp(cut.tile, grain);
   const int64_t elements = large ? kLargeUnitElements : kUnitElements;
   cut.unit = RoundUp(std::max<int64_t>(elements / classes, 1), cut.tile);

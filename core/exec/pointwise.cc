@@ -90,13 +90,12 @@ void RunPicked(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace
   }
   if (logistic) kernels::Active().log(picked, width, log);
   for (int64_t p = 0; p < width; ++p) {
-    const bool counts = positions.label[p] >= 0;
-    const double w = counts ? positions.weight[p] : 0;
-    const double value = logistic ? log[p] : picked[p];
-    AddPosition(job, positions, p, first_output + p, counts ? -w * value : 0, w, unit);
+    const double w = positions.label[p] >= 0 ? positions.weight[p] : 0;
     const double a = positions.gradient[p] * w;
     gradient[p] = a == 0 ? 0 : logistic ? -a / picked[p] : std::isnan(picked[p]) ? kNaN : -a;
+    log[p] = -w * (logistic ? log[p] : picked[p]);
   }
+  AddPositions(job, positions, first_output, /*loss=*/log, positions.weight.data(), unit);
   if (job.out.gradient.empty()) return;
 
   const Real real = job.run.gradient_real();
@@ -117,6 +116,7 @@ void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, Unit
   positions.Load(job.run, rows.first_position, rows.count);
   const CoefficientRows c = MakeCoefficients(job.run, rows, work);
   auto* g = work.exponentials.Get<double>(classes);
+  auto* loss = work.losses.Get<double>(rows.count);
 
   for (int64_t r = 0; r < rows.count; ++r) {
     const std::byte* x = rows.predictions + r * classes * kernels::SizeOf(real);
@@ -132,9 +132,6 @@ void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, Unit
       }
       WriteHit(job, output, counts && label >= 0 && ArgMax(real, x, 1, classes) == label, unit);
     }
-    if (!counts) {
-      AddPosition(job, positions, r, output, 0, 0, unit);
-    }
     kernels::PointwiseSums sums{};
     if (counts) {
       sums = logistic
@@ -142,7 +139,7 @@ void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, Unit
                  : kernels.nll_row[Index(real)](x, targets, classes, g);
       if (sums.clamped && !sums.nonfinite) ++unit.sums.clamped_count;
       if (sums.nonfinite) unit.CountNonFinite(rows.first_position + r);
-      AddPosition(job, positions, r, output, sums.nonfinite ? kNaN : sums.loss, c.weight[r], unit);
+      loss[r] = sums.nonfinite ? kNaN : sums.loss;
     }
     if (!rows.gradient) continue;
     std::byte* gradient = rows.gradient + r * classes * kernels::SizeOf(out);
@@ -155,6 +152,7 @@ void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, Unit
     kernels.scale_rows[Index(Compute::kDouble)][Index(out)](g, &factor, 1, classes, job.streaming,
                                                             gradient);
   }
+  AddPositions(job, positions, rows.first_output, loss, c.weight.data(), unit);
 }
 
 }  // namespace lossd

@@ -136,13 +136,14 @@ struct HardRows {
   double* picked;              // logit of the label
   double* picked_exponential;  // e^(picked - peak)
   double* label_gradient;
+  double* loss;
 };
 
 // All of it that is known before the rows are looked at.
 HardRows PrepareHardRows(const BoxJob& job, const Rows& rows, Workspace& work) {
-  double* values = work.hard_rows.Get<double>(4 * rows.count);
-  const HardRows hard{values, values + rows.count, values + 2 * rows.count,
-                      values + 3 * rows.count};
+  double* values = work.hard_rows.Get<double>(5 * rows.count);
+  const HardRows hard{values, values + rows.count, values + 2 * rows.count, values + 3 * rows.count,
+                      values + 4 * rows.count};
   const Positions& positions = work.positions;
   const Real real = job.run.real();
   for (int64_t r = 0; r < rows.count; ++r) {
@@ -158,20 +159,16 @@ void HardLosses(const BoxJob& job, const Rows& rows, const Reduced& reduced, con
                 Workspace& work, UnitSums& unit) {
   const Positions& positions = work.positions;
   for (int64_t r = 0; r < rows.count; ++r) {
-    if (positions.label[r] < 0) {
-      AddPosition(job, positions, r, rows.first_output + r, 0, 0, unit);
-      continue;
-    }
+    if (positions.label[r] < 0) continue;
     const SoftmaxPosition position{.peak = reduced.sums[r].peak,
                                    .rest = reduced.sums[r].rest,
                                    .log1p_rest = reduced.log1p_rest[r],
                                    .picked = hard.picked[r],
                                    .picked_exponential = hard.picked_exponential[r]};
-    const double loss = position.Loss(job.run, unit);
-    AddPosition(job, positions, r, rows.first_output + r, positions.weight[r] * loss,
-                positions.weight[r], unit);
+    hard.loss[r] = positions.weight[r] * position.Loss(job.run, unit);
     hard.label_gradient[r] = -hard.coefficient[r] * position.OthersShare();
   }
+  AddPositions(job, positions, rows.first_output, hard.loss, positions.weight.data(), unit);
 }
 
 // What the scaled softmax does not give: the labels' entries, and exact zeros.
@@ -245,22 +242,20 @@ void DenseTargets(const BoxJob& job, const Rows& rows, const Reduced& reduced, W
   const CoefficientRows c = MakeCoefficients(job.run, rows, work);
   std::vector<double> coefficient(rows.count);
   std::vector<double> minus(rows.count);
+  std::vector<double> loss(rows.count);
   for (int64_t r = 0; r < rows.count; ++r) {
-    if (positions.label[r] < 0) {
-      AddPosition(job, positions, r, rows.first_output + r, 0, 0, unit);
-      continue;
-    }
+    if (positions.label[r] < 0) continue;
     const kernels::DenseSums sums = kernels::Active().dense_sums[Index(real)](
         rows.predictions + r * classes * kernels::SizeOf(real), c.Row(r), classes, reduced.sums[r],
         reduced.log1p_rest[r], cap);
-    double loss = sums.loss;
-    if (std::isinf(cap) && sums.mass != 0) loss += sums.mass * reduced.log1p_rest[r];
-    if (std::isnan(reduced.sums[r].rest)) loss = reduced.sums[r].rest;
+    loss[r] = sums.loss;
+    if (std::isinf(cap) && sums.mass != 0) loss[r] += sums.mass * reduced.log1p_rest[r];
+    if (std::isnan(reduced.sums[r].rest)) loss[r] = reduced.sums[r].rest;
     if (sums.clamped) ++unit.sums.clamped_count;
-    AddPosition(job, positions, r, rows.first_output + r, loss, c.weight[r], unit);
     coefficient[r] = positions.gradient[r] * sums.mass;
     minus[r] = positions.gradient[r];
   }
+  AddPositions(job, positions, rows.first_output, loss.data(), c.weight.data(), unit);
   if (!rows.gradient) return;
   Scale(job, reduced, coefficient.data(), c.Row(0), minus.data(), rows.count,
         job.run.gradient_real(), rows.gradient, work);

@@ -1,6 +1,9 @@
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+#include <vector>
 
 #include "core/exec/argmax.h"
 #include "core/exec/box_job.h"
@@ -11,7 +14,6 @@ namespace {
 
 using kernels::Compute;
 using kernels::Real;
-using kernels::RowSums;
 
 // Where a tile's predictions lie: element (k, i) at base + (k * stride + i) elements.
 struct Strided {
@@ -35,90 +37,158 @@ Strided Predictions(const BoxJob& job, int64_t o, int64_t i, int64_t width, Work
   return {gathered, width};
 }
 
-// Writes coefficient[i] * softmax(x) of the tile.
+// One tile between the two phases: per position a double in each array.
 template <class C>
-void Scale(const BoxJob& job, const C* e, int64_t e_stride, const RowSums* sums,
-           const double* coefficient, int64_t width, Real real, std::byte* out, Workspace& work) {
-  const Compute compute = job.run.compute();
-  C* factor = work.factors.Get<C>(width);
-  for (int64_t p = 0; p < width; ++p) {
-    factor[p] =
-        kernels::ToFinite<C>(coefficient[p] / (1.0 + sums[p].rest) / kernels::ExpUnit(compute));
+struct Tile {
+  int64_t o;
+  int64_t i;
+  int64_t width;
+  C* e;
+  int64_t e_stride;
+  double* peak;
+  double* rest;
+  double* log1p_rest;
+  double* coefficient;     // of the gradient's softmax part; 0: the gradient is 0
+  double* label_gradient;  // d(loss)/dx at the label
+  double* loss;
+};
+
+template <class C>
+Tile<C> Reduce(const BoxJob& job, const Strided& x, int64_t o, int64_t i, int64_t width,
+               Workspace& work) {
+  const kernels::KernelSet& kernels = kernels::Active();
+  // Not a multiple of a page, or the lines of a column would share a set of the cache.
+  const int64_t e_stride = (width / kernels::kGroup + 2) * kernels::kGroup;
+  double* values = work.hard_rows.Get<double>(6 * width);
+  const Tile<C> tile{.o = o,
+                     .i = i,
+                     .width = width,
+                     .e = work.exponentials.Get<C>(job.classes() * e_stride),
+                     .e_stride = e_stride,
+                     .peak = values,
+                     .rest = values + width,
+                     .log1p_rest = values + 2 * width,
+                     .coefficient = values + 3 * width,
+                     .label_gradient = values + 4 * width,
+                     .loss = values + 5 * width};
+  kernels.reduce_tile[Index(job.run.real())](x.base, x.stride, job.classes(), width, tile.e,
+                                             e_stride, tile.peak, tile.rest);
+  kernels.log1p(tile.rest, width, tile.log1p_rest);
+  return tile;
+}
+
+// What is written per position beside its loss.
+template <class C>
+void WriteOutputs(const BoxJob& job, const Strided& x, const Tile<C>& tile,
+                  const Positions& positions, UnitSums& unit) {
+  const OutputSet& wanted = job.run.plan.outputs();
+  const Real real = job.run.real();
+  const int64_t first_output = tile.o * job.box.inner_count + tile.i;
+  for (int64_t p = 0; wanted.log_sum_exp && p < tile.width; ++p) {
+    StoreReal(Real::kF64, tile.peak[p] + tile.log1p_rest[p], job.out.log_sum_exp.data(),
+              first_output + p);
   }
-  kernels::Active().scale_tile[Index(compute)][Index(real)](e, e_stride, factor, job.classes(),
-                                                            width, out, job.box.inner_count);
+  for (int64_t p = 0; wanted.argmax_hits && p < tile.width; ++p) {
+    const int64_t y = positions.label[p];
+    const std::byte* column = x.base + p * kernels::SizeOf(real);
+    const bool hit = y >= 0 && IsFirstPeak(real, column, x.stride, job.classes(), y, tile.peak[p]);
+    WriteHit(job, first_output + p, hit, unit);
+  }
+}
+
+template <class C>
+void Losses(const BoxJob& job, const Strided& x, const Tile<C>& tile, const Positions& positions,
+            UnitSums& unit) {
+  const Real real = job.run.real();
+  const double exp_unit = 1 / kernels::ExpUnit(job.run.compute());
+  const int64_t first_position = job.PositionAt(tile.o, tile.i);
+  for (int64_t p = 0; p < tile.width; ++p) {
+    const int64_t y = positions.label[p];
+    tile.coefficient[p] = 0;
+    if (y < 0) continue;
+    if (std::isnan(tile.rest[p])) unit.CountNonFinite(first_position + p);
+    const SoftmaxPosition position{.peak = tile.peak[p],
+                                   .rest = tile.rest[p],
+                                   .log1p_rest = tile.log1p_rest[p],
+                                   .picked = LoadReal(real, x.base, y * x.stride + p),
+                                   .picked_exponential = tile.e[y * tile.e_stride + p] * exp_unit};
+    tile.loss[p] = positions.weight[p] * position.Loss(job.run, unit);
+    tile.coefficient[p] = positions.gradient[p] * positions.weight[p];
+    tile.label_gradient[p] = -tile.coefficient[p] * position.OthersShare() + 0.0;
+  }
+  AddPositions(job, positions, tile.o * job.box.inner_count + tile.i, tile.loss,
+               positions.weight.data(), unit);
+}
+
+// A label's gradient such that one more rounding, to the format `out`, is its only one.
+template <class C>
+C ForKernel(double value, Real out) {
+  const bool narrower = out == Real::kF16 || out == Real::kBF16;
+  if (std::is_same_v<C, float> && narrower) return kernels::RoundToOdd(value);
+  return static_cast<C>(value);
+}
+
+// Writes coefficient[p] * softmax(x) of the tile, and at[p] instead at each label >= 0. at: null,
+// no labels.
+template <class C>
+void Scale(const BoxJob& job, const Tile<C>& tile, const double* coefficient, const double* at,
+           const int64_t* label, Real real, std::byte* out, Workspace& work) {
+  const Compute compute = job.run.compute();
+  C* factor = work.factors.Get<C>(2 * (tile.width + kernels::kGroup));
+  C* value = factor + tile.width + kernels::kGroup;
+  auto* narrow = work.labels.Get<int32_t>(tile.width);
+  for (int64_t p = 0; p < tile.width; ++p) {
+    factor[p] =
+        kernels::ToFinite<C>(coefficient[p] / (1.0 + tile.rest[p]) / kernels::ExpUnit(compute));
+  }
+  for (int64_t p = 0; p < tile.width; ++p) {
+    const bool here = at != nullptr && coefficient[p] != 0;
+    narrow[p] = here ? static_cast<int32_t>(label[p]) : -1;
+    value[p] = here ? ForKernel<C>(at[p], real) : C{0};
+  }
+  kernels::Active().scale_tile[Index(compute)][Index(real)](
+      tile.e, tile.e_stride, factor, narrow, value, job.classes(), tile.width, job.streaming, out,
+      job.box.inner_count);
+}
+
+template <class C>
+void WriteGradient(const BoxJob& job, const Tile<C>& tile, const Positions& positions,
+                   Workspace& work) {
+  const Real out = job.run.gradient_real();
+  const int64_t stride = job.box.inner_count;
+  std::byte* gradient =
+      job.out.gradient.data() + job.ElementAt(tile.o, 0, tile.i) * kernels::SizeOf(out);
+  // Else the kernel's type or its labels are too narrow.
+  const bool kernel_writes_labels = kernels::SizeOf(out) <= static_cast<int64_t>(sizeof(C)) &&
+                                    job.classes() <= std::numeric_limits<int32_t>::max();
+  Scale(job, tile, tile.coefficient, kernel_writes_labels ? tile.label_gradient : nullptr,
+        positions.label.data(), out, gradient, work);
+  for (int64_t p = 0; p < tile.width; ++p) {
+    if (tile.coefficient[p] != 0) {
+      if (kernel_writes_labels) continue;
+      StoreReal(out, tile.label_gradient[p], gradient, positions.label[p] * stride + p);
+    } else if (std::isnan(tile.rest[p])) {  // 0 * NaN, where exactly 0 is promised
+      for (int64_t k = 0; k < job.classes(); ++k) StoreReal(out, 0, gradient, k * stride + p);
+    }
+  }
 }
 
 template <class C>
 void Run(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace& work, UnitSums& unit) {
-  const kernels::KernelSet& kernels = kernels::Active();
-  const int64_t classes = job.classes();
-  const Real real = job.run.real();
   const OutputSet& wanted = job.run.plan.outputs();
-  const int64_t first_position = job.PositionAt(o, i);
-  const int64_t first_output = o * job.box.inner_count + i;
   Positions& positions = work.positions;
-  positions.Load(job.run, first_position, width);
-
+  positions.Load(job.run, job.PositionAt(o, i), width);
   const Strided x = Predictions(job, o, i, width, work);
-  const int64_t e_stride = (width + kernels::kGroup - 1) / kernels::kGroup * kernels::kGroup;
-  C* e = work.exponentials.Get<C>(classes * e_stride);
-  auto* sums = work.row_sums.Get<RowSums>(width);
-  double* log1p_rest = work.losses.Get<double>(4 * width);
-  double* rest = log1p_rest + width;
-  double* coefficient = rest + width;
-  double* label_gradient = coefficient + width;
-  kernels.reduce_tile[Index(real)](x.base, x.stride, classes, width, e, e_stride, sums);
-  for (int64_t p = 0; p < width; ++p) rest[p] = sums[p].rest;
-  kernels.log1p(rest, width, log1p_rest);
-
-  for (int64_t p = 0; p < width; ++p) {
-    const int64_t y = positions.label[p];
-    const int64_t output = first_output + p;
-    coefficient[p] = 0;
-    if (wanted.log_sum_exp) {
-      StoreReal(Real::kF64, sums[p].peak + log1p_rest[p], job.out.log_sum_exp.data(), output);
-    }
-    if (y < 0) {
-      WriteHit(job, output, false, unit);
-      AddPosition(job, positions, p, output, 0, 0, unit);
-      continue;
-    }
-    if (std::isnan(sums[p].rest)) unit.CountNonFinite(first_position + p);
-    const SoftmaxPosition position{
-        .peak = sums[p].peak,
-        .rest = sums[p].rest,
-        .log1p_rest = log1p_rest[p],
-        .picked = LoadReal(real, x.base, y * x.stride + p),
-        .picked_exponential = e[y * e_stride + p] / kernels::ExpUnit(job.run.compute())};
-    if (wanted.argmax_hits) {
-      const std::byte* column = x.base + p * kernels::SizeOf(real);
-      WriteHit(job, output, IsFirstPeak(real, column, x.stride, classes, y, sums[p].peak), unit);
-    }
-    AddPosition(job, positions, p, output, positions.weight[p] * position.Loss(job.run, unit),
-                positions.weight[p], unit);
-    coefficient[p] = positions.gradient[p] * positions.weight[p];
-    label_gradient[p] = -coefficient[p] * position.OthersShare();
-  }
-
+  const Tile<C> tile = Reduce<C>(job, x, o, i, width, work);
+  WriteOutputs(job, x, tile, positions, unit);
+  Losses(job, x, tile, positions, unit);
   if (wanted.probabilities) {
+    const Real real = job.run.real();
     const std::vector<double> ones(width, 1.0);
-    Scale(job, e, e_stride, sums, ones.data(), width, real,
+    Scale(job, tile, ones.data(), nullptr, nullptr, real,
           job.out.probabilities.data() + job.ElementAt(o, 0, i) * kernels::SizeOf(real), work);
   }
-  if (!wanted.gradient) return;
-  const Real out = job.run.gradient_real();
-  std::byte* gradient = job.out.gradient.data() + job.ElementAt(o, 0, i) * kernels::SizeOf(out);
-  Scale(job, e, e_stride, sums, coefficient, width, out, gradient, work);
-  for (int64_t p = 0; p < width; ++p) {
-    if (coefficient[p] != 0) {
-      StoreReal(out, label_gradient[p] + 0.0, gradient,
-                positions.label[p] * job.box.inner_count + p);
-    } else if (std::isnan(sums[p].rest)) {  // 0 * NaN, where exactly 0 is promised
-      for (int64_t k = 0; k < classes; ++k)
-        StoreReal(out, 0, gradient, k * job.box.inner_count + p);
-    }
-  }
+  if (wanted.gradient) WriteGradient(job, tile, positions, work);
 }
 
 }  // namespace

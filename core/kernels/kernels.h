@@ -20,6 +20,8 @@ inline constexpr int kComputes = 2;
 // Virtual lanes. Scratch rows need room for this many elements behind their end.
 inline constexpr int64_t kGroup = 16;
 
+inline constexpr int64_t kMaxTileWidth = 1024;
+
 // Exponentials of float rows are taken relative to the largest element of their chunk of this many
 // classes, so that one chunk stays in the first-level cache between the two looks at it.
 inline constexpr int64_t kChunk = 2048;
@@ -90,12 +92,17 @@ struct KernelSet {
   double (*mass[kComputes])(const void* c, int64_t classes);
 
   // The same two phases with lanes across positions: element (k, i) of a tile is at k * stride + i,
-  // widths and strides in elements, i < width. e is [classes][e_stride], e_stride >= width rounded
-  // up to kGroup. Exponentials are relative to the position's own peak.
+  // widths and strides in elements, i < width <= kMaxTileWidth. e is [classes][e_stride], e_stride
+  // >= width rounded up to kGroup. Exponentials are relative to the position's own peak; peak and
+  // rest as in RowSums, one per position.
   void (*reduce_tile[kReals])(const void* x, int64_t stride, int64_t classes, int64_t width,
-                              void* e, int64_t e_stride, RowSums* sums);
+                              void* e, int64_t e_stride, double* peak, double* rest);
+  // out(k, i) = e(k, i) * factor[i] but label_value[i] where k is label[i] (-1: nowhere). Factors
+  // and label values are of the compute type and have slack like scratch, labels too.
   void (*scale_tile[kComputes][kReals])(const void* e, int64_t e_stride, const void* factor,
-                                        int64_t classes, int64_t width, void* out, int64_t stride);
+                                        const int32_t* label, const void* label_value,
+                                        int64_t classes, int64_t width, bool streaming, void* out,
+                                        int64_t stride);
 
   // One dense row of the other losses, always in double. logistic: loss = -sum c log max(x,
   // epsilon), g = -c / max(x, epsilon). nll: loss = -sum c x, g = -c. Terms with c_k = 0 are left

@@ -11,29 +11,33 @@ HWY_BEFORE_NAMESPACE();
 namespace lossd::kernels {
 namespace HWY_NAMESPACE {
 
+// A tile's predictions into scratch, widened, and the peak of each position. Class by class, as
+// they lie in memory: the classes of one position are far apart.
+template <Real R, class C>
+HWY_INLINE void LoadTile(const void* x, int64_t stride, int64_t classes, int64_t width, C* e,
+                         int64_t e_stride, C* peaks) {
+  for (int64_t i = 0; i < width; i += kGroup) StoreScratch(Fill(-kInfinity<C>), peaks + i);
+  for (int64_t k = 0; k < classes; ++k) {
+    const void* line = At<R>(x, k * stride);
+    C* scratch = e + k * e_stride;
+    for (int64_t i = 0; i < width; i += kGroup) {
+      hwy::Prefetch(At<R>(line, stride + i));
+      const Group<C> xs = LoadGroupAt<R, C>(line, i, width, C{0});
+      StoreScratch(xs, scratch + i);
+      Group<C> top = LoadScratch(peaks + i);
+      for (int j = 0; j < kRegisters<C>; ++j) top.v[j] = hn::Max(top.v[j], xs.v[j]);
+      StoreScratch(top, peaks + i);
+    }
+  }
+}
+
 // One column of groups: kGroup neighbouring positions with all their classes. Sums over classes run
 // class by class, stretches of kStretch in float and the rest in double, lane by lane.
-template <Real R, class C>
+template <class C>
 struct Column {
-  const void* x;
-  int64_t stride;
-  int64_t classes;
-  int64_t width;  // 1..kGroup
-  C* e;
+  C* e;  // predictions, then exponentials
   int64_t e_stride;
-
-  HWY_INLINE Group<C> Load(int64_t k) const {
-    return LoadGroupAt<R, C>(At<R>(x, k * stride), 0, width, C{0});
-  }
-
-  HWY_INLINE Group<C> Peaks() const {
-    Group<C> top = Fill(-kInfinity<C>);
-    for (int64_t k = 0; k < classes; ++k) {
-      const Group<C> xs = Load(k);
-      for (int j = 0; j < kRegisters<C>; ++j) top.v[j] = hn::Max(top.v[j], xs.v[j]);
-    }
-    return top;
-  }
+  int64_t classes;
 };
 
 // A finite stand-in where every logit is -inf.
@@ -49,14 +53,14 @@ HWY_INLINE Group<C> References(const Group<C>& peaks) {
 }
 
 // RowSums::rest of each lane in double, from the predictions (see ExactRest of the row kernel).
-template <Real R, class C>
-HWY_NOINLINE Group<double> ExactRests(const Column<R, C>& column, const Group<double>& peaks) {
+template <Real R>
+HWY_NOINLINE Group<double> ExactRests(const void* x, int64_t stride, int64_t classes, int64_t width,
+                                      const Group<double>& peaks) {
   const Tag<double> d;
   Sum64 below;
   Group<double> at_peak = Fill(-1.0);
-  for (int64_t k = 0; k < column.classes; ++k) {
-    const auto xs =
-        LoadGroupAt<R, double>(At<R>(column.x, k * column.stride), 0, column.width, 0.0);
+  for (int64_t k = 0; k < classes; ++k) {
+    const auto xs = LoadGroupAt<R, double>(At<R>(x, k * stride), 0, width, 0.0);
     Group<double> es;
     for (int j = 0; j < kRegisters<double>; ++j) {
       const auto equal = hn::Eq(xs.v[j], peaks.v[j]);
@@ -73,15 +77,14 @@ HWY_NOINLINE Group<double> ExactRests(const Column<R, C>& column, const Group<do
 }
 
 // Exponentials of a float column into its scratch, and the sums of those below the peak.
-template <Real R>
-HWY_INLINE Group<double> ReduceColumn(const Column<R, float>& column, const Group<float>& peaks) {
+HWY_INLINE Group<double> ReduceColumn(const Column<float>& column, const Group<float>& peaks) {
   const Tag<float> d;
   const Group<float> references = References(peaks);
   WideSum below;
   Group<float> stretch = Fill(0.0f);
   Group<float> at_peak = Fill(-1.0f);
   for (int64_t k = 0; k < column.classes; ++k) {
-    const Group<float> xs = column.Load(k);
+    const Group<float> xs = LoadScratch(column.e + k * column.e_stride);
     Group<float> es;
     Group<float> counted;
     for (int j = 0; j < kRegisters<float>; ++j) {
@@ -106,14 +109,13 @@ HWY_INLINE Group<double> ReduceColumn(const Column<R, float>& column, const Grou
   return rests;
 }
 
-HWY_INLINE Group<double> ReduceColumn(const Column<Real::kF64, double>& column,
-                                      const Group<double>& peaks) {
+HWY_INLINE Group<double> ReduceColumn(const Column<double>& column, const Group<double>& peaks) {
   const Tag<double> d;
   const Group<double> references = References(peaks);
   Sum64 below;
   Group<double> at_peak = Fill(-1.0);
   for (int64_t k = 0; k < column.classes; ++k) {
-    const Group<double> xs = column.Load(k);
+    const Group<double> xs = LoadScratch(column.e + k * column.e_stride);
     Group<double> es;
     Group<double> counted;
     for (int j = 0; j < kRegisters<double>; ++j) {
@@ -134,50 +136,69 @@ HWY_INLINE Group<double> ReduceColumn(const Column<Real::kF64, double>& column,
 
 template <Real R>
 void ReduceTile(const void* x, int64_t stride, int64_t classes, int64_t width, void* e,
-                int64_t e_stride, RowSums* sums) {
+                int64_t e_stride, double* peak, double* rest) {
   using C = ComputeOf<R>;
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   const double threshold = std::is_same_v<C, float> ? static_cast<double>(classes) * 6e-7 : -1.0;
+  alignas(64) C tops[kMaxTileWidth];
+  LoadTile<R, C>(x, stride, classes, width, static_cast<C*>(e), e_stride, tops);
   for (int64_t i = 0; i < width; i += kGroup) {
-    const Column<R, C> column{
-        At<R>(x, i), stride, classes, std::min(kGroup, width - i), static_cast<C*>(e) + i,
-        e_stride};
-    const Group<C> tops = column.Peaks();
-    const Group<double> rests = ReduceColumn(column, tops);
-    const Group<double> peaks = Widen(tops);
-    alignas(64) double peak[kGroup];
-    alignas(64) double rest[kGroup];
-    StoreScratch(peaks, peak);
-    StoreScratch(rests, rest);
+    const int64_t count = std::min(kGroup, width - i);
+    const Group<C> top = LoadScratch(tops + i);
+    const Group<double> peaks = Widen(top);
+    const Group<double> rests =
+        ReduceColumn(Column<C>{static_cast<C*>(e) + i, e_stride, classes}, top);
+    alignas(64) double found_peak[kGroup];
+    alignas(64) double found_rest[kGroup];
+    StoreScratch(peaks, found_peak);
+    StoreScratch(rests, found_rest);
     bool near_certain = false;
-    for (int64_t p = 0; p < column.width; ++p) {
-      near_certain = near_certain || (rest[p] >= 0 && rest[p] < threshold);
-    }
+    for (int64_t p = 0; p < count; ++p) near_certain |= found_rest[p] < threshold;
     alignas(64) double exact[kGroup];
-    if (near_certain) StoreScratch(ExactRests(column, peaks), exact);
-    for (int64_t p = 0; p < column.width; ++p) {
-      const bool bad = !(rest[p] >= 0) || std::isinf(peak[p]);
-      sums[i + p].peak = bad ? kNaN : peak[p];
-      sums[i + p].rest = bad ? kNaN : rest[p] < threshold ? exact[p] : rest[p];
+    if (near_certain) {
+      StoreScratch(ExactRests<R>(At<R>(x, i), stride, classes, count, peaks), exact);
+    }
+    for (int64_t p = 0; p < count; ++p) {
+      const bool bad = !(found_rest[p] >= 0) || std::isinf(found_peak[p]);
+      peak[i + p] = bad ? kNaN : found_peak[p];
+      rest[i + p] = bad ? kNaN : found_rest[p] < threshold ? exact[p] : found_rest[p];
     }
   }
 }
 
+// The lanes that hold class k of positions with these labels, as a mask for C.
+template <class C>
+HWY_INLINE auto LabelMask(const int32_t* label, int64_t k) {
+  const hn::Rebind<int32_t, Tag<C>> di;
+  const auto labels = hn::LoadU(di, label);
+  if constexpr (std::is_same_v<C, float>) {
+    return hn::RebindMask(Tag<C>(), hn::Eq(labels, hn::Set(di, static_cast<int32_t>(k))));
+  } else {
+    const hn::RebindToSigned<Tag<C>> dl;
+    return hn::RebindMask(Tag<C>(), hn::Eq(hn::PromoteTo(dl, labels), hn::Set(dl, k)));
+  }
+}
+
 template <class C, Real R>
-void ScaleTile(const void* e, int64_t e_stride, const void* factor, int64_t classes, int64_t width,
-               void* out, int64_t stride) {
-  const Tag<C> d;
+void ScaleTile(const void* e, int64_t e_stride, const void* factor, const int32_t* label,
+               const void* label_value, int64_t classes, int64_t width, bool streaming, void* out,
+               int64_t stride) {
   const C* scale = static_cast<const C*>(factor);
+  const C* value = static_cast<const C*>(label_value);
   for (int64_t k = 0; k < classes; ++k) {
     const C* scratch = static_cast<const C*>(e) + k * e_stride;
-    void* row = At<R>(out, k * stride);
-    for (int64_t i = 0; i < width; i += kGroup) {
+    StoreRow<R, C>(At<R>(out, k * stride), 0, width, streaming, [&](int64_t i) HWY_ATTR {
       Group<C> g = LoadScratch(scratch + i);
       const Group<C> s = LoadScratch(scale + i);
-      for (int j = 0; j < kRegisters<C>; ++j) g.v[j] = hn::MulAdd(g.v[j], s.v[j], hn::Zero(d));
-      StoreGroupAt<R, C>(g, row, i, width);
-    }
+      const Group<C> at_label = LoadScratch(value + i);
+      for (int j = 0; j < kRegisters<C>; ++j) {
+        const auto scaled = hn::MulAdd(g.v[j], s.v[j], hn::Zero(Tag<C>()));
+        g.v[j] = hn::IfThenElse(LabelMask<C>(label + i + j * kLanes<C>, k), at_label.v[j], scaled);
+      }
+      return g;
+    });
   }
+  if (streaming) hwy::FlushStream();
 }
 
 void FillSoftmaxTiles(KernelSet& set) {
