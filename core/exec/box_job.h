@@ -2,6 +2,7 @@
 #define LOSSD_CORE_EXEC_BOX_JOB_H_
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 #include "core/exec/run_state.h"
@@ -33,6 +34,7 @@ struct Workspace {
   Scratch losses;        // one double per position, several arrays
   Scratch hard_rows;     // several doubles per position with a label
   Scratch labels;        // narrow ones for the kernels
+  Scratch no_labels;     // likewise, where there are none
   Scratch coefficients;  // c_k = w(k) t'_k of dense targets
   Scratch wide_row;      // one row of coefficients in double
   Scratch outputs;       // rows on their way to a strided place
@@ -40,7 +42,7 @@ struct Workspace {
   void TrimLarge() {
     for (Scratch* scratch :
          {&gathered, &gathered_targets, &exponentials, &chunk_scales, &row_sums, &factors, &losses,
-          &hard_rows, &labels, &coefficients, &wide_row, &outputs}) {
+          &hard_rows, &labels, &no_labels, &coefficients, &wide_row, &outputs}) {
       scratch->TrimLarge();
     }
   }
@@ -81,6 +83,7 @@ void RunSoftmaxRows(const BoxJob& job, const Rows& rows, Workspace& work, UnitSu
 // Multinomial logistic and nll loss of rows with dense targets.
 void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, UnitSums& unit);
 // Softmax with hard targets, lanes across positions i .. i+width of outer index o within the box.
+inline constexpr int64_t kMaxTileClasses = std::numeric_limits<int32_t>::max();
 void RunSoftmaxTile(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace& work,
                     UnitSums& unit);
 // Multinomial logistic and nll loss with hard targets: looks at one class per position. With inner
@@ -93,6 +96,10 @@ void RunPicked(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace
 // LossResult::weight_sum without q. Neither is looked at where a position is ignored.
 void AddPositions(const BoxJob& job, const Positions& positions, int64_t output, const double* loss,
                   const double* weight, UnitSums& unit);
+
+// The same for softmax losses -log s_y, which are capped and weighted first.
+void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t output, double* loss,
+                       UnitSums& unit);
 
 }  // namespace lossd
 

@@ -1,6 +1,7 @@
 #include "core/exec/box_run.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -16,16 +17,19 @@ void AddPositions(const BoxJob& job, const Positions& positions, int64_t output,
   const auto count = static_cast<int64_t>(positions.label.size());
   const double loss_weight = job.run.plan.spec().loss_weight;
   const bool one_class = job.run.one_class();
-  std::byte* written = nullptr;
-  if (job.run.plan.outputs().position_losses) written = job.out.position_losses.data();
+  double terms[kernels::kMaxTileWidth];
   PartialSums& sums = unit.sums;
-  int64_t ignored = 0;
-  int64_t ones = 0;  // weights of 1, added as what they are together
-  for (int64_t p = 0; p < count; ++p) {
-    double term = 0;
-    if (positions.label[p] < 0) {
-      ++ignored;
-    } else {
+  for (int64_t begin = 0; begin < count; begin += kernels::kMaxTileWidth) {
+    const int64_t end = std::min(count, begin + kernels::kMaxTileWidth);
+    int64_t ignored = 0;
+    int64_t ones = 0;  // weights of 1, added as what they are together
+    for (int64_t p = begin; p < end; ++p) {
+      double& term = terms[p - begin];
+      term = 0;
+      if (positions.label[p] < 0) {
+        ++ignored;
+        continue;
+      }
       const double weighs = positions.q[p] * weight[p];
       if (weighs == 1) {
         ++ones;
@@ -36,14 +40,31 @@ void AddPositions(const BoxJob& job, const Positions& positions, int64_t output,
       // What weighs nothing adds nothing, be it infinite or NaN.
       const bool weightless = scale == 0 || (one_class && weight[p] == 0);
       if (!weightless) term = scale * loss[p];
-      sums.loss_sum.Add(term);
     }
-    if (written) StoreReal(kernels::Real::kF64, term, written, output + p);
+    sums.loss_sum.AddAll({terms, static_cast<size_t>(end - begin)});
+    sums.weight_sum.Add(static_cast<double>(ones));
+    sums.position_count += end - begin;
+    sums.ignored_count += ignored;
+    sums.valid_count += end - begin - ignored;
+    if (!job.run.plan.outputs().position_losses) continue;
+    std::memcpy(job.out.position_losses.data() + (output + begin) * int64_t{sizeof(double)}, terms,
+                (end - begin) * sizeof(double));
   }
-  sums.weight_sum.Add(static_cast<double>(ones));
-  sums.position_count += count;
-  sums.ignored_count += ignored;
-  sums.valid_count += count - ignored;
+}
+
+void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t output, double* loss,
+                       UnitSums& unit) {
+  const auto count = static_cast<int64_t>(positions.label.size());
+  const double cap = job.run.loss_cap;
+  for (int64_t p = 0; std::isfinite(cap) && p < count; ++p) {
+    if (positions.label[p] < 0 || !(loss[p] > cap)) continue;
+    ++unit.sums.clamped_count;
+    loss[p] = cap;
+  }
+  for (int64_t p = 0; job.run.class_weights.given() && p < count; ++p) {
+    loss[p] = positions.weight[p] * loss[p];
+  }
+  AddPositions(job, positions, output, loss, positions.weight.data(), unit);
 }
 
 namespace {
@@ -215,7 +236,9 @@ void RunTile(const BoxJob& job, bool rows, int64_t plane, int64_t begin, int64_t
   if (run.one_class() && !run.softmax()) {
     return RunPicked(job, rows ? begin : plane, rows ? 0 : begin, count, work, unit);
   }
-  if (run.one_class() && !rows) return RunSoftmaxTile(job, plane, begin, count, work, unit);
+  if (run.one_class() && !rows && job.classes() <= kMaxTileClasses) {
+    return RunSoftmaxTile(job, plane, begin, count, work, unit);
+  }
   RowTile tile(job, rows ? begin : plane, rows ? 0 : begin, count, work);
   const Rows opened = tile.Open();
   if (run.softmax()) {

@@ -79,7 +79,10 @@ void Labels::Read(int64_t begin, int64_t count, int64_t* out) const {
       const bool whole = ToWhole(value_at(begin + i), &label);
       const bool in_range = label >= 0 && label < classes_;
       out[i] = whole && in_range ? label : kInvalid;
-      if (!ignored_.empty() && whole &&
+    }
+    for (int64_t i = 0; !ignored_.empty() && i < count; ++i) {
+      int64_t label = 0;
+      if (ToWhole(value_at(begin + i), &label) &&
           std::binary_search(ignored_.begin(), ignored_.end(), label)) {
         out[i] = kIgnored;
       }

@@ -7,7 +7,7 @@
 #include "core/exec/argmax.h"
 #include "core/exec/box_job.h"
 #include "core/exec/dense_targets.h"
-#include "core/exec/softmax_position.h"
+#include "core/exec/hits.h"
 
 namespace lossd {
 namespace {

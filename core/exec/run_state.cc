@@ -29,6 +29,11 @@ void Positions::Load(const RunState& run, int64_t begin, int64_t count) {
   if (run.denominator == 0) return;  // nothing weighs anything: gradients are 0
   const LossSpec& spec = plan.spec();
   const auto& upstream = plan.tensors().upstream_gradient;
+  if (!plan.tensors().position_weights && !upstream) {
+    const double a = spec.gradient_scale * (spec.loss_weight / run.denominator);
+    for (int64_t i = 0; i < count; ++i) gradient[i] = label[i] < 0 ? 0.0 : a;
+    return;
+  }
   for (int64_t i = 0; i < count; ++i) {
     if (label[i] < 0) continue;
     double a = spec.gradient_scale * (spec.loss_weight * q[i] / run.denominator);

@@ -6,7 +6,7 @@
 #include "core/exec/argmax.h"
 #include "core/exec/box_job.h"
 #include "core/exec/dense_targets.h"
-#include "core/exec/softmax_position.h"
+#include "core/exec/hits.h"
 
 namespace lossd {
 namespace {
@@ -136,14 +136,25 @@ struct HardRows {
   double* picked;              // logit of the label
   double* picked_exponential;  // e^(picked - peak)
   double* label_gradient;
+  double* peak;
+  double* rest;
   double* loss;
+  double* scale;
 };
 
 // All of it that is known before the rows are looked at.
 HardRows PrepareHardRows(const BoxJob& job, const Rows& rows, Workspace& work) {
-  double* values = work.hard_rows.Get<double>(5 * rows.count);
-  const HardRows hard{values, values + rows.count, values + 2 * rows.count, values + 3 * rows.count,
-                      values + 4 * rows.count};
+  const int64_t stride = rows.count + kernels::kGroup;
+  double* values = work.hard_rows.Get<double>(8 * stride);
+  const auto array = [&](int index) { return values + index * stride; };
+  const HardRows hard{.coefficient = array(0),
+                      .picked = array(1),
+                      .picked_exponential = array(2),
+                      .label_gradient = array(3),
+                      .peak = array(4),
+                      .rest = array(5),
+                      .loss = array(6),
+                      .scale = array(7)};
   const Positions& positions = work.positions;
   const Real real = job.run.real();
   for (int64_t r = 0; r < rows.count; ++r) {
@@ -157,18 +168,21 @@ HardRows PrepareHardRows(const BoxJob& job, const Rows& rows, Workspace& work) {
 
 void HardLosses(const BoxJob& job, const Rows& rows, const Reduced& reduced, const HardRows& hard,
                 Workspace& work, UnitSums& unit) {
-  const Positions& positions = work.positions;
   for (int64_t r = 0; r < rows.count; ++r) {
-    if (positions.label[r] < 0) continue;
-    const SoftmaxPosition position{.peak = reduced.sums[r].peak,
-                                   .rest = reduced.sums[r].rest,
-                                   .log1p_rest = reduced.log1p_rest[r],
-                                   .picked = hard.picked[r],
-                                   .picked_exponential = hard.picked_exponential[r]};
-    hard.loss[r] = positions.weight[r] * position.Loss(job.run, unit);
-    hard.label_gradient[r] = -hard.coefficient[r] * position.OthersShare();
+    hard.peak[r] = reduced.sums[r].peak;
+    hard.rest[r] = reduced.sums[r].rest;
   }
-  AddPositions(job, positions, rows.first_output, hard.loss, positions.weight.data(), unit);
+  kernels::Active().labelled({.peak = hard.peak,
+                              .rest = hard.rest,
+                              .log1p_rest = reduced.log1p_rest,
+                              .picked = hard.picked,
+                              .picked_exponential = hard.picked_exponential,
+                              .coefficient = hard.coefficient,
+                              .loss = hard.loss,
+                              .label_gradient = hard.label_gradient,
+                              .scale = hard.scale},
+                             rows.count);
+  AddLabelledLosses(job, work.positions, rows.first_output, hard.loss, unit);
 }
 
 // What the scaled softmax does not give: the labels' entries, and exact zeros.
@@ -179,8 +193,7 @@ void FinishHardGradient(const BoxJob& job, const Rows& rows, const HardRows& har
     if (hard.coefficient[r] == 0) {
       ZeroRow(job, rows.gradient, r);
     } else {
-      StoreReal(out, hard.label_gradient[r] + 0.0, rows.gradient,
-                r * job.classes() + positions.label[r]);
+      StoreReal(out, hard.label_gradient[r], rows.gradient, r * job.classes() + positions.label[r]);
     }
   }
 }

@@ -1,13 +1,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <type_traits>
-#include <vector>
 
 #include "core/exec/argmax.h"
 #include "core/exec/box_job.h"
-#include "core/exec/softmax_position.h"
+#include "core/exec/hits.h"
 
 namespace lossd {
 namespace {
@@ -45,13 +43,25 @@ struct Tile {
   int64_t width;
   C* e;
   int64_t e_stride;
+  const int32_t* label;  // -1: ignored
   double* peak;
   double* rest;
   double* log1p_rest;
+  double* picked;
+  double* picked_exponential;
   double* coefficient;     // of the gradient's softmax part; 0: the gradient is 0
   double* label_gradient;  // d(loss)/dx at the label
   double* loss;
+  double* scale;  // coefficient over the sum of exponentials
 };
+
+// Labels as the kernels read them.
+const int32_t* NarrowLabels(const Positions& positions, Workspace& work) {
+  const auto count = static_cast<int64_t>(positions.label.size());
+  auto* narrow = work.labels.Get<int32_t>(count);
+  for (int64_t p = 0; p < count; ++p) narrow[p] = static_cast<int32_t>(positions.label[p]);
+  return narrow;
+}
 
 template <class C>
 Tile<C> Reduce(const BoxJob& job, const Strided& x, int64_t o, int64_t i, int64_t width,
@@ -59,20 +69,27 @@ Tile<C> Reduce(const BoxJob& job, const Strided& x, int64_t o, int64_t i, int64_
   const kernels::KernelSet& kernels = kernels::Active();
   // Not a multiple of a page, or the lines of a column would share a set of the cache.
   const int64_t e_stride = (width / kernels::kGroup + 2) * kernels::kGroup;
-  double* values = work.hard_rows.Get<double>(6 * width);
+  const int64_t stride = width + kernels::kGroup;
+  double* values = work.hard_rows.Get<double>(9 * stride);
+  const auto array = [&](int index) { return values + index * stride; };
   const Tile<C> tile{.o = o,
                      .i = i,
                      .width = width,
                      .e = work.exponentials.Get<C>(job.classes() * e_stride),
                      .e_stride = e_stride,
-                     .peak = values,
-                     .rest = values + width,
-                     .log1p_rest = values + 2 * width,
-                     .coefficient = values + 3 * width,
-                     .label_gradient = values + 4 * width,
-                     .loss = values + 5 * width};
-  kernels.reduce_tile[Index(job.run.real())](x.base, x.stride, job.classes(), width, tile.e,
-                                             e_stride, tile.peak, tile.rest);
+                     .label = NarrowLabels(work.positions, work),
+                     .peak = array(0),
+                     .rest = array(1),
+                     .log1p_rest = array(2),
+                     .picked = array(3),
+                     .picked_exponential = array(4),
+                     .coefficient = array(5),
+                     .label_gradient = array(6),
+                     .loss = array(7),
+                     .scale = array(8)};
+  kernels.reduce_tile[Index(job.run.real())](x.base, x.stride, job.classes(), width, tile.label,
+                                             tile.e, e_stride, tile.peak, tile.rest, tile.picked,
+                                             tile.picked_exponential);
   kernels.log1p(tile.rest, width, tile.log1p_rest);
   return tile;
 }
@@ -97,27 +114,28 @@ void WriteOutputs(const BoxJob& job, const Strided& x, const Tile<C>& tile,
 }
 
 template <class C>
-void Losses(const BoxJob& job, const Strided& x, const Tile<C>& tile, const Positions& positions,
-            UnitSums& unit) {
-  const Real real = job.run.real();
-  const double exp_unit = 1 / kernels::ExpUnit(job.run.compute());
+void Losses(const BoxJob& job, const Tile<C>& tile, const Positions& positions, UnitSums& unit) {
   const int64_t first_position = job.PositionAt(tile.o, tile.i);
   for (int64_t p = 0; p < tile.width; ++p) {
-    const int64_t y = positions.label[p];
-    tile.coefficient[p] = 0;
-    if (y < 0) continue;
-    if (std::isnan(tile.rest[p])) unit.CountNonFinite(first_position + p);
-    const SoftmaxPosition position{.peak = tile.peak[p],
-                                   .rest = tile.rest[p],
-                                   .log1p_rest = tile.log1p_rest[p],
-                                   .picked = LoadReal(real, x.base, y * x.stride + p),
-                                   .picked_exponential = tile.e[y * tile.e_stride + p] * exp_unit};
-    tile.loss[p] = positions.weight[p] * position.Loss(job.run, unit);
-    tile.coefficient[p] = positions.gradient[p] * positions.weight[p];
-    tile.label_gradient[p] = -tile.coefficient[p] * position.OthersShare() + 0.0;
+    tile.coefficient[p] =
+        positions.label[p] < 0 ? 0.0 : positions.gradient[p] * positions.weight[p];
   }
-  AddPositions(job, positions, tile.o * job.box.inner_count + tile.i, tile.loss,
-               positions.weight.data(), unit);
+  for (int64_t p = 0; p < tile.width; ++p) {
+    if (std::isnan(tile.rest[p]) && positions.label[p] >= 0) {
+      unit.CountNonFinite(first_position + p);
+    }
+  }
+  kernels::Active().labelled({.peak = tile.peak,
+                              .rest = tile.rest,
+                              .log1p_rest = tile.log1p_rest,
+                              .picked = tile.picked,
+                              .picked_exponential = tile.picked_exponential,
+                              .coefficient = tile.coefficient,
+                              .loss = tile.loss,
+                              .label_gradient = tile.label_gradient,
+                              .scale = tile.scale},
+                             tile.width);
+  AddLabelledLosses(job, positions, tile.o * job.box.inner_count + tile.i, tile.loss, unit);
 }
 
 // A label's gradient such that one more rounding, to the format `out`, is its only one.
@@ -128,48 +146,45 @@ C ForKernel(double value, Real out) {
   return static_cast<C>(value);
 }
 
-// Writes coefficient[p] * softmax(x) of the tile, and at[p] instead at each label >= 0. at: null,
-// no labels.
+// Writes scale[p] * e of the tile, and at[p] instead at each label. at: null, no labels.
 template <class C>
-void Scale(const BoxJob& job, const Tile<C>& tile, const double* coefficient, const double* at,
-           const int64_t* label, Real real, std::byte* out, Workspace& work) {
+void Scale(const BoxJob& job, const Tile<C>& tile, const double* scale, const double* at, Real real,
+           std::byte* out, Workspace& work) {
   const Compute compute = job.run.compute();
-  C* factor = work.factors.Get<C>(2 * (tile.width + kernels::kGroup));
-  C* value = factor + tile.width + kernels::kGroup;
-  auto* narrow = work.labels.Get<int32_t>(tile.width);
-  for (int64_t p = 0; p < tile.width; ++p) {
-    factor[p] =
-        kernels::ToFinite<C>(coefficient[p] / (1.0 + tile.rest[p]) / kernels::ExpUnit(compute));
-  }
-  for (int64_t p = 0; p < tile.width; ++p) {
-    const bool here = at != nullptr && coefficient[p] != 0;
-    narrow[p] = here ? static_cast<int32_t>(label[p]) : -1;
-    value[p] = here ? ForKernel<C>(at[p], real) : C{0};
+  const int64_t stride = tile.width + kernels::kGroup;
+  C* factor = work.factors.Get<C>(2 * stride);
+  C* value = factor + stride;
+  const double unit = 1 / kernels::ExpUnit(compute);
+  for (int64_t p = 0; p < tile.width; ++p) factor[p] = kernels::ToFinite<C>(scale[p] * unit);
+  const int32_t* label = tile.label;
+  if (at) {
+    for (int64_t p = 0; p < tile.width; ++p) value[p] = ForKernel<C>(at[p], real);
+  } else {
+    auto* none = work.no_labels.Get<int32_t>(tile.width);
+    std::fill_n(none, tile.width, -1);
+    label = none;
   }
   kernels::Active().scale_tile[Index(compute)][Index(real)](
-      tile.e, tile.e_stride, factor, narrow, value, job.classes(), tile.width, job.streaming, out,
+      tile.e, tile.e_stride, factor, label, value, job.classes(), tile.width, job.streaming, out,
       job.box.inner_count);
 }
 
 template <class C>
-void WriteGradient(const BoxJob& job, const Tile<C>& tile, const Positions& positions,
-                   Workspace& work) {
+void WriteGradient(const BoxJob& job, const Tile<C>& tile, Workspace& work) {
   const Real out = job.run.gradient_real();
   const int64_t stride = job.box.inner_count;
   std::byte* gradient =
       job.out.gradient.data() + job.ElementAt(tile.o, 0, tile.i) * kernels::SizeOf(out);
-  // Else the kernel's type or its labels are too narrow.
-  const bool kernel_writes_labels = kernels::SizeOf(out) <= static_cast<int64_t>(sizeof(C)) &&
-                                    job.classes() <= std::numeric_limits<int32_t>::max();
-  Scale(job, tile, tile.coefficient, kernel_writes_labels ? tile.label_gradient : nullptr,
-        positions.label.data(), out, gradient, work);
-  for (int64_t p = 0; p < tile.width; ++p) {
-    if (tile.coefficient[p] != 0) {
-      if (kernel_writes_labels) continue;
-      StoreReal(out, tile.label_gradient[p], gradient, positions.label[p] * stride + p);
-    } else if (std::isnan(tile.rest[p])) {  // 0 * NaN, where exactly 0 is promised
-      for (int64_t k = 0; k < job.classes(); ++k) StoreReal(out, 0, gradient, k * stride + p);
-    }
+  const bool kernel_writes_labels = kernels::SizeOf(out) <= static_cast<int64_t>(sizeof(C));
+  Scale(job, tile, tile.scale, kernel_writes_labels ? tile.label_gradient : nullptr, out, gradient,
+        work);
+  for (int64_t p = 0; !kernel_writes_labels && p < tile.width; ++p) {
+    if (tile.label[p] < 0) continue;
+    StoreReal(out, tile.label_gradient[p], gradient, tile.label[p] * stride + p);
+  }
+  for (int64_t p = 0; p < tile.width; ++p) {  // 0 * NaN, where exactly 0 is promised
+    if (tile.coefficient[p] != 0 || !std::isnan(tile.rest[p])) continue;
+    for (int64_t k = 0; k < job.classes(); ++k) StoreReal(out, 0, gradient, k * stride + p);
   }
 }
 
@@ -181,14 +196,14 @@ void Run(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace& work
   const Strided x = Predictions(job, o, i, width, work);
   const Tile<C> tile = Reduce<C>(job, x, o, i, width, work);
   WriteOutputs(job, x, tile, positions, unit);
-  Losses(job, x, tile, positions, unit);
+  Losses(job, tile, positions, unit);
   if (wanted.probabilities) {
     const Real real = job.run.real();
-    const std::vector<double> ones(width, 1.0);
-    Scale(job, tile, ones.data(), nullptr, nullptr, real,
+    for (int64_t p = 0; p < width; ++p) tile.loss[p] = 1.0 / (1.0 + tile.rest[p]);
+    Scale(job, tile, /*scale=*/tile.loss, nullptr, real,
           job.out.probabilities.data() + job.ElementAt(o, 0, i) * kernels::SizeOf(real), work);
   }
-  if (wanted.gradient) WriteGradient(job, tile, positions, work);
+  if (wanted.gradient) WriteGradient(job, tile, work);
 }
 
 }  // namespace

@@ -55,6 +55,19 @@ struct PointwiseSums {
   bool nonfinite;  // some x_k is NaN or +inf with c_k != 0
 };
 
+// Softmax of positions with one label each: what is known of each, and what follows from it.
+struct LabelledPositions {
+  const double* peak;
+  const double* rest;
+  const double* log1p_rest;
+  const double* picked;              // logit of the label
+  const double* picked_exponential;  // e^(picked - peak)
+  const double* coefficient;         // c
+  double* loss;                      // -log s_y
+  double* label_gradient;            // -c (1 - s_y), never -0
+  double* scale;                     // c / sum of e^(x - peak)
+};
+
 // What fused_rows works in; contents are not initialised and mean nothing afterwards.
 struct FusedScratch {
   void* e;              // 2 * (classes + kGroup) elements of the compute type
@@ -94,15 +107,21 @@ struct KernelSet {
   // The same two phases with lanes across positions: element (k, i) of a tile is at k * stride + i,
   // widths and strides in elements, i < width <= kMaxTileWidth. e is [classes][e_stride], e_stride
   // >= width rounded up to kGroup. Exponentials are relative to the position's own peak; peak and
-  // rest as in RowSums, one per position.
+  // rest as in RowSums, one per position. picked[i] and picked_exponential[i] are the prediction at
+  // label[i] and its e (0 where the label is -1).
   void (*reduce_tile[kReals])(const void* x, int64_t stride, int64_t classes, int64_t width,
-                              void* e, int64_t e_stride, double* peak, double* rest);
+                              const int32_t* label, void* e, int64_t e_stride, double* peak,
+                              double* rest, double* picked, double* picked_exponential);
   // out(k, i) = e(k, i) * factor[i] but label_value[i] where k is label[i] (-1: nowhere). Factors
   // and label values are of the compute type and have slack like scratch, labels too.
   void (*scale_tile[kComputes][kReals])(const void* e, int64_t e_stride, const void* factor,
                                         const int32_t* label, const void* label_value,
                                         int64_t classes, int64_t width, bool streaming, void* out,
                                         int64_t stride);
+
+  // -log s_y = (peak - x_y) + log1p(rest): no cancellation, however certain the row is; and 1 - s_y
+  // as the sum of the other classes over the whole sum. Arrays have slack like scratch.
+  void (*labelled)(const LabelledPositions& positions, int64_t count);
 
   // One dense row of the other losses, always in double. logistic: loss = -sum c log max(x,
   // epsilon), g = -c / max(x, epsilon). nll: loss = -sum c x, g = -c. Terms with c_k = 0 are left

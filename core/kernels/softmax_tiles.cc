@@ -135,13 +135,21 @@ HWY_INLINE Group<double> ReduceColumn(const Column<double>& column, const Group<
 }
 
 template <Real R>
-void ReduceTile(const void* x, int64_t stride, int64_t classes, int64_t width, void* e,
-                int64_t e_stride, double* peak, double* rest) {
+void ReduceTile(const void* x, int64_t stride, int64_t classes, int64_t width, const int32_t* label,
+                void* e, int64_t e_stride, double* peak, double* rest, double* picked,
+                double* picked_exponential) {
   using C = ComputeOf<R>;
+  const auto pick = [&](double unit, double* out) {
+    for (int64_t i = 0; i < width; ++i) {
+      const int64_t k = std::max(label[i], 0);
+      out[i] = label[i] < 0 ? 0.0 : static_cast<const C*>(e)[k * e_stride + i] * unit;
+    }
+  };
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   const double threshold = std::is_same_v<C, float> ? static_cast<double>(classes) * 6e-7 : -1.0;
   alignas(64) C tops[kMaxTileWidth];
   LoadTile<R, C>(x, stride, classes, width, static_cast<C*>(e), e_stride, tops);
+  pick(1.0, picked);
   for (int64_t i = 0; i < width; i += kGroup) {
     const int64_t count = std::min(kGroup, width - i);
     const Group<C> top = LoadScratch(tops + i);
@@ -164,6 +172,8 @@ void ReduceTile(const void* x, int64_t stride, int64_t classes, int64_t width, v
       rest[i + p] = bad ? kNaN : found_rest[p] < threshold ? exact[p] : found_rest[p];
     }
   }
+  pick(1 / ExpUnit(std::is_same_v<C, float> ? Compute::kFloat : Compute::kDouble),
+       picked_exponential);
 }
 
 // The lanes that hold class k of positions with these labels, as a mask for C.

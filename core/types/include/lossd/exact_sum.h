@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "lossd/tensor.h"
 
 namespace lossd {
@@ -19,6 +20,7 @@ namespace lossd {
 class ExactSum {
  public:
   void Add(double term);
+  void AddAll(absl::Span<const double> terms);
   void Merge(const ExactSum& other);
 
   // The sum rounded once, to nearest even. NaN if a NaN or infinities of both signs were added; an
