@@ -12,43 +12,73 @@
 
 namespace lossd {
 
+namespace {
+
+// What some positions add to the sums, at most kMaxTileWidth of them.
+struct Terms {
+  double loss[kernels::kMaxTileWidth];
+  int64_t ignored = 0;
+  int64_t ones = 0;  // weights of 1, added as what they are together
+};
+
+// Positions without any weights.
+void PlainTerms(const Positions& positions, int64_t begin, int64_t end, double loss_weight,
+                const double* loss, Terms& terms) {
+  for (int64_t p = begin; p < end; ++p) {
+    const bool ignored = positions.label[p] < 0 || loss_weight == 0;
+    terms.loss[p - begin] = ignored ? 0.0 : loss_weight * loss[p];
+  }
+  for (int64_t p = begin; p < end; ++p) terms.ignored += positions.label[p] < 0 ? 1 : 0;
+  terms.ones = end - begin - terms.ignored;
+}
+
+void WeightedTerms(const BoxJob& job, const Positions& positions, int64_t begin, int64_t end,
+                   const double* loss, const double* weight, ExactSum& weight_sum, Terms& terms) {
+  const double loss_weight = job.run.plan.spec().loss_weight;
+  for (int64_t p = begin; p < end; ++p) {
+    double& term = terms.loss[p - begin];
+    term = 0;
+    if (positions.label[p] < 0) {
+      ++terms.ignored;
+      continue;
+    }
+    const double weighs = positions.q[p] * weight[p];
+    if (weighs == 1) {
+      ++terms.ones;
+    } else {
+      weight_sum.Add(weighs);
+    }
+    const double scale = loss_weight * positions.q[p];
+    // What weighs nothing adds nothing, be it infinite or NaN.
+    const bool weightless = scale == 0 || (job.run.one_class() && weight[p] == 0);
+    if (!weightless) term = scale * loss[p];
+  }
+}
+
+}  // namespace
+
 void AddPositions(const BoxJob& job, const Positions& positions, int64_t output, const double* loss,
                   const double* weight, UnitSums& unit) {
   const auto count = static_cast<int64_t>(positions.label.size());
-  const double loss_weight = job.run.plan.spec().loss_weight;
-  const bool one_class = job.run.one_class();
-  double terms[kernels::kMaxTileWidth];
+  const bool plain = job.run.one_class() && !job.run.class_weights.given() &&
+                     !job.run.plan.tensors().position_weights;
   PartialSums& sums = unit.sums;
   for (int64_t begin = 0; begin < count; begin += kernels::kMaxTileWidth) {
     const int64_t end = std::min(count, begin + kernels::kMaxTileWidth);
-    int64_t ignored = 0;
-    int64_t ones = 0;  // weights of 1, added as what they are together
-    for (int64_t p = begin; p < end; ++p) {
-      double& term = terms[p - begin];
-      term = 0;
-      if (positions.label[p] < 0) {
-        ++ignored;
-        continue;
-      }
-      const double weighs = positions.q[p] * weight[p];
-      if (weighs == 1) {
-        ++ones;
-      } else {
-        sums.weight_sum.Add(weighs);
-      }
-      const double scale = loss_weight * positions.q[p];
-      // What weighs nothing adds nothing, be it infinite or NaN.
-      const bool weightless = scale == 0 || (one_class && weight[p] == 0);
-      if (!weightless) term = scale * loss[p];
+    Terms terms;
+    if (plain) {
+      PlainTerms(positions, begin, end, job.run.plan.spec().loss_weight, loss, terms);
+    } else {
+      WeightedTerms(job, positions, begin, end, loss, weight, sums.weight_sum, terms);
     }
-    sums.loss_sum.AddAll({terms, static_cast<size_t>(end - begin)});
-    sums.weight_sum.Add(static_cast<double>(ones));
+    sums.loss_sum.AddAll({terms.loss, static_cast<size_t>(end - begin)});
+    sums.weight_sum.Add(static_cast<double>(terms.ones));
     sums.position_count += end - begin;
-    sums.ignored_count += ignored;
-    sums.valid_count += end - begin - ignored;
+    sums.ignored_count += terms.ignored;
+    sums.valid_count += end - begin - terms.ignored;
     if (!job.run.plan.outputs().position_losses) continue;
-    std::memcpy(job.out.position_losses.data() + (output + begin) * int64_t{sizeof(double)}, terms,
-                (end - begin) * sizeof(double));
+    std::memcpy(job.out.position_losses.data() + (output + begin) * int64_t{sizeof(double)},
+                terms.loss, (end - begin) * sizeof(double));
   }
 }
 

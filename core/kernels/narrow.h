@@ -1,7 +1,6 @@
 #ifndef LOSSD_CORE_KERNELS_NARROW_H_
 #define LOSSD_CORE_KERNELS_NARROW_H_
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -112,8 +111,8 @@ inline void Store(Real real, double value, void* to) {
 template <class C>
 C ToFinite(double value) {
   constexpr double kMax = std::numeric_limits<C>::max();
-  if (std::isnan(value)) return std::numeric_limits<C>::quiet_NaN();
-  return static_cast<C>(std::clamp(value, -kMax, kMax));
+  const double capped = value > kMax ? kMax : value;  // NaN passes both
+  return static_cast<C>(capped < -kMax ? -kMax : capped);
 }
 
 constexpr int64_t SizeOf(Real real) { return real == Real::kF32 ? 4 : real == Real::kF64 ? 8 : 2; }

@@ -21,7 +21,6 @@ HWY_INLINE void LoadTile(const void* x, int64_t stride, int64_t classes, int64_t
     const void* line = At<R>(x, k * stride);
     C* scratch = e + k * e_stride;
     for (int64_t i = 0; i < width; i += kGroup) {
-      hwy::Prefetch(At<R>(line, stride + i));
       const Group<C> xs = LoadGroupAt<R, C>(line, i, width, C{0});
       StoreScratch(xs, scratch + i);
       Group<C> top = LoadScratch(peaks + i);
@@ -38,6 +37,11 @@ struct Column {
   C* e;  // predictions, then exponentials
   int64_t e_stride;
   int64_t classes;
+  // What the next tile begins with, to be fetched from memory meanwhile.
+  const uint8_t* next;
+  int64_t next_stride;  // bytes
+
+  HWY_INLINE void Fetch(int64_t k) const { hwy::Prefetch(next + k * next_stride); }
 };
 
 // A finite stand-in where every logit is -inf.
@@ -84,6 +88,7 @@ HWY_INLINE Group<double> ReduceColumn(const Column<float>& column, const Group<f
   Group<float> stretch = Fill(0.0f);
   Group<float> at_peak = Fill(-1.0f);
   for (int64_t k = 0; k < column.classes; ++k) {
+    column.Fetch(k);
     const Group<float> xs = LoadScratch(column.e + k * column.e_stride);
     Group<float> es;
     Group<float> counted;
@@ -115,6 +120,7 @@ HWY_INLINE Group<double> ReduceColumn(const Column<double>& column, const Group<
   Sum64 below;
   Group<double> at_peak = Fill(-1.0);
   for (int64_t k = 0; k < column.classes; ++k) {
+    column.Fetch(k);
     const Group<double> xs = LoadScratch(column.e + k * column.e_stride);
     Group<double> es;
     Group<double> counted;
@@ -154,8 +160,12 @@ void ReduceTile(const void* x, int64_t stride, int64_t classes, int64_t width, c
     const int64_t count = std::min(kGroup, width - i);
     const Group<C> top = LoadScratch(tops + i);
     const Group<double> peaks = Widen(top);
-    const Group<double> rests =
-        ReduceColumn(Column<C>{static_cast<C*>(e) + i, e_stride, classes}, top);
+    const Column<C> column{.e = static_cast<C*>(e) + i,
+                           .e_stride = e_stride,
+                           .classes = classes,
+                           .next = At<R>(x, i + width),
+                           .next_stride = stride * SizeOf(R)};
+    const Group<double> rests = ReduceColumn(column, top);
     alignas(64) double found_peak[kGroup];
     alignas(64) double found_rest[kGroup];
     StoreScratch(peaks, found_peak);

@@ -1,5 +1,6 @@
 #include "lossd/exact_sum.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -13,7 +14,9 @@ constexpr uint64_t kLow32 = 0xffffffffu;
 // Each addition moves a digit by less than 2^32, so 2^30 of them stay within 63 bits.
 constexpr int64_t kMaxPending = int64_t{1} << 30;
 
-constexpr uint64_t kFractionMask = (uint64_t{1} << 52) - 1;
+constexpr uint64_t kImpliedBit = uint64_t{1} << 52;
+constexpr uint64_t kFractionMask = kImpliedBit - 1;
+constexpr int kSpecialExponent = 0x7ff;  // of infinities and NaN
 
 // Stops at the largest count: only whether it is 0 decides anything.
 void AddCount(int64_t more, int64_t& count) {
@@ -24,47 +27,66 @@ void AddCount(int64_t more, int64_t& count) {
 
 void ExactSum::Add(double term) {
   const uint64_t bits = std::bit_cast<uint64_t>(term);
-  const int biased = static_cast<int>((bits >> 52) & 0x7ff);
-  uint64_t mantissa = bits & kFractionMask;
-  if (biased == 0x7ff) {
-    if (mantissa != 0) {
-      ++nan_terms_;
-    } else {
-      ++(std::signbit(term) ? negative_infinities_ : positive_infinities_);
-    }
-    return;
+  const int biased = static_cast<int>((bits >> 52) & kSpecialExponent);
+  const uint64_t mantissa = bits & kFractionMask;
+  if (biased == kSpecialExponent) return AddSpecial(term);
+  const uint64_t magnitude = biased == 0 ? mantissa : mantissa | kImpliedBit;
+  AddScaled(magnitude, std::signbit(term), biased);
+}
+
+void ExactSum::AddSpecial(double term) {
+  if (std::isnan(term)) {
+    ++nan_terms_;
+  } else {
+    ++(std::signbit(term) ? negative_infinities_ : positive_infinities_);
   }
-  // term = mantissa * 2^(exponent - 1075), with exponent 1 for denormals.
-  const int exponent = biased == 0 ? 1 : biased;
-  if (biased != 0) mantissa |= uint64_t{1} << 52;
-  const int offset = exponent - 1075 - kLowestExponent;  // >= 14
+}
+
+// Adds +-magnitude * 2^(biased - 1075), biased = 0 meaning 1, as for denormal numbers.
+void ExactSum::AddScaled(uint64_t magnitude, bool negative, int biased) {
+  const int offset = std::max(biased, 1) - 1075 - kLowestExponent;  // >= 14
   const int digit = offset / 32;
   const int shift = offset % 32;
-  const uint64_t low = mantissa << shift;  // the bits shifted out at the top are in `high`
-  const uint64_t high = shift == 0 ? 0 : mantissa >> (64 - shift);
-  const int64_t sign = -static_cast<int64_t>(bits >> 63);  // 0 or -1
+  const uint64_t low = magnitude << shift;  // the bits shifted out at the top are in `high`
+  const uint64_t high = shift == 0 ? 0 : magnitude >> (64 - shift);
+  const int64_t sign = -static_cast<int64_t>(negative);  // 0 or -1
   digits_[digit] += (static_cast<int64_t>(low & kLow32) ^ sign) - sign;
   digits_[digit + 1] += (static_cast<int64_t>(low >> 32) ^ sign) - sign;
   digits_[digit + 2] += (static_cast<int64_t>(high) ^ sign) - sign;
   if (++pending_ >= kMaxPending) Carry();
 }
 
-// Terms of like size meet in the same digits, and each addition would wait for the one before it;
-// two sums that take turns wait half as long.
+// Mantissas of equal exponents are whole numbers of one unit: 2^10 of them fit into 64 bits, so
+// each term costs one addition (R. Neal's large superaccumulator), and each exponent that occurs
+// three.
 void ExactSum::AddAll(absl::Span<const double> terms) {
-  constexpr size_t kWorthIt = 256;
-  if (terms.size() < kWorthIt) {
-    for (const double term : terms) Add(term);
-    return;
+  constexpr size_t kMaxTerms = 1 << 10;
+  constexpr size_t kWorthIt = 128;
+  for (; terms.size() >= kWorthIt; terms.remove_prefix(std::min(kMaxTerms, terms.size()))) {
+    int64_t by_exponent[kSpecialExponent] = {};
+    int least = kSpecialExponent;
+    int most = -1;
+    for (const double term : terms.subspan(0, kMaxTerms)) {
+      const uint64_t bits = std::bit_cast<uint64_t>(term);
+      const int biased = static_cast<int>((bits >> 52) & kSpecialExponent);
+      if (biased == kSpecialExponent) {
+        AddSpecial(term);
+        continue;
+      }
+      const uint64_t implied = biased == 0 ? 0 : kImpliedBit;
+      const auto mantissa = static_cast<int64_t>((bits & kFractionMask) | implied);
+      const int64_t sign = -static_cast<int64_t>(bits >> 63);  // 0 or -1
+      by_exponent[biased] += (mantissa ^ sign) - sign;
+      least = std::min(least, biased);
+      most = std::max(most, biased);
+    }
+    for (int biased = least; biased <= most; ++biased) {
+      const int64_t sum = by_exponent[biased];
+      const auto magnitude = static_cast<uint64_t>(sum < 0 ? -sum : sum);
+      if (sum != 0) AddScaled(magnitude, sum < 0, biased);
+    }
   }
-  ExactSum other;
-  size_t i = 0;
-  for (; i + 1 < terms.size(); i += 2) {
-    Add(terms[i]);
-    other.Add(terms[i + 1]);
-  }
-  if (i < terms.size()) Add(terms[i]);
-  Merge(other);
+  for (const double term : terms) Add(term);
 }
 
 void ExactSum::Carry() {

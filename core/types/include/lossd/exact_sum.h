@@ -55,6 +55,8 @@ class ExactSum {
   static constexpr int kDigits = 70;
   static constexpr int kLowestExponent = -1088;
 
+  void AddSpecial(double term);
+  void AddScaled(uint64_t magnitude, bool negative, int biased);
   void Carry();  // brings digits 0..kDigits-2 into [0, 2^32); the top digit keeps the sign
 
   std::array<int64_t, kDigits> digits_{};
