@@ -21,6 +21,7 @@ struct AsyncEngine::State {
         const std::lock_guard lock(mutex);
         if (stopped && running == 0 && submitted.empty()) return;
         starts.swap(submitted);
+        waiting = starts.empty();
       }
       for (const Start& start : starts) {
         ++running;
@@ -35,6 +36,7 @@ struct AsyncEngine::State {
   std::thread thread;
   std::mutex mutex;
   std::vector<Start> submitted;
+  bool waiting = false;  // for events, until it is woken
   bool stopped = false;
 };
 
@@ -63,7 +65,7 @@ void AsyncEngine::Submit(Start start) {
   if (!state_->thread.joinable()) {
     state_->thread = std::thread([state = state_] { state->Run(); });
   }
-  state_->driver.queue().Wake();
+  if (std::exchange(state_->waiting, false)) state_->driver.queue().Wake();
 }
 
 }  // namespace lossd

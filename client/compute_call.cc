@@ -58,13 +58,15 @@ void ComputeCall::Start(Driver& driver, Replay replay, Done done) {
               });
 }
 
-absl::StatusOr<bool> ComputeCall::ChooseUnary() const {
+absl::StatusOr<bool> ComputeCall::ChooseUnary() {
   if (mode_ != TransferMode::kAuto) return mode_ == TransferMode::kUnary;
   if (RequestDataBytes(job_.inputs) > unary_limit_bytes_ || ReplyBytes() > unary_limit_bytes_) {
     return false;
   }
-  LOSSD_ASSIGN_OR_RETURN(const TransportMessage request, UnaryRequest());
-  return request.bytes.size() <= unary_limit_bytes_;
+  LOSSD_ASSIGN_OR_RETURN(TransportMessage request, UnaryRequest());
+  const bool fits = request.bytes.size() <= unary_limit_bytes_;
+  if (fits) first_request_ = std::move(request);
+  return fits;
 }
 
 int64_t ComputeCall::ReplyBytes() const {
@@ -99,7 +101,8 @@ absl::StatusOr<TransportMessage> ComputeCall::UnaryRequest() const {
 }
 
 void ComputeCall::AttemptUnary(Driver& driver, absl::Time deadline, Report report) {
-  absl::StatusOr<TransportMessage> request = UnaryRequest();
+  absl::StatusOr<TransportMessage> request =
+      first_request_ ? *std::exchange(first_request_, std::nullopt) : UnaryRequest();
   if (!request.ok()) return report(request.status());
   driver.transport().Unary(
       driver.queue(), kComputeMethod, *std::move(request), deadline,

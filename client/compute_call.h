@@ -32,7 +32,7 @@ class ComputeCall {
  private:
   using Report = std::function<void(absl::Status)>;
 
-  absl::StatusOr<bool> ChooseUnary() const;
+  absl::StatusOr<bool> ChooseUnary();
   absl::StatusOr<TransportMessage> UnaryRequest() const;
   int64_t ReplyBytes() const;
   void AttemptUnary(Driver& driver, absl::Time deadline, Report report);
@@ -42,6 +42,7 @@ class ComputeCall {
   ComputeJob job_;
   TransferMode mode_;
   int64_t unary_limit_bytes_;
+  std::optional<TransportMessage> first_request_;  // encoded to learn its size
   std::optional<BlockLedger> ledger_;  // of a stream with a geometry
   std::unique_ptr<StreamAttempt> stream_;
   LossResult result_;
