@@ -154,6 +154,7 @@ struct Server::Impl {
   Watch watch;
   Ticker ticker{&watch, &budget};
   RawLossService service;
+  HealthService health;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   std::unique_ptr<grpc::Server> server;
   std::unique_ptr<Front> front;
@@ -169,6 +170,7 @@ absl::Status Server::Impl::Build() {
   SetChannelArguments(options.limits, builder);
   front->AddTo(builder);
   builder.RegisterService(&service);
+  health.AddTo(builder);
   queue = builder.AddCompletionQueue();
   server = builder.BuildAndStart();
   if (server == nullptr) return absl::InternalError("gRPC could not start a server");
@@ -229,12 +231,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
     UnaryCall::Accept(impl->environment, kGetServerInfoMethod);
     StreamCall::Accept(impl->environment);
   }
+  impl->health.Serve(impl->queue.get());
   impl->trimmer = std::make_unique<Trimmer>(impl->queue.get(), &impl->pool);
   for (int i = 0; i < std::min(kMaxPollers, UsableThreads()); ++i) {
     impl->pollers.emplace_back(&Impl::Poll, impl.get());
   }
   std::unique_ptr<Server> server(new Server(std::move(impl)));
-  LOSSD_RETURN_IF_ERROR(server->impl_->front->Start(*server->impl_->server));
+  LOSSD_RETURN_IF_ERROR(server->impl_->front->Start(server->impl_->health));
   return server;
 }
 

@@ -113,7 +113,6 @@ absl::Status Front::OpenAddresses() {
 }
 
 void Front::AddTo(grpc::ServerBuilder& builder) {
-  EnableHealth();
   acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
       tls_ != nullptr ? tls_ : grpc::InsecureServerCredentials());
@@ -134,8 +133,8 @@ void Front::AddTo(grpc::ServerBuilder& builder) {
   }
 }
 
-absl::Status Front::Start(grpc::Server& server) {
-  server_ = &server;
+absl::Status Front::Start(HealthService& health) {
+  main_health_ = &health;
   if (!health_sockets_.empty()) {
     LOSSD_ASSIGN_OR_RETURN(health_, HealthServer::Start(std::move(health_sockets_)));
   }
@@ -146,7 +145,7 @@ absl::Status Front::Start(grpc::Server& server) {
   LOSSD_ASSIGN_OR_RETURN(accept_loop_,
                          AcceptLoop::Start(std::move(sockets_), std::move(acceptor_), limits));
   watcher_.Start();
-  SetServing(server, true);
+  main_health_->SetServing(true);
   if (health_ != nullptr) health_->SetServing(true);
   return absl::OkStatus();
 }
@@ -182,7 +181,7 @@ int64_t Front::MaxSilent() const {
 }
 
 void Front::Close() {
-  SetServing(*server_, false);
+  if (main_health_ != nullptr) main_health_->SetServing(false);
   if (health_ != nullptr) health_->SetServing(false);
   if (accept_loop_ != nullptr) accept_loop_->Stop();
 }

@@ -1,7 +1,6 @@
 #ifndef LOSSD_SERVER_FRONT_FRONT_H_
 #define LOSSD_SERVER_FRONT_FRONT_H_
 
-#include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
 #include <cstdint>
@@ -15,6 +14,7 @@
 #include "server/front/authenticator.h"
 #include "server/front/file_watcher.h"
 #include "server/front/health_server.h"
+#include "server/front/health_service.h"
 #include "server/front/listen_socket.h"
 #include "server/front/tls_credentials.h"
 #include "server/options.h"
@@ -33,8 +33,8 @@ class Front {
   // How the server to be built treats its connections.
   void AddTo(grpc::ServerBuilder& builder);
 
-  // Lets connections in and reports SERVING. `server` outlives this.
-  absl::Status Start(grpc::Server& server);
+  // Lets connections in and reports SERVING, to `health` too, which outlives this.
+  absl::Status Start(HealthService& health);
 
   // Reports NOT_SERVING and lets nobody in any more; connections go on. The health port goes on
   // telling until this is destroyed.
@@ -65,7 +65,7 @@ class Front {
   std::shared_ptr<TlsCredentials> tls_;  // null: plaintext
   std::unique_ptr<Authenticator> authenticator_ = std::make_unique<Authenticator>();
   std::unique_ptr<AcceptLoop::Acceptor> acceptor_;
-  grpc::Server* server_ = nullptr;
+  HealthService* main_health_ = nullptr;
   std::unique_ptr<HealthServer> health_;
   std::unique_ptr<AcceptLoop> accept_loop_;
   FileWatcher watcher_;  // the last: it uses the others

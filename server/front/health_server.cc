@@ -1,7 +1,6 @@
 #include "server/front/health_server.h"
 
 #include <grpc/grpc.h>
-#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
@@ -10,12 +9,11 @@
 #include <utility>
 
 #include "lossd/status_macros.h"
+#include "server/calls/event.h"
 #include "server/front/reflection.h"
 
 namespace lossd {
 namespace {
-
-constexpr char kLossService[] = "lossd.v1.LossService";
 
 // A probe is a connection and a call; a watch keeps both.
 constexpr AcceptLoop::Limits kProbes = {
@@ -27,14 +25,6 @@ constexpr int kMetadataBytes = 4 << 10;
 constexpr size_t kQuotaBytes = size_t{16} << 20;
 
 }  // namespace
-
-void EnableHealth() { grpc::EnableDefaultHealthCheckService(true); }
-
-void SetServing(grpc::Server& server, bool serving) {
-  grpc::HealthCheckServiceInterface* const health = server.GetHealthCheckService();
-  health->SetServingStatus("", serving);
-  health->SetServingStatus(kLossService, serving);
-}
 
 absl::StatusOr<std::unique_ptr<HealthServer>> HealthServer::Start(
     std::vector<ListenSocket> sockets) {
@@ -49,15 +39,16 @@ absl::StatusOr<std::unique_ptr<HealthServer>> HealthServer::Start(
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreams);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  health->service_.AddTo(builder);
   health->queue_ = builder.AddCompletionQueue();
   health->server_ = builder.BuildAndStart();
   if (health->server_ == nullptr) return absl::InternalError("gRPC could not start a server");
   health->poller_ = std::thread([queue = health->queue_.get()] {
     void* tag = nullptr;
     bool ok = false;
-    while (queue->Next(&tag, &ok)) {
-    }
+    while (queue->Next(&tag, &ok)) Event::Dispatch(tag, ok);
   });
+  health->service_.Serve(health->queue_.get());
   LOSSD_ASSIGN_OR_RETURN(health->accept_loop_,
                          AcceptLoop::Start(std::move(sockets), std::move(acceptor), kProbes));
   return health;

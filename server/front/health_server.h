@@ -11,15 +11,10 @@
 
 #include "absl/status/statusor.h"
 #include "server/front/accept_loop.h"
+#include "server/front/health_service.h"
 #include "server/front/listen_socket.h"
 
 namespace lossd {
-
-// Makes every grpc::Server built from now on offer grpc.health.v1.
-void EnableHealth();
-
-// Of the server as a whole ("") and of LossService.
-void SetServing(grpc::Server& server, bool serving);
 
 // A gRPC server with grpc.health.v1 and nothing else, for probes: it shares neither connections nor
 // memory quota with the server whose health it tells, so it answers when that one is full. Not
@@ -31,11 +26,12 @@ class HealthServer {
   HealthServer(const HealthServer&) = delete;
   HealthServer& operator=(const HealthServer&) = delete;
 
-  void SetServing(bool serving) { lossd::SetServing(*server_, serving); }
+  void SetServing(bool serving) { service_.SetServing(serving); }
 
  private:
   HealthServer() = default;
 
+  HealthService service_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<AcceptLoop> accept_loop_;
