@@ -30,7 +30,7 @@ using RawLossService =
 
 // Messages up to this size are handled on the thread that received them: at ~10 GB/s they take less
 // time than waking another thread would.
-inline constexpr int64_t kInlineBytes = 64 << 10;
+inline constexpr int64_t kInlineBytes = 2 << 20;
 
 // Counts the objects that wait for a call, and the calls that have begun.
 class CallCount {
