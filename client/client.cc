@@ -129,7 +129,8 @@ absl::StatusOr<Client> Client::Connect(const std::string& target, const ClientOp
   if (target.empty()) {
     return absl::InvalidArgumentError("target is empty; wanted host:port, unix:/path or a name");
   }
-  return Client(MakeGrpcTransport(target, options), options);
+  LOSSD_ASSIGN_OR_RETURN(std::shared_ptr<Transport> transport, MakeGrpcTransport(target, options));
+  return Client(std::move(transport), options);
 }
 
 Client::Client(std::shared_ptr<Transport> transport, const ClientOptions& options)

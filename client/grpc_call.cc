@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "protos/wire/grpc_status.h"
 #include "protos/wire/message.h"
@@ -30,9 +31,15 @@ TransportMessage FromGrpc(const grpc::ByteBuffer& buffer) {
   return {message.bytes(), message.storage()};
 }
 
-absl::Status StatusOf(const grpc::Status& from, const grpc::ClientContext& context) {
+// `authorized`: see GrpcLease::Authorize.
+absl::Status StatusOf(const grpc::Status& from, const grpc::ClientContext& context,
+                      const absl::Status& authorized) {
   absl::Status status = wire::FromGrpc(from);
   if (status.ok()) return status;
+  if (absl::IsUnauthenticated(status) && !authorized.ok()) {
+    status = absl::UnauthenticatedError(
+        absl::StrCat(status.message(), " (it was read earlier: ", authorized.message(), ")"));
+  }
   const auto& trailers = context.GetServerTrailingMetadata();
   for (const auto& [name, payload] : {std::pair("grpc-retry-pushback-ms", kPushbackPayload),
                                       std::pair("loss-reason", kReasonPayload)}) {
@@ -50,7 +57,9 @@ class GrpcUnary : public GrpcEvent {
   GrpcUnary(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue, const std::string& method,
             const TransportMessage& request, absl::Time deadline,
             std::function<void(absl::StatusOr<TransportMessage>)> done)
-      : lease_(std::move(channel)), done_(std::move(done)) {
+      : lease_(std::move(channel)),
+        done_(std::move(done)),
+        authorized_(lease_.Authorize(context_)) {
     context_.set_deadline(absl::ToChronoTime(deadline));
     call_ = lease_.stub().PrepareUnaryCall(&context_, method, ToGrpc(request), queue.completions());
     call_->StartCall();
@@ -62,7 +71,7 @@ class GrpcUnary : public GrpcEvent {
     if (status_.ok()) {
       answer = FromGrpc(response_);
     } else {
-      answer = StatusOf(status_, context_);
+      answer = StatusOf(status_, context_, authorized_);
     }
     const auto done = std::move(done_);
     delete this;  // before `done`: the call refers to the request's bytes
@@ -73,12 +82,20 @@ class GrpcUnary : public GrpcEvent {
   const GrpcLease lease_;
   std::function<void(absl::StatusOr<TransportMessage>)> done_;
   grpc::ClientContext context_;
+  const absl::Status authorized_;
   std::unique_ptr<grpc::GenericClientAsyncResponseReader> call_;  // lives in the context's call
   grpc::ByteBuffer response_;
   grpc::Status status_;
 };
 
 }  // namespace
+
+absl::Status GrpcLease::Authorize(grpc::ClientContext& context) const {
+  if (channel_->token == nullptr) return absl::OkStatus();
+  const BearerToken::Reading reading = channel_->token->Read();
+  context.AddMetadata("authorization", absl::StrCat("Bearer ", reading.token));
+  return reading.status;
+}
 
 void StartGrpcUnary(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue,
                     const std::string& method, const TransportMessage& request, absl::Time deadline,
@@ -89,7 +106,7 @@ void StartGrpcUnary(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue,
 
 GrpcStream::GrpcStream(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue,
                        const std::string& method, absl::Time deadline, StreamEvents* events)
-    : lease_(std::move(channel)), events_(events) {
+    : lease_(std::move(channel)), events_(events), authorized_(lease_.Authorize(context_)) {
   context_.set_deadline(absl::ToChronoTime(deadline));
   context_.set_initial_metadata_corked(true);  // the first message goes with the metadata
   call_ = lease_.stub().PrepareCall(&context_, method, queue.completions());
@@ -125,6 +142,6 @@ void GrpcStream::Finished(bool) {
 }
 
 // The handler may destroy the stream.
-void GrpcStream::DeliverDone() { events_->OnDone(StatusOf(status_, context_)); }
+void GrpcStream::DeliverDone() { events_->OnDone(StatusOf(status_, context_, authorized_)); }
 
 }  // namespace lossd

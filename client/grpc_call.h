@@ -13,8 +13,10 @@
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/bearer_token.h"
 #include "client/grpc_queue.h"
 #include "client/transport.h"
 
@@ -22,10 +24,12 @@ namespace lossd {
 
 // One connection.
 struct GrpcChannel {
-  explicit GrpcChannel(std::shared_ptr<grpc::Channel> channel) : stub(std::move(channel)) {}
+  GrpcChannel(std::shared_ptr<grpc::Channel> channel, std::shared_ptr<BearerToken> token_in)
+      : stub(std::move(channel)), token(std::move(token_in)) {}
 
   grpc::GenericStub stub;
-  std::atomic<int> calls{0};  // under way
+  const std::shared_ptr<BearerToken> token;  // of its calls; null: none
+  std::atomic<int> calls{0};                 // under way
 };
 
 // A call that counts as under way on a channel.
@@ -39,6 +43,9 @@ class GrpcLease {
   GrpcLease& operator=(const GrpcLease&) = delete;
 
   grpc::GenericStub& stub() const { return channel_->stub; }
+
+  // Gives a call that has not begun its token. An error if that may be an old one, and why.
+  absl::Status Authorize(grpc::ClientContext& context) const;
 
  private:
   const std::shared_ptr<GrpcChannel> channel_;
@@ -78,6 +85,7 @@ class GrpcStream : public TransportStream {
   const GrpcLease lease_;
   StreamEvents* const events_;
   grpc::ClientContext context_;
+  const absl::Status authorized_;
   std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;  // lives in the context's call
   Operation write_{this, &GrpcStream::Written};
   Operation read_{this, &GrpcStream::Read};

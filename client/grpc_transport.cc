@@ -10,9 +10,14 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/bearer_token.h"
 #include "client/grpc_call.h"
+#include "client/grpc_credentials.h"
 #include "client/grpc_queue.h"
+#include "client/target.h"
+#include "lossd/status_macros.h"
 
 namespace lossd {
 namespace {
@@ -42,13 +47,24 @@ grpc::ChannelArguments Arguments(const ClientOptions& options) {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
                    Milliseconds(options.retry.initial_backoff));
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, Milliseconds(options.retry.max_backoff));
+  if (options.tls.has_value() && !options.tls->server_name.empty()) {
+    arguments.SetSslTargetNameOverride(options.tls->server_name);
+  }
   return arguments;
 }
 
+// What a connection is made of.
+struct Dialling {
+  std::string target;
+  grpc::ChannelArguments arguments;
+  std::shared_ptr<grpc::ChannelCredentials> credentials;
+  std::shared_ptr<BearerToken> token;  // null: none
+};
+
 class GrpcTransport : public Transport {
  public:
-  GrpcTransport(const std::string& target, const ClientOptions& options)
-      : target_(target), arguments_(Arguments(options)), channels_(options.channels) {
+  GrpcTransport(Dialling dialling, int channels)
+      : dialling_(std::move(dialling)), channels_(channels) {
     for (auto& channel : channels_) channel = Dial();
   }
 
@@ -80,7 +96,8 @@ class GrpcTransport : public Transport {
  private:
   std::shared_ptr<GrpcChannel> Dial() const {
     return std::make_shared<GrpcChannel>(
-        grpc::CreateCustomChannel(target_, grpc::InsecureChannelCredentials(), arguments_));
+        grpc::CreateCustomChannel(dialling_.target, dialling_.credentials, dialling_.arguments),
+        dialling_.token);
   }
 
   std::shared_ptr<GrpcChannel> LeastBusy() {
@@ -90,8 +107,7 @@ class GrpcTransport : public Transport {
     });
   }
 
-  const std::string target_;
-  const grpc::ChannelArguments arguments_;
+  const Dialling dialling_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<GrpcChannel>> channels_;
 };
@@ -103,12 +119,33 @@ void KeepGrpcUp() {
   static_cast<void>(up);
 }
 
+// A token for whoever reads the network is none.
+absl::Status KeepOffTheNetwork(const std::string& target, grpc::ChannelArguments& arguments) {
+  if (!IsLocalTarget(target)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the token would cross the network in the clear on its way to ", target,
+                     "; wanted TLS, a Unix socket or a loopback address"));
+  }
+  // The environment's http_proxy, which gRPC heeds even for loopback addresses, is somewhere else.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-std::shared_ptr<Transport> MakeGrpcTransport(const std::string& target,
-                                             const ClientOptions& options) {
+absl::StatusOr<std::shared_ptr<Transport>> MakeGrpcTransport(const std::string& target,
+                                                             const ClientOptions& options) {
   KeepGrpcUp();
-  return std::make_shared<GrpcTransport>(target, options);
+  LOSSD_ASSIGN_OR_RETURN(std::shared_ptr<grpc::ChannelCredentials> credentials,
+                         MakeCredentials(options.tls));
+  LOSSD_ASSIGN_OR_RETURN(std::shared_ptr<BearerToken> token, BearerToken::Of(options));
+  grpc::ChannelArguments arguments = Arguments(options);
+  if (token != nullptr && !options.tls.has_value()) {
+    LOSSD_RETURN_IF_ERROR(KeepOffTheNetwork(target, arguments));
+  }
+  return std::make_shared<GrpcTransport>(
+      Dialling{target, std::move(arguments), std::move(credentials), std::move(token)},
+      options.channels);
 }
 
 }  // namespace lossd

@@ -4,14 +4,17 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "client/transport.h"
 #include "lossd/client.h"
 
 namespace lossd {
 
 // gRPC over options.channels connections to `target`, made when they are first needed.
-std::shared_ptr<Transport> MakeGrpcTransport(const std::string& target,
-                                             const ClientOptions& options);
+// kInvalidArgument, before anybody is dialled: files and tokens that cannot be used, or that the
+// target may not have.
+absl::StatusOr<std::shared_ptr<Transport>> MakeGrpcTransport(const std::string& target,
+                                                             const ClientOptions& options);
 
 }  // namespace lossd
 

@@ -4,7 +4,7 @@ include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/lossd)
 set(client_libraries
-  lossd_types lossd_protos lossd_wire lossd_client lossd_client_testing)
+  lossd_types lossd_files lossd_protos lossd_wire lossd_client lossd_client_testing)
 foreach(library IN LISTS client_libraries)
   string(REPLACE "lossd_" "" name ${library})
   set_target_properties(${library} PROPERTIES EXPORT_NAME ${name})

@@ -145,7 +145,7 @@ class GrpcTransportTest : public testing::Test {
   }
 
   EchoServer server_;
-  std::shared_ptr<Transport> transport_ = MakeGrpcTransport(server_.address(), {});
+  std::shared_ptr<Transport> transport_ = *MakeGrpcTransport(server_.address(), {});
   std::unique_ptr<EventQueue> queue_ = transport_->NewQueue();
   std::shared_ptr<int> count_ = std::make_shared<int>();
 };
@@ -194,7 +194,7 @@ TEST_F(GrpcTransportTest, ReasonAndPushbackComeAsPayloads) {
 
 TEST_F(GrpcTransportTest, ConnectionsAreAsManyAsAsked) {
   const std::shared_ptr<Transport> transport =
-      MakeGrpcTransport(server_.address(), {.channels = 3});
+      *MakeGrpcTransport(server_.address(), {.channels = 3});
   const auto queue = transport->NewQueue();
   int over = 0;
   for (int i = 0; i < 6; ++i) {

@@ -36,7 +36,7 @@ ARROWS = {
     "log": {"absl", "grpc", "spdlog"},
     "server": {"types", "files", "plan", "exec", "wire", "log", "absl", "grpc", "cli11", "openssl"},
     "client_api": {"types", "absl"},
-    "client": {"client_api", "types", "wire", "absl", "grpc"},
+    "client": {"client_api", "types", "files", "wire", "absl", "grpc"},
     "npy": {"types", "absl"},
     "lossctl": {"client_api", "types", "npy", "absl", "cli11", "json"},
     "examples": {"client_api", "types", "absl", "cli11", "mpi", "zlib"},

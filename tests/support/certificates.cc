@@ -67,10 +67,17 @@ Authority::Authority(const std::string& name) : keys_(std::make_unique<Keys>()) 
 Authority::~Authority() = default;
 
 Identity Authority::Sign(int64_t serial, int64_t begin, int64_t end) const {
+  return Sign("DNS:localhost,IP:127.0.0.1", serial, begin, end);
+}
+
+Identity Authority::SignFor(const std::string& names) const { return Sign(names, 1, -3600, 3600); }
+
+Identity Authority::Sign(const std::string& names, int64_t serial, int64_t begin,
+                         int64_t end) const {
   EVP_PKEY* const key = EVP_EC_gen("P-256");
   X509* const certificate = NewCertificate("localhost", key, serial, begin, end);
   X509_set_issuer_name(certificate, X509_get_subject_name(keys_->certificate));
-  Extend(certificate, NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1");
+  Extend(certificate, NID_subject_alt_name, names.c_str());
   X509_sign(certificate, keys_->key, EVP_sha256());
   Identity identity;
   identity.certificate = PemOf(certificate);

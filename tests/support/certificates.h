@@ -25,8 +25,13 @@ class Authority {
   // Valid from `begin` to `end`, in seconds from now.
   Identity Sign(int64_t serial, int64_t begin = -3600, int64_t end = 3600) const;
 
+  // For others than localhost: `names` as in "DNS:host.example,IP:192.0.2.1".
+  Identity SignFor(const std::string& names) const;
+
  private:
   struct Keys;
+  Identity Sign(const std::string& names, int64_t serial, int64_t begin, int64_t end) const;
+
   std::unique_ptr<Keys> keys_;
   std::string certificate_;
 };

@@ -5,6 +5,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -29,12 +30,32 @@ struct RetryPolicy {
   double multiplier = 2;  // each wait is drawn uniformly from [0.5, 1] * backoff
 };
 
+// How server and client prove who they are. The files are in PEM form and are read when the client
+// is made.
+struct TlsOptions {
+  std::string ca_file = {};  // CAs of servers; empty: those this system trusts
+  // For servers that ask for a certificate of clients: it, then those between it and its CA; and
+  // its private key, not encrypted. Both or neither.
+  std::string certificate_file = {};
+  std::string key_file = {};
+  // Whom the server's certificate must be for; empty: the host of the target, of a Unix socket
+  // "localhost".
+  std::string server_name = {};
+};
+
 enum class TransferMode : int8_t { kAuto, kUnary, kStream };
 
 // Behaviour first, speed second.
 struct ClientOptions {
   absl::Duration timeout = absl::Seconds(120);  // of a call, replays included
   RetryPolicy retry = {};
+  std::optional<TlsOptions> tls = {};  // none: in the clear
+  // What calls bring where a server asks for a bearer token: the token, or a file that holds
+  // nothing else (blank lines and lines that begin with # aside). The file is read at every call,
+  // so a new token is used at once; while it cannot be used, the token read before stays in use.
+  // In the clear a token is sent to Unix sockets and loopback addresses only.
+  std::string token = {};
+  std::string token_file = {};
   int channels = 2;                     // TCP connections; calls go to the least busy one
   int64_t unary_limit_bytes = 1 << 20;  // kAuto: requests up to this size go in one message
   int64_t block_bytes = 4 << 20;        // aimed-at size of a stream's blocks; at least one position
@@ -77,8 +98,9 @@ struct CallOptions {
 //       client.Compute(lossd::LossSpec{}, in, {.gradient = lossd::BytesOf<float>(gradient)}));
 class Client {
  public:
-  // target: host:port, unix:/path, or any gRPC name. kInvalidArgument for options out of range;
-  // whether anybody listens shows with the first call.
+  // target: host:port, unix:/path, or any gRPC name. kInvalidArgument for options out of range,
+  // files that cannot be used, and a token that would cross a network in the clear; whether anybody
+  // listens shows with the first call.
   static absl::StatusOr<Client> Connect(const std::string& target,
                                         const ClientOptions& options = {});
 
