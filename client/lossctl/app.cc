@@ -35,6 +35,38 @@ class HelpFormatter : public CLI::Formatter {
 
 constexpr char kServerGroup[] = "Server";
 
+constexpr char kSecurityGroup[] = "Security";
+
+struct SecurityFlagRow {
+  Flag ServerFlags::*flag;
+  const char* name;
+  const char* value;
+  const char* help;
+};
+
+constexpr SecurityFlagRow kSecurityFlags[] = {
+    {&ServerFlags::tls_ca, "--tls-ca", "F.pem",
+     "CAs of servers to trust; default: those of this system"},
+    {&ServerFlags::tls_cert, "--tls-cert", "F.pem",
+     "for servers that ask for one: your certificate"},
+    {&ServerFlags::tls_key, "--tls-key", "F.pem", "its private key"},
+    {&ServerFlags::tls_server_name, "--tls-server-name", "NAME",
+     "whom the server's certificate must be for;\ndefault: the host of --server"},
+    {&ServerFlags::token_file, "--token-file", "F",
+     "a file with the bearer token the server asks for;\n"
+     "needs TLS, a Unix socket or a loopback address"},
+};
+
+void AddSecurityFlags(CLI::App* command, ServerFlags* flags) {
+  command->add_flag("--tls", flags->tls, "encrypt; any other --tls flag says so, too")
+      ->group(kSecurityGroup);
+  for (const SecurityFlagRow& row : kSecurityFlags) {
+    command->add_option(row.name, flags->*row.flag, row.help)
+        ->option_text(row.value)
+        ->group(kSecurityGroup);
+  }
+}
+
 void AddServerFlags(CLI::App* command, const char* default_timeout, ServerFlags* flags) {
   command
       ->add_option("--server", flags->server,
@@ -47,6 +79,7 @@ void AddServerFlags(CLI::App* command, const char* default_timeout, ServerFlags*
                    absl::StrCat("of the whole call, such as 30s or 5m; default ", default_timeout))
       ->option_text("DURATION")
       ->group(kServerGroup);
+  AddSecurityFlags(command, flags);
 }
 
 void AddJsonFlag(CLI::App* command, bool* json) {

@@ -1,6 +1,7 @@
 #include "client/lossctl/flags.h"
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_replace.h"
 #include "lossd/status_macros.h"
 
 namespace lossd::lossctl {
@@ -8,6 +9,39 @@ namespace {
 
 absl::Status Unreadable(absl::string_view flag, const std::string& text, const char* wanted) {
   return absl::InvalidArgumentError(absl::StrCat(flag, " is '", text, "'; wanted ", wanted));
+}
+
+// Overwrites `value` where the flag is given. An empty one, perhaps of a variable that was not set,
+// is not the same as none: that would connect with less protection than was asked for.
+absl::Status ReadGiven(absl::string_view flag, const Flag& given, std::string* value) {
+  if (!given) return absl::OkStatus();
+  if (given->empty()) return absl::InvalidArgumentError(absl::StrCat(flag, " is empty"));
+  *value = *given;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<TlsOptions>> ReadTls(const ServerFlags& flags) {
+  TlsOptions tls;
+  LOSSD_RETURN_IF_ERROR(ReadGiven("--tls-ca", flags.tls_ca, &tls.ca_file));
+  LOSSD_RETURN_IF_ERROR(ReadGiven("--tls-cert", flags.tls_cert, &tls.certificate_file));
+  LOSSD_RETURN_IF_ERROR(ReadGiven("--tls-key", flags.tls_key, &tls.key_file));
+  LOSSD_RETURN_IF_ERROR(ReadGiven("--tls-server-name", flags.tls_server_name, &tls.server_name));
+  if (flags.tls || flags.tls_ca || flags.tls_cert || flags.tls_key || flags.tls_server_name) {
+    return tls;
+  }
+  return std::nullopt;
+}
+
+// The library's errors name fields of ClientOptions, as "FIELD PATH: ..." or "FIELD is given
+// without FIELD; ..."; here they are flags.
+std::string InFlags(absl::string_view message) {
+  return absl::StrReplaceAll(message, {{"tls.ca_file ", "--tls-ca "},
+                                       {"tls.certificate_file ", "--tls-cert "},
+                                       {"tls.certificate_file;", "--tls-cert;"},
+                                       {"tls.key_file ", "--tls-key "},
+                                       {"tls.key_file;", "--tls-key;"},
+                                       {"tls.server_name ", "--tls-server-name "},
+                                       {"token_file ", "--token-file "}});
 }
 
 }  // namespace
@@ -45,15 +79,16 @@ absl::Status ReadTimeout(const ServerFlags& flags, absl::Duration* timeout) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Client> Connect(const ServerFlags& flags, const ClientOptions& options) {
+absl::StatusOr<Client> Connect(const ServerFlags& flags, ClientOptions options) {
   if (!flags.server || flags.server->empty()) {
     return absl::InvalidArgumentError(
         "--server is missing; wanted host:port or unix:/path (or set LOSSD_SERVER)");
   }
+  LOSSD_ASSIGN_OR_RETURN(options.tls, ReadTls(flags));
+  LOSSD_RETURN_IF_ERROR(ReadGiven("--token-file", flags.token_file, &options.token_file));
   absl::StatusOr<Client> client = Client::Connect(*flags.server, options);
   if (client.ok()) return client;
-  return absl::InvalidArgumentError(
-      absl::StrCat("--server is '", *flags.server, "': ", client.status().message()));
+  return absl::InvalidArgumentError(InFlags(client.status().message()));
 }
 
 }  // namespace lossd::lossctl

@@ -53,11 +53,18 @@ absl::StatusOr<T> ParseChoice(absl::string_view flag, const std::string& text,
 struct ServerFlags {
   Flag server;
   Flag timeout;
+  bool tls = false;  // implied by the other tls_ flags
+  Flag tls_ca;
+  Flag tls_cert;
+  Flag tls_key;
+  Flag tls_server_name;
+  Flag token_file;
 };
 
 // Overwrites `timeout` only where the flag is given.
 absl::Status ReadTimeout(const ServerFlags& flags, absl::Duration* timeout);
-absl::StatusOr<Client> Connect(const ServerFlags& flags, const ClientOptions& options = {});
+// `options` and what the flags say of TLS and tokens.
+absl::StatusOr<Client> Connect(const ServerFlags& flags, ClientOptions options = {});
 
 }  // namespace lossd::lossctl
 

@@ -62,6 +62,7 @@ std::string Hint(absl::StatusCode code, absl::string_view server) {
           "--version with lossctl info --server=",
           server);
     case absl::StatusCode::kUnauthenticated:
+      return "a token is brought with --token-file; ask who runs this server for one";
     case absl::StatusCode::kPermissionDenied:
       return "ask who runs this server for access";
     default:

@@ -13,6 +13,7 @@
 #include "nlohmann/json.hpp"
 #include "tests/lossctl/scratch.h"
 #include "tests/lossctl/service.h"
+#include "tests/support/certificates.h"
 
 namespace lossd::lossctl {
 namespace {
@@ -287,6 +288,60 @@ TEST_P(LossctlE2e, InfoTellsWhatTheServerIs) {
 
 INSTANTIATE_TEST_SUITE_P(Over, LossctlE2e, testing::Values(0, 1),
                          [](const auto& info) { return info.param == 0 ? "Tcp" : "UnixSocket"; });
+
+// Every command, over mutual TLS and with a token; and what each says where one is missing.
+TEST(LossctlAlone, TlsAndTokens) {
+  const Scratch scratch;
+  const Authority ca("ca");
+  const Identity server = ca.Sign(1);
+  const Identity client = ca.Sign(2);
+  const std::string ca_file = scratch.Write("ca.pem", ca.certificate());
+  const std::string token_file = scratch.Write("token", "trainer-7\n");
+  Service service({absl::StrCat("--tls-cert=", scratch.Write("server.pem", server.certificate)),
+                   absl::StrCat("--tls-key=", scratch.Write("server.key", server.key)),
+                   absl::StrCat("--tls-client-ca=", ca_file),
+                   absl::StrCat("--auth-token-file=", token_file)});
+  const std::string trust = absl::StrCat("--tls-ca=", ca_file);
+  const std::string certificate =
+      absl::StrCat("--tls-cert=", scratch.Write("client.pem", client.certificate));
+  const std::string key = absl::StrCat("--tls-key=", scratch.Write("client.key", client.key));
+  const std::string token = absl::StrCat("--token-file=", token_file);
+  const std::string x = absl::StrCat(
+      "--predictions=", scratch.Write("x.npy", NpyBytes("<f8", "(2, 3)", Bytes(kLogits))));
+  const std::string y = absl::StrCat(
+      "--targets=", scratch.Write("y.npy", NpyBytes("<i8", "(2,)", Bytes<int64_t>({2, 0}))));
+  const auto run = [&](std::vector<std::string> command, const std::vector<std::string>& flags) {
+    command.push_back(absl::StrCat("--server=", service.addresses()[0]));
+    command.insert(command.end(), flags.begin(), flags.end());
+    return RunLossctl(command);
+  };
+
+  const Outcome computed = run({"compute", "--loss=softmax", "--loss-weight=0.5", x, y, "--json"},
+                               {trust, certificate, key, token});
+  ASSERT_EQ(computed.exit_code, 0) << computed.err;
+  EXPECT_NEAR(Json::parse(computed.out)["loss"].get<double>(), kWorked[0].loss, 1e-15);
+  EXPECT_EQ(run({"info"}, {trust, certificate, key, token}).exit_code, 0);
+  EXPECT_EQ(
+      run({"info"}, {trust, certificate, key, token, "--tls-server-name=localhost"}).exit_code, 0);
+  EXPECT_EQ(run({"health"}, {trust, certificate, key, token}).exit_code, 0);
+  EXPECT_EQ(run({"health"}, {trust, certificate, key}).exit_code, 0) << "needs no token";
+
+  const Outcome no_token = run({"info"}, {trust, certificate, key});
+  EXPECT_EQ(no_token.exit_code, 1);
+  EXPECT_THAT(no_token.err, StartsWith("lossctl: UNAUTHENTICATED: the call has no token"));
+  EXPECT_THAT(no_token.err, HasSubstr("\nhint: a token is brought with --token-file; ask"));
+  const std::vector<std::vector<std::string>> faults = {
+      {trust, token},                      // no certificate
+      {"--tls", certificate, key, token},  // this system's CAs
+      {trust, certificate, key, token, "--tls-server-name=loss.example"},
+      {token}};  // in the clear
+  for (const std::vector<std::string>& flags : faults) {
+    const Outcome health = run({"health"}, flags);
+    EXPECT_EQ(health.exit_code, 2) << health.err;
+    EXPECT_THAT(health.err, HasSubstr(": UNAVAILABLE: "));
+  }
+  EXPECT_EQ(service.Stop(), 0);
+}
 
 TEST(LossctlAlone, CannotConnectToAServerThatIsGone) {
   std::vector<std::string> addresses;

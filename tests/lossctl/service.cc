@@ -103,9 +103,14 @@ Outcome RunLossctl(const std::vector<std::string>& arguments) {
   return {exit_code, program.out(), program.err()};
 }
 
-Service::Service()
-    : program_({LOSSD_BINARY, "--listen=127.0.0.1:0",
-                absl::StrCat("--listen=unix:", scratch_.Path("socket"))}) {
+std::vector<std::string> Service::Command(const std::vector<std::string>& flags) const {
+  std::vector<std::string> command = {LOSSD_BINARY, "--listen=127.0.0.1:0",
+                                      absl::StrCat("--listen=unix:", scratch_.Path("socket"))};
+  command.insert(command.end(), flags.begin(), flags.end());
+  return command;
+}
+
+Service::Service(const std::vector<std::string>& flags) : program_(Command(flags)) {
   for (int i = 0; i < 2; ++i) {
     const std::string line = program_.ReadLine();
     absl::string_view address = line;

@@ -50,7 +50,7 @@ Outcome RunLossctl(const std::vector<std::string>& arguments);
 // lossd, on a free port and on a Unix socket.
 class Service {
  public:
-  Service();
+  explicit Service(const std::vector<std::string>& flags = {});
 
   const std::vector<std::string>& addresses() const { return addresses_; }  // as lossd prints them
 
@@ -58,6 +58,8 @@ class Service {
   int Stop();
 
  private:
+  std::vector<std::string> Command(const std::vector<std::string>& flags) const;
+
   const Scratch scratch_;
   Program program_;
   std::vector<std::string> addresses_;

@@ -106,6 +106,12 @@ TEST_F(Usage, NamesTheBadFlag) {
       {"--timeout=-1s", "--timeout is '-1s'"},
       {"--timeout=5", "--timeout is '5'"},
       {"--timeout=inf", "--timeout is 'inf'"},
+      {"--tls-ca=/nowhere", "--tls-ca /nowhere: No such file or directory"},
+      {"--tls-ca=/tmp", "--tls-ca /tmp: not a regular file"},
+      {"--tls-cert=/nowhere", "--tls-cert is given without --tls-key; wanted both"},
+      {"--tls-key=/nowhere", "--tls-key is given without --tls-cert; wanted both"},
+      {"--tls-server-name=two words", "--tls-server-name is 'two words'; wanted a host name"},
+      {"--token-file=/run/token_file", "--token-file /run/token_file: No such file or directory"},
       {"--no-such-flag=1", "--no-such-flag"},
       {"--gradient-out=/nonexistent/g.npy",
        "--gradient-out: /nonexistent/g.npy: cannot be created"},
@@ -161,6 +167,24 @@ TEST_F(Usage, CommandsAndTheirExitCodes) {
   ExpectOneLine(Lossctl({"health", "--no-such-flag"}), 1, "--no-such-flag");
 }
 
+TEST_F(Usage, ATokenStaysOffTheNetworkUnlessItIsEncrypted) {
+  const std::string token = absl::StrCat("--token-file=", scratch_.Write("token", "secret\n"));
+  const std::string refusal =
+      "the token would cross the network in the clear on its way to loss.example:1; wanted TLS";
+  ExpectOneLine(Lossctl({"info", "--server=loss.example:1", token}), 2, refusal);
+  ExpectOneLine(Lossctl({"health", "--server=loss.example:1", token}), 1, refusal);
+  ExpectOneLine(Lossctl(Compute({"--server=loss.example:1", token})), 2, refusal);
+}
+
+// As of a shell's variable that is not set.
+TEST_F(Usage, AnEmptySecurityFlagIsNotNone) {
+  for (const char* const flag :
+       {"--tls-ca", "--tls-cert", "--tls-key", "--tls-server-name", "--token-file"}) {
+    ExpectOneLine(Lossctl({"info", "--server=unix:/nonexistent/socket", flag, ""}), 2,
+                  absl::StrCat(flag, " is empty"));
+  }
+}
+
 TEST_F(Usage, NobodyThere) {
   const Said compute = Lossctl(Compute({"--timeout=5s"}));
   EXPECT_EQ(compute.exit_code, 1);
@@ -193,6 +217,13 @@ TEST_F(Usage, VersionAndHelpGoToStandardOutput) {
     EXPECT_THAT(help.out, HasSubstr(flag));
   }
   EXPECT_THAT(Lossctl({"--help"}).out, HasSubstr("health"));
+  for (const char* const command : {"compute", "info", "health"}) {
+    const Said of_command = Lossctl({command, "--help"});
+    for (const char* const flag : {"--server=ADDR", "--tls ", "--tls-ca=F.pem", "--tls-cert=F.pem",
+                                   "--tls-key=F.pem", "--tls-server-name=NAME", "--token-file=F"}) {
+      EXPECT_THAT(of_command.out, HasSubstr(flag)) << command;
+    }
+  }
 }
 
 // Every flag reaches the field of its name.
