@@ -47,7 +47,8 @@ std::vector<Row> RowsOf(const Json& fields) {
 std::string Hint(absl::StatusCode code, absl::string_view server) {
   switch (code) {
     case absl::StatusCode::kUnavailable:
-      return absl::StrCat("does lossd run at ", server, "? Try: lossctl health --server=", server);
+      return absl::StrCat("does lossd run at ", server, "? Try: lossctl health --server=", server,
+                          "; if it does, do the --tls flags fit it?");
     case absl::StatusCode::kDeadlineExceeded:
       return "allow more time, for example --timeout=10m";
     case absl::StatusCode::kInvalidArgument:

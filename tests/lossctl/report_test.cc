@@ -97,7 +97,8 @@ TEST(Table, ShowsListsAsWords) {
 TEST(RefusalText, HasCodeMessageAndHint) {
   EXPECT_EQ(RefusalText(absl::UnavailableError("connection refused"), "host:1"),
             "lossctl: UNAVAILABLE: connection refused\n"
-            "hint: does lossd run at host:1? Try: lossctl health --server=host:1\n");
+            "hint: does lossd run at host:1? Try: lossctl health --server=host:1; if it does, do "
+            "the --tls flags fit it?\n");
 }
 
 TEST(RefusalText, EveryCodeHasAHint) {
