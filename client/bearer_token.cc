@@ -41,8 +41,9 @@ BearerToken::Reading BearerToken::Read() {
   if (file_.empty()) return {last_, absl::OkStatus()};
   absl::StatusOr<std::string> read = OnlyTokenOf(file_);
   const std::lock_guard lock(mutex_);
-  if (read.ok()) last_ = *std::move(read);
-  return {last_, read.status()};
+  if (!read.ok()) return {last_, read.status()};
+  last_ = *std::move(read);
+  return {last_, absl::OkStatus()};
 }
 
 }  // namespace lossd

@@ -144,8 +144,7 @@ absl::StatusOr<std::shared_ptr<Transport>> MakeGrpcTransport(const std::string& 
     LOSSD_RETURN_IF_ERROR(KeepOffTheNetwork(target, arguments));
   }
   return std::make_shared<GrpcTransport>(
-      Dialling{target, std::move(arguments), std::move(credentials), std::move(token)},
-      options.channels);
+      Dialling{target, arguments, std::move(credentials), std::move(token)}, options.channels);
 }
 
 }  // namespace lossd
