@@ -28,9 +28,10 @@ using RawLossService =
     v1::LossService::WithRawMethod_Compute<v1::LossService::WithRawMethod_ComputeStream<
         v1::LossService::WithRawMethod_GetServerInfo<v1::LossService::Service>>>;
 
-// Messages up to this size are handled on the thread that received them: at ~10 GB/s they take less
-// time than waking another thread would.
-inline constexpr int64_t kInlineBytes = 2 << 20;
+// Messages up to this size are handled on the thread that received them: they take less time than
+// waking another thread would. Of a stream much more is on its way, which that thread is to receive.
+inline constexpr int64_t kInlineUnaryBytes = 2 << 20;
+inline constexpr int64_t kInlineStreamBytes = 64 << 10;
 
 // Counts the objects that wait for a call, and the calls that have begun.
 class CallCount {

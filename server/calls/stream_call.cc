@@ -210,9 +210,9 @@ int64_t StreamCall::LargestToCome() const {
 // Whether a polling thread may deal with it: it is small, and it will not set off the preparation
 // of side tensors that are large.
 bool StreamCall::IsCheap(const Arrival& arrival) const {
-  if (static_cast<int64_t>(arrival.message.Length()) > kInlineBytes) return false;
+  if (static_cast<int64_t>(arrival.message.Length()) > kInlineStreamBytes) return false;
   return session_.state() != StreamSession::State::kSide ||
-         session_.all_side_bytes() <= kInlineBytes;
+         session_.all_side_bytes() <= kInlineStreamBytes;
 }
 
 void StreamCall::SubmitHandle() {

@@ -53,7 +53,7 @@ void UnaryCall::Begin() {
   if (!grant) return;  // OnAnswer goes on
   if (!grant->ok()) return Answer(grant->status());
   grant_ = *std::move(*grant);
-  if (length <= kInlineBytes) {
+  if (length <= kInlineUnaryBytes) {
     Work();
   } else {
     environment_.executor->Submit([this] { Work(); });

@@ -58,7 +58,7 @@ struct ClientOptions {
   std::string token_file = {};
   int channels = 2;                     // TCP connections; calls go to the least busy one
   int64_t unary_limit_bytes = 1 << 20;  // kAuto: requests up to this size go in one message
-  int64_t block_bytes = 4 << 20;        // aimed-at size of a stream's blocks; at least one position
+  int64_t block_bytes = 2 << 20;        // aimed-at size of a stream's blocks; at least one position
 };
 
 struct CallOptions {
