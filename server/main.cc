@@ -16,6 +16,7 @@
 #include "server/command_line.h"
 #include "server/log/grpc_log.h"
 #include "server/log/log.h"
+#include "server/memory/heap.h"
 #include "server/server.h"
 #include "server/settings.h"
 
@@ -93,6 +94,7 @@ int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  lossd::KeepFreedMemory();
   const sigset_t signals = BlockSignals();
   const absl::StatusOr<lossd::CommandLine> line = lossd::ParseCommandLine(argc, argv);
   if (!line.ok()) return Complain(kExitUsage, std::string(line.status().message()));

@@ -24,6 +24,7 @@
 #include "server/calls/stream_call.h"
 #include "server/calls/unary_call.h"
 #include "server/front/front.h"
+#include "server/memory/heap.h"
 
 namespace lossd {
 namespace {
@@ -39,9 +40,9 @@ constexpr int kAcceptDepth = 8;
 
 constexpr int kMaxFrameBytes = 1 << 20;
 
-// Idle output memory: outlasts the pauses between the steps of a training run, then goes back.
+// Idle memory: outlasts the pauses between the steps of a training run, then goes back.
 constexpr int64_t kMaxIdleOutputBytes = int64_t{512} << 20;
-constexpr absl::Duration kTrimPeriod = absl::Seconds(15);
+constexpr absl::Duration kTrimPeriod = absl::Seconds(4);
 
 // After the last call: time for connections to be closed in order.
 constexpr std::chrono::milliseconds kLinger{500};
@@ -102,10 +103,14 @@ void SetChannelArguments(const wire::Limits& limits, grpc::ServerBuilder& builde
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
-// Gives back output memory that is no longer used, every kTrimPeriod.
+// Every kTrimPeriod gives back output memory that is no longer used, and, after calls, what the
+// general allocator kept.
 class Trimmer final : public Event {
  public:
-  Trimmer(grpc::CompletionQueue* queue, BufferPool* pool) : queue_(queue), pool_(pool) { Arm(); }
+  Trimmer(grpc::CompletionQueue* queue, BufferPool* pool, const CallCount* calls)
+      : queue_(queue), pool_(pool), calls_(calls) {
+    Arm();
+  }
   void Stop() {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
@@ -116,6 +121,14 @@ class Trimmer final : public Event {
   void Run(bool ok) override {
     if (!ok) return;  // cancelled: the server stops
     pool_->Trim();
+    // Two periods in a row without a call: the pool has just given back what calls used.
+    const int64_t begun = calls_->begun();
+    const bool idle = calls_->live() == 0 && begun == begun_before_;
+    if (idle && begun != begun_released_) {
+      ReleaseFreedMemory();
+      begun_released_ = begun;
+    }
+    begun_before_ = begun;
     const std::lock_guard lock(mutex_);
     if (!stopped_) Arm();
   }
@@ -126,6 +139,9 @@ class Trimmer final : public Event {
 
   grpc::CompletionQueue* queue_;
   BufferPool* pool_;
+  const CallCount* calls_;
+  int64_t begun_before_ = 0;    // when it ran last
+  int64_t begun_released_ = 0;  // when memory was given back last
   std::mutex mutex_;
   bool stopped_ = false;
   grpc::Alarm alarm_;
@@ -232,7 +248,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
     StreamCall::Accept(impl->environment);
   }
   impl->health.Serve(impl->queue.get());
-  impl->trimmer = std::make_unique<Trimmer>(impl->queue.get(), &impl->pool);
+  impl->trimmer = std::make_unique<Trimmer>(impl->queue.get(), &impl->pool, &impl->calls);
   for (int i = 0; i < std::min(kMaxPollers, UsableThreads()); ++i) {
     impl->pollers.emplace_back(&Impl::Poll, impl.get());
   }

@@ -15,10 +15,10 @@
 #include "server/admission/call_caps.h"
 #include "server/admission/call_times.h"
 #include "server/admission/counters.h"
-#include "server/buffer_pool.h"
 #include "server/calls/ticker.h"
 #include "server/front/authenticator.h"
 #include "server/log/log.h"
+#include "server/memory/buffer_pool.h"
 
 namespace lossd {
 
@@ -29,7 +29,8 @@ using RawLossService =
         v1::LossService::WithRawMethod_GetServerInfo<v1::LossService::Service>>>;
 
 // Messages up to this size are handled on the thread that received them: they take less time than
-// waking another thread would. Of a stream much more is on its way, which that thread is to receive.
+// waking another thread would. Of a stream much more is on its way, which that thread is to
+// receive.
 inline constexpr int64_t kInlineUnaryBytes = 2 << 20;
 inline constexpr int64_t kInlineStreamBytes = 64 << 10;
 
@@ -40,6 +41,12 @@ class CallCount {
   void Began() { Change(-1, +1); }
   void NeverBegan() { Change(-1, 0); }  // the server is shutting down
   void Ended() { Change(0, -1); }
+
+  // Calls that have begun so far.
+  int64_t begun() const {
+    const std::lock_guard lock(mutex_);
+    return begun_;
+  }
 
   int64_t live() const {
     const std::lock_guard lock(mutex_);
@@ -57,6 +64,7 @@ class CallCount {
     const std::lock_guard lock(mutex_);
     waiting_ += waiting;
     live_ += live;
+    if (live > 0) ++begun_;
     if (waiting_ == 0 && live_ == 0) none_.notify_all();
   }
 
@@ -64,6 +72,7 @@ class CallCount {
   std::condition_variable none_;
   int64_t waiting_ = 0;
   int64_t live_ = 0;
+  int64_t begun_ = 0;
 };
 
 // What calls need from their server. All of it outlives every call.

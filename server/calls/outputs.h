@@ -5,7 +5,7 @@
 #include "core/plan/loss_plan.h"
 #include "lossd/loss_spec.h"
 #include "protos/wire/response_codec.h"
-#include "server/buffer_pool.h"
+#include "server/memory/buffer_pool.h"
 
 namespace lossd {
 

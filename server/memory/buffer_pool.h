@@ -1,5 +1,5 @@
-#ifndef LOSSD_SERVER_BUFFER_POOL_H_
-#define LOSSD_SERVER_BUFFER_POOL_H_
+#ifndef LOSSD_SERVER_MEMORY_BUFFER_POOL_H_
+#define LOSSD_SERVER_MEMORY_BUFFER_POOL_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -62,4 +62,4 @@ class BufferPool {
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_BUFFER_POOL_H_
+#endif  // LOSSD_SERVER_MEMORY_BUFFER_POOL_H_

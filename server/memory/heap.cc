@@ -1,0 +1,22 @@
+#include "server/memory/heap.h"
+
+#include <malloc.h>
+
+namespace lossd {
+namespace {
+
+// More than a few blocks of a few streams.
+constexpr int kKeptBytes = 512 << 20;
+// The largest that glibc takes: what is larger is mapped by itself, and such pieces are rare.
+constexpr int kMappedBytes = 32 << 20;
+
+}  // namespace
+
+void KeepFreedMemory() {
+  mallopt(M_TRIM_THRESHOLD, kKeptBytes);
+  mallopt(M_MMAP_THRESHOLD, kMappedBytes);
+}
+
+void ReleaseFreedMemory() { malloc_trim(0); }
+
+}  // namespace lossd

@@ -1,0 +1,16 @@
+#ifndef LOSSD_SERVER_MEMORY_HEAP_H_
+#define LOSSD_SERVER_MEMORY_HEAP_H_
+
+namespace lossd {
+
+// What the general allocator frees stays with the process. gRPC receives a tensor in thousands of
+// pieces, which would go back to the system with every block and be faulted in again with the next:
+// a third of the time of a stream. Call it before the first thread starts.
+void KeepFreedMemory();
+
+// Gives it back all the same, for a server that has nothing to do.
+void ReleaseFreedMemory();
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_MEMORY_HEAP_H_
