@@ -53,6 +53,13 @@ struct Tile {
   double* label_gradient;  // d(loss)/dx at the label
   double* loss;
   double* scale;  // coefficient over the sum of exponentials
+
+  // Without a branch a position: almost always there is none.
+  bool AnyNaN() const {
+    bool any = false;
+    for (int64_t p = 0; p < width; ++p) any |= rest[p] != rest[p];
+    return any;
+  }
 };
 
 // Labels as the kernels read them.
@@ -120,7 +127,8 @@ void Losses(const BoxJob& job, const Tile<C>& tile, const Positions& positions, 
     tile.coefficient[p] =
         positions.label[p] < 0 ? 0.0 : positions.gradient[p] * positions.weight[p];
   }
-  for (int64_t p = 0; p < tile.width; ++p) {
+  const bool any_nan = tile.AnyNaN();
+  for (int64_t p = any_nan ? 0 : tile.width; p < tile.width; ++p) {
     if (std::isnan(tile.rest[p]) && positions.label[p] >= 0) {
       unit.CountNonFinite(first_position + p);
     }
@@ -182,7 +190,9 @@ void WriteGradient(const BoxJob& job, const Tile<C>& tile, Workspace& work) {
     if (tile.label[p] < 0) continue;
     StoreReal(out, tile.label_gradient[p], gradient, tile.label[p] * stride + p);
   }
-  for (int64_t p = 0; p < tile.width; ++p) {  // 0 * NaN, where exactly 0 is promised
+  // 0 * NaN, where exactly 0 is promised.
+  const bool any_nan = tile.AnyNaN();
+  for (int64_t p = any_nan ? 0 : tile.width; p < tile.width; ++p) {
     if (tile.coefficient[p] != 0 || !std::isnan(tile.rest[p])) continue;
     for (int64_t k = 0; k < job.classes(); ++k) StoreReal(out, 0, gradient, k * stride + p);
   }

@@ -85,25 +85,24 @@ HWY_INLINE Group<double> ReduceColumn(const Column<float>& column, const Group<f
   const Tag<float> d;
   const Group<float> references = References(peaks);
   WideSum below;
-  Group<float> stretch = Fill(0.0f);
   Group<float> at_peak = Fill(-1.0f);
-  for (int64_t k = 0; k < column.classes; ++k) {
-    column.Fetch(k);
-    const Group<float> xs = LoadScratch(column.e + k * column.e_stride);
-    Group<float> es;
-    Group<float> counted;
-    for (int j = 0; j < kRegisters<float>; ++j) {
-      const auto distance = hn::Sub(xs.v[j], references.v[j]);
-      const auto equal = hn::Eq(distance, hn::Zero(d));
-      es.v[j] = ScaledExp(distance);
-      counted.v[j] = hn::IfThenZeroElse(equal, es.v[j]);
-      at_peak.v[j] = hn::Add(at_peak.v[j], hn::IfThenElseZero(equal, hn::Set(d, 1.0f)));
+  float* e = column.e;
+  for (int64_t begin = 0; begin < column.classes; begin += kStretch) {
+    const int64_t end = std::min<int64_t>(column.classes, begin + kStretch);
+    Group<float> stretch = Fill(0.0f);
+    for (int64_t k = begin; k < end; ++k, e += column.e_stride) {
+      column.Fetch(k);
+      Group<float> es = LoadScratch(e);
+      for (int j = 0; j < kRegisters<float>; ++j) {
+        const auto distance = hn::Sub(es.v[j], references.v[j]);
+        const auto equal = hn::Eq(distance, hn::Zero(d));
+        es.v[j] = ScaledExp(distance);
+        stretch.v[j] = hn::Add(stretch.v[j], hn::IfThenZeroElse(equal, es.v[j]));
+        at_peak.v[j] = hn::Add(at_peak.v[j], hn::IfThenElseZero(equal, hn::Set(d, 1.0f)));
+      }
+      StoreScratch(es, e);
     }
-    StoreScratch(es, column.e + k * column.e_stride);
-    for (int j = 0; j < kRegisters<float>; ++j) stretch.v[j] = hn::Add(stretch.v[j], counted.v[j]);
-    if ((k + 1) % kStretch != 0 && k + 1 != column.classes) continue;
     below.Add(stretch);
-    stretch = Fill(0.0f);
   }
   const Tag<double> dd;
   const Group<double> ties = Widen(at_peak);

@@ -13,6 +13,8 @@ constexpr int kMappedBytes = 32 << 20;
 }  // namespace
 
 void KeepFreedMemory() {
+  // With an arena a thread each would keep its share, and only the first gives all of it back.
+  mallopt(M_ARENA_MAX, 1);
   mallopt(M_TRIM_THRESHOLD, kKeptBytes);
   mallopt(M_MMAP_THRESHOLD, kMappedBytes);
 }
