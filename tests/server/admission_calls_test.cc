@@ -79,8 +79,13 @@ TEST(Memory, WhoFindsNoneWaitsAndIsTurnedAway) {
   EXPECT_GE(server->admission().granted_bytes, 16 * kMiB);
   grpc::ClientContext context;
   const auto stream = stub->ComputeStream(&context);
-  stream->Write(problem.Header());
-  EXPECT_EQ(ReadAll(problem, *stream).status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  for (const auto& part :
+       {problem.Header(), problem.Weights(), problem.Labels(), problem.Block(0, 512)}) {
+    stream->Write(part);
+  }
+  const StreamAnswer answer = ReadAll(problem, *stream);
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(answer.blocks, 0);  // nothing behind the header was read
   EXPECT_EQ(Trailer(context, "loss-reason"), "QUEUE_TIMEOUT");
   EXPECT_EQ(Trailer(context, "grpc-retry-pushback-ms"), "50");
   EXPECT_EQ(server->admission().refused_for(Refusal::kQueueTimeout), 1);
