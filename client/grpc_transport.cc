@@ -34,10 +34,10 @@ grpc::ChannelArguments Arguments(const ClientOptions& options) {
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetMaxSendMessageSize(-1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 1 << 20);
-  // What may arrive of a stream before it is asked for: two blocks. gRPC's own estimate grows to a
-  // hundred megabytes on a fast line.
+  // What may arrive of a stream before it is asked for. gRPC's own estimate grows to a hundred
+  // megabytes on a fast line.
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 4 << 20);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 16 << 20);
   // An answer that was compressed all the same is refused, not inflated to who knows what.
   arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   // gRPC's own replay ends at 256 KiB; ours has no such end, and the two would multiply.

@@ -39,7 +39,6 @@ constexpr int kMaxPollers = 2;
 constexpr int kAcceptDepth = 8;
 
 constexpr int kMaxFrameBytes = 1 << 20;
-constexpr int kLookaheadBytes = 4 << 20;
 
 // Idle memory: outlasts the pauses between the steps of a training run, then goes back.
 constexpr int64_t kMaxIdleOutputBytes = int64_t{512} << 20;
@@ -94,10 +93,6 @@ void StartGrpcOnce() {
 
 void SetChannelArguments(const wire::Limits& limits, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
-  // What may arrive of a stream before it is asked for. gRPC's own estimate grows to a hundred
-  // megabytes on a fast line, whatever was admitted.
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kLookaheadBytes);
   builder.SetMaxReceiveMessageSize(
       static_cast<int>(std::max(limits.max_unary_bytes, limits.max_block_bytes)));
   builder.SetMaxSendMessageSize(-1);
