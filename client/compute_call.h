@@ -43,7 +43,7 @@ class ComputeCall {
   TransferMode mode_;
   int64_t unary_limit_bytes_;
   std::optional<TransportMessage> first_request_;  // encoded to learn its size
-  std::optional<BlockLedger> ledger_;  // of a stream with a geometry
+  std::optional<BlockLedger> ledger_;              // of a stream with a geometry
   std::unique_ptr<StreamAttempt> stream_;
   LossResult result_;
 };
