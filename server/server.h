@@ -19,7 +19,7 @@ class Server {
  public:
   // Serves when it returns. kInvalidArgument for an option out of range or a file that cannot be
   // used, kFailedPrecondition for an address that cannot be had, also if another server has it.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& given);
 
   // Breaks off what is in flight, unless Drain came first.
   ~Server();
