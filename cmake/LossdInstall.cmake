@@ -23,7 +23,8 @@ install(DIRECTORY core/types/include/ client/include/ DESTINATION ${CMAKE_INSTAL
 install(FILES client/testing/fake_transport.h
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lossd/testing)
 
-install(TARGETS lossd lossctl)
+# Component `programs`: what a machine needs that runs lossd and builds nothing.
+install(TARGETS lossd lossctl COMPONENT programs)
 install(FILES protos/lossd/v1/loss.proto
-  DESTINATION ${CMAKE_INSTALL_DATADIR}/lossd/protos/lossd/v1)
-install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/lossd/protos/lossd/v1 COMPONENT programs)
+install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT programs)
