@@ -126,9 +126,6 @@ struct Client::Impl {
 
 absl::StatusOr<Client> Client::Connect(const std::string& target, const ClientOptions& options) {
   LOSSD_RETURN_IF_ERROR(CheckOptions(options));
-  if (target.empty()) {
-    return absl::InvalidArgumentError("target is empty; wanted host:port, unix:/path or a name");
-  }
   LOSSD_ASSIGN_OR_RETURN(std::shared_ptr<Transport> transport, MakeGrpcTransport(target, options));
   return Client(std::move(transport), options);
 }

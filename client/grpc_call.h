@@ -22,11 +22,12 @@
 
 namespace lossd {
 
-// One connection.
+// One connection; to a name of several servers, one to each.
 struct GrpcChannel {
-  GrpcChannel(std::shared_ptr<grpc::Channel> channel, std::shared_ptr<BearerToken> token_in)
-      : stub(std::move(channel)), token(std::move(token_in)) {}
+  GrpcChannel(std::shared_ptr<grpc::Channel> channel_in, std::shared_ptr<BearerToken> token_in)
+      : channel(std::move(channel_in)), stub(channel), token(std::move(token_in)) {}
 
+  const std::shared_ptr<grpc::Channel> channel;
   grpc::GenericStub stub;
   const std::shared_ptr<BearerToken> token;  // of its calls; null: none
   std::atomic<int> calls{0};                 // under way

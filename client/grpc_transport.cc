@@ -1,12 +1,10 @@
 #include "client/grpc_transport.h"
 
 #include <grpc/grpc.h>
-#include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 
 #include <algorithm>
-#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -14,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "client/bearer_token.h"
 #include "client/grpc_call.h"
+#include "client/grpc_channels.h"
 #include "client/grpc_credentials.h"
 #include "client/grpc_queue.h"
 #include "client/target.h"
@@ -27,7 +26,13 @@ int Milliseconds(absl::Duration duration) {
   return static_cast<int>(absl::ToInt64Milliseconds(std::min(duration, kMost)));
 }
 
-grpc::ChannelArguments Arguments(const ClientOptions& options) {
+// Calls go to the servers behind a name in turn, to those that say of themselves that they serve.
+constexpr char kSpread[] = R"({
+  "loadBalancingConfig": [{"round_robin": {}}],
+  "healthCheckConfig": {"serviceName": "lossd.v1.LossService"}
+})";
+
+grpc::ChannelArguments Arguments(const ClientOptions& options, bool replicas) {
   grpc::ChannelArguments arguments;
   // Channels with equal arguments would share one connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -51,26 +56,22 @@ grpc::ChannelArguments Arguments(const ClientOptions& options) {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
                    Milliseconds(options.retry.initial_backoff));
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, Milliseconds(options.retry.max_backoff));
+  if (replicas) {
+    arguments.SetServiceConfigJSON(kSpread);
+    // How long a connection may take to be there before another server is tried, and how often a
+    // name is looked up again after one was lost.
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2'000);
+    arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 5'000);
+  }
   if (options.tls.has_value() && !options.tls->server_name.empty()) {
     arguments.SetSslTargetNameOverride(options.tls->server_name);
   }
   return arguments;
 }
 
-// What a connection is made of.
-struct Dialling {
-  std::string target;
-  grpc::ChannelArguments arguments;
-  std::shared_ptr<grpc::ChannelCredentials> credentials;
-  std::shared_ptr<BearerToken> token;  // null: none
-};
-
 class GrpcTransport : public Transport {
  public:
-  GrpcTransport(Dialling dialling, int channels)
-      : dialling_(std::move(dialling)), channels_(channels) {
-    for (auto& channel : channels_) channel = Dial();
-  }
+  GrpcTransport(Dialling dialling, int channels) : channels_(std::move(dialling), channels) {}
 
   std::unique_ptr<EventQueue> NewQueue() override { return std::make_unique<GrpcQueue>(); }
   absl::Time Now() const override { return absl::Now(); }
@@ -78,42 +79,20 @@ class GrpcTransport : public Transport {
   void Unary(EventQueue& queue, const std::string& method, TransportMessage request,
              absl::Time deadline,
              std::function<void(absl::StatusOr<TransportMessage>)> done) override {
-    StartGrpcUnary(LeastBusy(), static_cast<GrpcQueue&>(queue), method, request, deadline,
+    StartGrpcUnary(channels_.Choose(), static_cast<GrpcQueue&>(queue), method, request, deadline,
                    std::move(done));
   }
 
   std::unique_ptr<TransportStream> Stream(EventQueue& queue, const std::string& method,
                                           absl::Time deadline, StreamEvents* events) override {
-    return std::make_unique<GrpcStream>(LeastBusy(), static_cast<GrpcQueue&>(queue), method,
+    return std::make_unique<GrpcStream>(channels_.Choose(), static_cast<GrpcQueue&>(queue), method,
                                         deadline, events);
   }
 
-  // A connection goes with its channel, and the channel when its last call is over. Nothing tells
-  // which connection is stuck, so new calls get new ones.
-  void Reclaim() override {
-    std::vector<std::shared_ptr<GrpcChannel>> fresh(channels_.size());
-    for (auto& channel : fresh) channel = Dial();
-    const std::lock_guard lock(mutex_);
-    channels_.swap(fresh);
-  }
+  void Reclaim() override { channels_.Replace(); }
 
  private:
-  std::shared_ptr<GrpcChannel> Dial() const {
-    return std::make_shared<GrpcChannel>(
-        grpc::CreateCustomChannel(dialling_.target, dialling_.credentials, dialling_.arguments),
-        dialling_.token);
-  }
-
-  std::shared_ptr<GrpcChannel> LeastBusy() {
-    const std::lock_guard lock(mutex_);
-    return *std::min_element(channels_.begin(), channels_.end(), [](const auto& a, const auto& b) {
-      return a->calls.load() < b->calls.load();
-    });
-  }
-
-  const Dialling dialling_;
-  std::mutex mutex_;
-  std::vector<std::shared_ptr<GrpcChannel>> channels_;
+  GrpcChannels channels_;
 };
 
 // gRPC shuts down when its last object goes, and then waits up to 10 s for a poller of its own that
@@ -124,8 +103,10 @@ void KeepGrpcUp() {
 }
 
 // A token for whoever reads the network is none.
-absl::Status KeepOffTheNetwork(const std::string& target, grpc::ChannelArguments& arguments) {
-  if (!IsLocalTarget(target)) {
+absl::Status KeepOffTheNetwork(const std::vector<std::string>& targets,
+                               grpc::ChannelArguments& arguments) {
+  for (const std::string& target : targets) {
+    if (IsLocalTarget(target)) continue;
     return absl::InvalidArgumentError(
         absl::StrCat("the token would cross the network in the clear on its way to ", target,
                      "; wanted TLS, a Unix socket or a loopback address"));
@@ -140,15 +121,17 @@ absl::Status KeepOffTheNetwork(const std::string& target, grpc::ChannelArguments
 absl::StatusOr<std::shared_ptr<Transport>> MakeGrpcTransport(const std::string& target,
                                                              const ClientOptions& options) {
   KeepGrpcUp();
+  LOSSD_ASSIGN_OR_RETURN(Endpoints endpoints, ReadTarget(target));
   LOSSD_ASSIGN_OR_RETURN(std::shared_ptr<grpc::ChannelCredentials> credentials,
                          MakeCredentials(options.tls));
   LOSSD_ASSIGN_OR_RETURN(std::shared_ptr<BearerToken> token, BearerToken::Of(options));
-  grpc::ChannelArguments arguments = Arguments(options);
+  grpc::ChannelArguments arguments = Arguments(options, endpoints.replicas);
   if (token != nullptr && !options.tls.has_value()) {
-    LOSSD_RETURN_IF_ERROR(KeepOffTheNetwork(target, arguments));
+    LOSSD_RETURN_IF_ERROR(KeepOffTheNetwork(endpoints.targets, arguments));
   }
   return std::make_shared<GrpcTransport>(
-      Dialling{target, arguments, std::move(credentials), std::move(token)}, options.channels);
+      Dialling{std::move(endpoints), arguments, std::move(credentials), std::move(token)},
+      options.channels);
 }
 
 }  // namespace lossd

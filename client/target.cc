@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
@@ -36,10 +37,41 @@ bool IsLoopback(absl::string_view address) {
   return absl::EqualsIgnoreCase(host, "localhost");
 }
 
+bool IsUnixSocket(absl::string_view target) {
+  return absl::StartsWith(target, "unix:") || absl::StartsWith(target, "unix-abstract:");
+}
+
 }  // namespace
 
+absl::StatusOr<Endpoints> ReadTarget(absl::string_view target) {
+  if (target.empty()) {
+    return absl::InvalidArgumentError(
+        "target is empty; wanted host:port, a list of them, unix:/path or a name");
+  }
+  if (IsUnixSocket(target)) return Endpoints{{std::string(target)}};
+  absl::string_view scheme;
+  for (const absl::string_view numeric : {"ipv4:", "ipv6:"}) {
+    if (absl::ConsumePrefix(&target, numeric)) scheme = numeric;
+  }
+  Endpoints endpoints;
+  for (const absl::string_view entry : absl::StrSplit(target, ',')) {
+    const absl::string_view address = absl::StripAsciiWhitespace(entry);
+    if (address.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("target is '", scheme, target, "'; wanted an address beside every comma"));
+    }
+    endpoints.targets.push_back(absl::StrCat(scheme, address));
+  }
+  if (endpoints.targets.size() > kMaxTargets) {
+    return absl::InvalidArgumentError(absl::StrCat("target has ", endpoints.targets.size(),
+                                                   " addresses; wanted at most ", kMaxTargets));
+  }
+  endpoints.replicas = endpoints.targets.size() > 1 || absl::StartsWith(target, "dns:");
+  return endpoints;
+}
+
 bool IsLocalTarget(absl::string_view target) {
-  if (absl::StartsWith(target, "unix:") || absl::StartsWith(target, "unix-abstract:")) return true;
+  if (IsUnixSocket(target)) return true;
   const bool numeric =
       absl::ConsumePrefix(&target, "ipv4:") || absl::ConsumePrefix(&target, "ipv6:");
   if (numeric || absl::ConsumePrefix(&target, "dns:")) absl::ConsumePrefix(&target, "///");

@@ -21,7 +21,7 @@ class HealthWatch;
 class HealthService {
  public:
   // At most this many Watch calls at once; more are RESOURCE_EXHAUSTED.
-  static constexpr size_t kMaxWatches = 256;
+  static constexpr size_t kMaxWatches = 16384;
 
   void AddTo(grpc::ServerBuilder& builder) { builder.RegisterService(&service_); }
 

@@ -2,92 +2,22 @@
 #include "client/grpc_transport.h"
 
 #include <gmock/gmock.h>
-#include <grpcpp/generic/async_generic_service.h>
-#include <grpcpp/server.h>
-#include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/cord.h"
-#include "absl/strings/str_cat.h"
+#include "tests/client/echo_server.h"
 
 namespace lossd {
 namespace {
 
 using ::testing::ElementsAre;
-
-// Answers every message with itself, then ends with `end`. Fails with `at_once` before the first.
-class EchoService : public grpc::CallbackGenericService {
- public:
-  grpc::Status end;
-  std::optional<grpc::Status> at_once;
-  std::vector<std::pair<std::string, std::string>> trailers;
-  std::set<std::string> peers() {
-    const std::lock_guard lock(mutex_);
-    return peers_;
-  }
-
-  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* call) override {
-    {
-      const std::lock_guard lock(mutex_);
-      peers_.insert(call->peer());
-    }
-    for (const auto& [key, value] : trailers) call->AddTrailingMetadata(key, value);
-    return new Reactor(*this);
-  }
-
- private:
-  class Reactor : public grpc::ServerGenericBidiReactor {
-   public:
-    explicit Reactor(const EchoService& service) : end_(service.end) {
-      if (service.at_once.has_value()) {
-        Finish(*service.at_once);
-      } else {
-        StartRead(&buffer_);
-      }
-    }
-    void OnReadDone(bool ok) override { ok ? StartWrite(&buffer_) : Finish(end_); }
-    void OnWriteDone(bool ok) override {
-      if (ok) StartRead(&buffer_);
-    }
-    void OnDone() override { delete this; }
-
-   private:
-    const grpc::Status end_;
-    grpc::ByteBuffer buffer_;
-  };
-
-  std::mutex mutex_;
-  std::set<std::string> peers_;
-};
-
-class EchoServer {
- public:
-  EchoServer() {
-    grpc::ServerBuilder builder;
-    builder.SetMaxReceiveMessageSize(-1);
-    builder.RegisterCallbackGenericService(&service_);
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
-    server_ = builder.BuildAndStart();
-  }
-  ~EchoServer() { server_->Shutdown(std::chrono::system_clock::now()); }
-
-  EchoService& service() { return service_; }
-  std::string address() const { return absl::StrCat("127.0.0.1:", port_); }
-
- private:
-  EchoService service_;
-  int port_ = 0;
-  std::unique_ptr<grpc::Server> server_;
-};
 
 // A message that counts itself as long as somebody holds it.
 TransportMessage Counted(std::string text, const std::shared_ptr<int>& count) {

@@ -1,10 +1,60 @@
-// Which targets are on this machine, and so may have a token in the clear.
+// What the text of a target means: whom it names, and whether they are on this machine, and so may
+// have a token in the clear.
 #include "client/target.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
 
 namespace lossd {
 namespace {
+
+using ::testing::HasSubstr;
+
+struct TargetRow {
+  const char* target;
+  std::vector<std::string> dialled;
+  bool replicas;
+};
+
+TEST(ReadTarget, NamesTheServersToDial) {
+  const TargetRow rows[] = {
+      {"a.example:1", {"a.example:1"}, false},
+      {"[::1]:2", {"[::1]:2"}, false},
+      {"ipv4:127.0.0.1:1", {"ipv4:127.0.0.1:1"}, false},
+      {"xds:///loss", {"xds:///loss"}, false},
+      {"unix:/run/lossd", {"unix:/run/lossd"}, false},
+      {"unix:/run/a,b", {"unix:/run/a,b"}, false},
+      {"unix-abstract:a,b", {"unix-abstract:a,b"}, false},
+      {"dns:///loss.example:1", {"dns:///loss.example:1"}, true},
+      {"dns:loss.example:1", {"dns:loss.example:1"}, true},
+      {"a:1,b:2", {"a:1", "b:2"}, true},
+      {"a:1, b:2", {"a:1", "b:2"}, true},
+      {"a:1,unix:/run/b,dns:///c:3", {"a:1", "unix:/run/b", "dns:///c:3"}, true},
+      {"ipv4:10.0.0.1:1,10.0.0.2:1", {"ipv4:10.0.0.1:1", "ipv4:10.0.0.2:1"}, true},
+      {"ipv6:[::1]:1,[::2]:1", {"ipv6:[::1]:1", "ipv6:[::2]:1"}, true},
+  };
+  for (const TargetRow& row : rows) {
+    const absl::StatusOr<Endpoints> got = ReadTarget(row.target);
+    ASSERT_TRUE(got.ok()) << row.target << ": " << got.status();
+    EXPECT_EQ(got->targets, row.dialled) << row.target;
+    EXPECT_EQ(got->replicas, row.replicas) << row.target;
+  }
+}
+
+TEST(ReadTarget, RefusesHolesAndTooMany) {
+  for (const char* const bad :
+       {"", ",", "a:1,", ",a:1", "a:1,,b:2", "a:1, ,b:2", "ipv4:", "ipv4:,"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(ReadTarget(bad).status())) << bad;
+  }
+  EXPECT_THAT(std::string(ReadTarget("a:1,,b:2").status().message()), HasSubstr("'a:1,,b:2'"));
+  std::string many = "a:1";
+  for (size_t i = 1; i < kMaxTargets; ++i) many += ",a:1";
+  EXPECT_TRUE(ReadTarget(many).ok());
+  EXPECT_THAT(std::string(ReadTarget(many + ",a:1").status().message()), HasSubstr("257"));
+}
 
 TEST(IsLocalTarget, SocketsAndLoopbackAddresses) {
   for (const char* const local : {"unix:/run/lossd",

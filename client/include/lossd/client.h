@@ -56,7 +56,7 @@ struct ClientOptions {
   // In the clear a token is sent to Unix sockets and loopback addresses only.
   std::string token = {};
   std::string token_file = {};
-  int channels = 2;                     // TCP connections; calls go to the least busy one
+  int channels = 2;  // TCP connections to each server; calls go to the least busy one
   int64_t unary_limit_bytes = 1 << 20;  // kAuto: requests up to this size go in one message
   int64_t block_bytes = 2 << 20;        // aimed-at size of a stream's blocks; at least one position
 };
@@ -85,6 +85,10 @@ struct CallOptions {
 // passed deadline. into.gradient may be the very memory of inputs.predictions. After an error the
 // contents of the `into` buffers (and so of predictions computed in place) are unspecified.
 //
+// Replicas: a target may stand for several servers. Calls are spread over those that serve (by
+// grpc.health.v1, watched while connected), and what one of them does not do another one does: a
+// replayed call, the rest of a stream included, goes to the next server.
+//
 // Errors: the server's code and message, unchanged. kUnavailable: the service could not be reached
 // within the retries. kDeadlineExceeded, kCancelled as usual. The client does not repeat the
 // server's checks.
@@ -98,9 +102,11 @@ struct CallOptions {
 //       client.Compute(lossd::LossSpec{}, in, {.gradient = lossd::BytesOf<float>(gradient)}));
 class Client {
  public:
-  // target: host:port, unix:/path, or any gRPC name. kInvalidArgument for options out of range,
-  // files that cannot be used, and a token that would cross a network in the clear; whether anybody
-  // listens shows with the first call.
+  // target, one server: host:port, unix:/path, or any gRPC name. Several servers: a list
+  // host:port,host:port (the entries may also be gRPC names), dns:///name:port with all addresses
+  // of the name, or ipv4:a:port,b:port. kInvalidArgument for a target with holes, options out of
+  // range, files that cannot be used, and a token that would cross a network in the clear; whether
+  // anybody listens shows with the first call.
   static absl::StatusOr<Client> Connect(const std::string& target,
                                         const ClientOptions& options = {});
 

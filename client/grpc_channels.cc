@@ -1,0 +1,85 @@
+#include "client/grpc_channels.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/create_channel.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace lossd {
+namespace {
+
+// How much hope there is for a call, less being better. Makes an idle channel connect.
+int Doubt(grpc::Channel& channel) {
+  switch (channel.GetState(/*try_to_connect=*/true)) {
+    case GRPC_CHANNEL_READY:
+      return 0;
+    case GRPC_CHANNEL_IDLE:
+    case GRPC_CHANNEL_CONNECTING:
+      return 1;
+    case GRPC_CHANNEL_TRANSIENT_FAILURE:
+    case GRPC_CHANNEL_SHUTDOWN:
+      break;
+  }
+  return 2;
+}
+
+}  // namespace
+
+GrpcChannels::GrpcChannels(Dialling dialling, int channels)
+    : dialling_(std::move(dialling)),
+      count_(channels * dialling_.endpoints.targets.size()),
+      channels_(Dial()) {}
+
+// Neighbours lead to different targets, so that turns go around the servers.
+GrpcChannels::Channels GrpcChannels::Dial() const {
+  const std::vector<std::string>& targets = dialling_.endpoints.targets;
+  Channels channels;
+  channels.reserve(count_);
+  for (size_t i = 0; i < count_; ++i) {
+    channels.push_back(std::make_shared<GrpcChannel>(
+        grpc::CreateCustomChannel(targets[i % targets.size()], dialling_.credentials,
+                                  dialling_.arguments),
+        dialling_.token));
+  }
+  return channels;
+}
+
+std::shared_ptr<GrpcChannel> GrpcChannels::Choose() {
+  const std::lock_guard lock(mutex_);
+  return dialling_.endpoints.replicas ? MostPromising() : LeastBusy();
+}
+
+std::shared_ptr<GrpcChannel> GrpcChannels::LeastBusy() const {
+  return *std::min_element(channels_.begin(), channels_.end(), [](const auto& a, const auto& b) {
+    return a->calls.load() < b->calls.load();
+  });
+}
+
+std::shared_ptr<GrpcChannel> GrpcChannels::MostPromising() {
+  const size_t first = turn_++;
+  const std::shared_ptr<GrpcChannel>* best = nullptr;
+  std::pair<int, int> least;
+  for (size_t i = 0; i < count_; ++i) {
+    const std::shared_ptr<GrpcChannel>& channel = channels_[(first + i) % count_];
+    const std::pair<int, int> key(Doubt(*channel->channel), channel->calls.load());
+    if (best != nullptr && key >= least) continue;
+    best = &channel;
+    least = key;
+  }
+  if (least.first != 0) {
+    for (const auto& channel : channels_) {
+      grpc::experimental::ChannelResetConnectionBackoff(channel->channel.get());
+    }
+  }
+  return *best;
+}
+
+void GrpcChannels::Replace() {
+  Channels fresh = Dial();
+  const std::lock_guard lock(mutex_);
+  channels_.swap(fresh);
+}
+
+}  // namespace lossd

@@ -1,0 +1,56 @@
+#ifndef LOSSD_CLIENT_GRPC_CHANNELS_H_
+#define LOSSD_CLIENT_GRPC_CHANNELS_H_
+
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/channel_arguments.h>
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "client/bearer_token.h"
+#include "client/grpc_call.h"
+#include "client/target.h"
+
+namespace lossd {
+
+// What channels are made of.
+struct Dialling {
+  Endpoints endpoints;
+  grpc::ChannelArguments arguments;
+  std::shared_ptr<grpc::ChannelCredentials> credentials;
+  std::shared_ptr<BearerToken> token;  // null: none
+};
+
+// The channels of a client: `channels` to each of its targets. Thread-safe.
+class GrpcChannels {
+ public:
+  GrpcChannels(Dialling dialling, int channels);
+
+  // The channel of the next call: the least busy one. With replicas, of those whose server is there
+  // and serves, as far as is known; equally busy ones take turns. Where none is, servers that were
+  // lost are dialled again at once.
+  std::shared_ptr<GrpcChannel> Choose();
+
+  // Makes new calls take new connections, so that the old ones go when their last call is over: a
+  // connection goes with its channel, and nothing tells which of them is stuck.
+  void Replace();
+
+ private:
+  using Channels = std::vector<std::shared_ptr<GrpcChannel>>;
+
+  Channels Dial() const;
+  std::shared_ptr<GrpcChannel> LeastBusy() const;
+  std::shared_ptr<GrpcChannel> MostPromising();
+
+  const Dialling dialling_;
+  const size_t count_;
+  std::mutex mutex_;
+  Channels channels_;
+  size_t turn_ = 0;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_GRPC_CHANNELS_H_
