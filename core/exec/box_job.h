@@ -22,6 +22,21 @@ struct UnitSums {
   }
 };
 
+// The memory of one tile (see RunSoftmaxTiles).
+struct TileScratch {
+  Scratch gathered;
+  Scratch exponentials;
+  Scratch labels;
+  Scratch values;  // doubles per position
+  Scratch narrow;  // the same of the compute type
+
+  void TrimLarge() {
+    for (Scratch* scratch : {&gathered, &exponentials, &labels, &values, &narrow}) {
+      scratch->TrimLarge();
+    }
+  }
+};
+
 // The memory one thread works in.
 struct Workspace {
   Positions positions;
@@ -33,8 +48,8 @@ struct Workspace {
   Scratch factors;
   Scratch losses;        // one double per position, several arrays
   Scratch hard_rows;     // several doubles per position with a label
-  Scratch labels;        // narrow ones for the kernels
-  Scratch no_labels;     // likewise, where there are none
+  TileScratch tiles[3];  // one is loaded, one reduced, one scaled
+  Scratch no_labels;     // of a tile without any
   Scratch coefficients;  // c_k = w(k) t'_k of dense targets
   Scratch wide_row;      // one row of coefficients in double
   Scratch outputs;       // rows on their way to a strided place
@@ -42,9 +57,10 @@ struct Workspace {
   void TrimLarge() {
     for (Scratch* scratch :
          {&gathered, &gathered_targets, &exponentials, &chunk_scales, &row_sums, &factors, &losses,
-          &hard_rows, &labels, &no_labels, &coefficients, &wide_row, &outputs}) {
+          &hard_rows, &no_labels, &coefficients, &wide_row, &outputs}) {
       scratch->TrimLarge();
     }
+    for (TileScratch& tile : tiles) tile.TrimLarge();
   }
 };
 
@@ -82,10 +98,10 @@ struct Rows {
 void RunSoftmaxRows(const BoxJob& job, const Rows& rows, Workspace& work, UnitSums& unit);
 // Multinomial logistic and nll loss of rows with dense targets.
 void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, UnitSums& unit);
-// Softmax with hard targets, lanes across positions i .. i+width of outer index o within the box.
-inline constexpr int64_t kMaxTileClasses = std::numeric_limits<int32_t>::max();
-void RunSoftmaxTile(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace& work,
-                    UnitSums& unit);
+// Softmax with hard targets, lanes across positions i .. i+count of outer index o within the box,
+// in tiles of `width` positions.
+void RunSoftmaxTiles(const BoxJob& job, int64_t o, int64_t i, int64_t count, int64_t width,
+                     Workspace& work, UnitSums& unit);
 // Multinomial logistic and nll loss with hard targets: looks at one class per position. With inner
 // extent 1 the positions are rows o .. o+width and i is 0.
 void RunPicked(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace& work,

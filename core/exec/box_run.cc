@@ -24,12 +24,21 @@ struct Terms {
 // Positions without any weights.
 void PlainTerms(const Positions& positions, int64_t begin, int64_t end, double loss_weight,
                 const double* loss, Terms& terms) {
-  for (int64_t p = begin; p < end; ++p) {
-    const bool ignored = positions.label[p] < 0 || loss_weight == 0;
-    terms.loss[p - begin] = ignored ? 0.0 : loss_weight * loss[p];
-  }
-  for (int64_t p = begin; p < end; ++p) terms.ignored += positions.label[p] < 0 ? 1 : 0;
+  terms.ignored = kernels::Active().counted_terms(positions.label.data() + begin, loss + begin,
+                                                  loss_weight, end - begin, terms.loss);
   terms.ones = end - begin - terms.ignored;
+  // What weighs nothing adds nothing, be it infinite or NaN.
+  if (loss_weight == 0) std::fill_n(terms.loss, end - begin, 0.0);
+}
+
+void AddLosses(const Terms& terms, int64_t count, ExactSum& sum) {
+  double parts[2];
+  if (kernels::Active().exact_parts(terms.loss, count, parts)) {
+    sum.Add(parts[0]);
+    sum.Add(parts[1]);
+  } else {
+    sum.AddAll({terms.loss, static_cast<size_t>(count)});
+  }
 }
 
 void WeightedTerms(const BoxJob& job, const Positions& positions, int64_t begin, int64_t end,
@@ -71,7 +80,7 @@ void AddPositions(const BoxJob& job, const Positions& positions, int64_t output,
     } else {
       WeightedTerms(job, positions, begin, end, loss, weight, sums.weight_sum, terms);
     }
-    sums.loss_sum.AddAll({terms.loss, static_cast<size_t>(end - begin)});
+    AddLosses(terms, end - begin, sums.loss_sum);
     sums.weight_sum.Add(static_cast<double>(terms.ones));
     sums.position_count += end - begin;
     sums.ignored_count += terms.ignored;
@@ -108,7 +117,7 @@ constexpr int64_t kUnitElements = int64_t{1} << 18;
 constexpr int64_t kLargeUnitElements = int64_t{1} << 20;
 constexpr int64_t kLargeBoxElements = int64_t{1} << 23;
 // What is gathered, turned around or kept of a tile stays in the second-level cache.
-constexpr int64_t kTileElements = int64_t{1} << 15;
+constexpr int64_t kTileElements = int64_t{1} << 14;
 
 int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -121,9 +130,15 @@ struct Cut {
   int64_t positions;  // positions that a unit counts along: rows, or lanes of one outer index
   int64_t unit;       // positions of a unit
   int64_t tile;       // positions given to a kernel at once
+  int64_t stretch;    // positions given to RunStretch at once: a tile, or a unit
   int64_t units_per_plane;
   int64_t units;
 };
+
+// Whether lanes across positions are run by RunSoftmaxTiles.
+bool IsTiled(const RunState& run) {
+  return run.one_class() && run.softmax() && run.plan.inner() > 1;
+}
 
 Cut CutBox(const RunState& run, const Box& box, bool one_piece) {
   Cut cut;
@@ -139,7 +154,9 @@ Cut CutBox(const RunState& run, const Box& box, bool one_piece) {
   const int64_t elements = large ? kLargeUnitElements : kUnitElements;
   cut.unit = RoundUp(std::max<int64_t>(elements / classes, 1), cut.tile);
   // Rows with one label each are computed two at a time, and where they lie: nothing to be kept.
-  if (cut.rows && run.one_class() && one_piece) cut.tile = cut.unit;
+  // Tiles of lanes are cut where they are run.
+  const bool whole = cut.rows ? run.one_class() && one_piece : IsTiled(run);
+  cut.stretch = whole ? cut.unit : cut.tile;
   cut.units_per_plane = (cut.positions + cut.unit - 1) / cut.unit;
   cut.units = planes * cut.units_per_plane;
   return cut;
@@ -260,15 +277,14 @@ class RowTile {
   Rows rows_;
 };
 
-void RunTile(const BoxJob& job, bool rows, int64_t plane, int64_t begin, int64_t count,
-             Workspace& work, UnitSums& unit) {
+void RunStretch(const BoxJob& job, const Cut& cut, int64_t plane, int64_t begin, int64_t count,
+                Workspace& work, UnitSums& unit) {
   const RunState& run = job.run;
+  const bool rows = cut.rows;
   if (run.one_class() && !run.softmax()) {
     return RunPicked(job, rows ? begin : plane, rows ? 0 : begin, count, work, unit);
   }
-  if (run.one_class() && !rows && job.classes() <= kMaxTileClasses) {
-    return RunSoftmaxTile(job, plane, begin, count, work, unit);
-  }
+  if (IsTiled(run)) return RunSoftmaxTiles(job, plane, begin, count, cut.tile, work, unit);
   RowTile tile(job, rows ? begin : plane, rows ? 0 : begin, count, work);
   const Rows opened = tile.Open();
   if (run.softmax()) {
@@ -286,13 +302,13 @@ Workspace& ThreadWorkspace() {
 }
 
 template <class Body>
-absl::Status ForEachTile(const Cut& cut, Executor& executor, StopToken stop, Body body) {
+absl::Status ForEachStretch(const Cut& cut, Executor& executor, StopToken stop, Body body) {
   return executor.ForEach(cut.units, stop, [&](int64_t unit) {
     const int64_t plane = unit / cut.units_per_plane;
     const int64_t begin = unit % cut.units_per_plane * cut.unit;
     const int64_t end = std::min(cut.positions, begin + cut.unit);
-    for (int64_t p = begin; p < end; p += cut.tile) {
-      body(unit, plane, p, std::min(cut.tile, end - p));
+    for (int64_t p = begin; p < end; p += cut.stretch) {
+      body(unit, plane, p, std::min(cut.stretch, end - p));
     }
     ThreadWorkspace().TrimLarge();
   });
@@ -305,9 +321,9 @@ absl::StatusOr<PartialSums> RunBox(const RunState& run, const Box& box, const Bo
   const BoxJob job{run, box, in, out, IsStreaming(in, out)};
   const Cut cut = CutBox(run, box, in.predictions.pieces().size() == 1);
   std::vector<UnitSums> units(cut.units);
-  LOSSD_RETURN_IF_ERROR(ForEachTile(
+  LOSSD_RETURN_IF_ERROR(ForEachStretch(
       cut, executor, stop, [&](int64_t unit, int64_t plane, int64_t begin, int64_t count) {
-        RunTile(job, cut.rows, plane, begin, count, ThreadWorkspace(), units[unit]);
+        RunStretch(job, cut, plane, begin, count, ThreadWorkspace(), units[unit]);
       }));
   PartialSums sums;
   for (const UnitSums& unit : units) {
@@ -328,7 +344,7 @@ absl::StatusOr<ExactSum> WeightOfTargets(const RunState& run, Executor& executor
   const BoxJob job{run, box, in, out};
   const Cut cut = CutBox(run, box, /*one_piece=*/false);
   std::vector<ExactSum> units(cut.units);
-  LOSSD_RETURN_IF_ERROR(ForEachTile(
+  LOSSD_RETURN_IF_ERROR(ForEachStretch(
       cut, executor, stop, [&](int64_t unit, int64_t plane, int64_t begin, int64_t count) {
         Workspace& work = ThreadWorkspace();
         RowTile tile(job, cut.rows ? begin : plane, cut.rows ? 0 : begin, count, work);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -11,6 +12,14 @@
 
 namespace lossd {
 namespace {
+
+// The integer dtypes stand in the kernels' order.
+std::optional<int> WholeIndex(DType dtype) {
+  const int index = static_cast<int>(dtype) - static_cast<int>(DType::kI8);
+  static_assert(static_cast<int>(DType::kU64) - static_cast<int>(DType::kI8) ==
+                static_cast<int>(kernels::Whole::kU64));
+  return index >= 0 ? std::optional(index) : std::nullopt;
+}
 
 // A label as a whole number; false where it is none that int64 can hold.
 template <class T>
@@ -72,19 +81,21 @@ Labels::Labels(DType dtype, ByteSpan bytes, int64_t classes, std::vector<int64_t
   std::sort(ignored_.begin(), ignored_.end());
 }
 
-void Labels::Read(int64_t begin, int64_t count, int64_t* out) const {
+void Labels::Read(int64_t begin, int64_t count, int32_t* out) const {
+  if (const auto whole = WholeIndex(dtype_); whole && ignored_.size() <= 1) {
+    kernels::Active().read_labels[*whole](bytes_.data() + begin * SizeOf(dtype_), count,
+                                          static_cast<int32_t>(classes_),
+                                          ignored_.empty() ? nullptr : ignored_.data(), out);
+    return;
+  }
   VisitElements(dtype_, bytes_, [&](auto value_at) {
     for (int64_t i = 0; i < count; ++i) {
       int64_t label = 0;
       const bool whole = ToWhole(value_at(begin + i), &label);
-      const bool in_range = label >= 0 && label < classes_;
-      out[i] = whole && in_range ? label : kInvalid;
-    }
-    for (int64_t i = 0; !ignored_.empty() && i < count; ++i) {
-      int64_t label = 0;
-      if (ToWhole(value_at(begin + i), &label) &&
-          std::binary_search(ignored_.begin(), ignored_.end(), label)) {
-        out[i] = kIgnored;
+      const bool in_range = whole && label >= 0 && label < classes_;
+      out[i] = in_range ? static_cast<int32_t>(label) : kernels::kInvalidLabel;
+      if (whole && std::binary_search(ignored_.begin(), ignored_.end(), label)) {
+        out[i] = kernels::kIgnoredLabel;
       }
     }
   });

@@ -12,16 +12,13 @@ namespace lossd {
 // Class-index targets of any dtype, read as classes.
 class Labels {
  public:
-  static constexpr int64_t kIgnored = -1;
-  static constexpr int64_t kInvalid = -2;
-
   Labels() = default;
   // `bytes` holds whole elements of `dtype` and must outlive the object.
   Labels(DType dtype, ByteSpan bytes, int64_t classes, std::vector<int64_t> ignored);
 
-  // out[i] = class of position begin + i: 0 <= class < classes, or kIgnored, or kInvalid for a
-  // label out of range, NaN, or not a whole number.
-  void Read(int64_t begin, int64_t count, int64_t* out) const;
+  // out[i] = class of position begin + i: 0 <= class < classes, or kernels::kIgnoredLabel, or
+  // kernels::kInvalidLabel for a label out of range, NaN, or not a whole number.
+  void Read(int64_t begin, int64_t count, int32_t* out) const;
 
   // The label as its dtype would print it.
   std::string ValueString(int64_t position) const;
@@ -30,7 +27,7 @@ class Labels {
   DType dtype_ = DType::kI64;
   ByteSpan bytes_;
   int64_t classes_ = 0;
-  std::vector<int64_t> ignored_;
+  std::vector<int64_t> ignored_;  // sorted
 };
 
 }  // namespace lossd

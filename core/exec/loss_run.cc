@@ -1,5 +1,6 @@
 #include "core/exec/loss_run.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -38,13 +39,13 @@ TargetSums SumTargets(const RunState& run, int64_t begin, int64_t count, bool ne
     sums.valid_count = count;
     return sums;
   }
-  std::vector<int64_t> labels(count);
+  std::vector<int32_t> labels(count);
   run.labels.Read(begin, count, labels.data());
-  for (int64_t i = 0; i < count; ++i) {
-    if (labels[i] == Labels::kInvalid && sums.first_bad_label < 0) sums.first_bad_label = begin + i;
+  const auto bad = std::find(labels.begin(), labels.end(), kernels::kInvalidLabel);
+  if (bad != labels.end()) sums.first_bad_label = begin + (bad - labels.begin());
+  sums.valid_count = std::count_if(labels.begin(), labels.end(), [](int32_t y) { return y >= 0; });
+  for (int64_t i = 0; need_weights && i < count; ++i) {
     if (labels[i] < 0) continue;
-    ++sums.valid_count;
-    if (!need_weights) continue;
     const int64_t p = begin + i;
     const int64_t inner = run.plan.inner();
     sums.weight_sum.Add(run.PositionWeight(p) *

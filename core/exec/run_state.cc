@@ -1,5 +1,7 @@
 #include "core/exec/run_state.h"
 
+#include <algorithm>
+
 namespace lossd {
 
 double RunState::PositionWeight(int64_t position) const {
@@ -8,12 +10,13 @@ double RunState::PositionWeight(int64_t position) const {
 }
 
 void Positions::Load(const RunState& run, int64_t begin, int64_t count) {
-  label.assign(count, 0);
+  label.resize(count);
   weight.assign(count, 1.0);
   q.assign(count, 1.0);
-  gradient.assign(count, 0.0);
   const LossPlan& plan = run.plan;
-  if (run.hard_targets()) {
+  if (!run.hard_targets()) {
+    std::fill(label.begin(), label.end(), 0);
+  } else {
     run.labels.Read(begin, count, label.data());
     if (run.class_weights.given()) {
       for (int64_t i = 0; i < count; ++i) {
@@ -26,15 +29,17 @@ void Positions::Load(const RunState& run, int64_t begin, int64_t count) {
   if (plan.tensors().position_weights) {
     for (int64_t i = 0; i < count; ++i) q[i] = run.PositionWeight(begin + i);
   }
-  if (run.denominator == 0) return;  // nothing weighs anything: gradients are 0
+  gradient.resize(count);
   const LossSpec& spec = plan.spec();
   const auto& upstream = plan.tensors().upstream_gradient;
-  if (!plan.tensors().position_weights && !upstream) {
+  const bool weightless = run.denominator == 0;  // nothing weighs anything: gradients are 0
+  if (weightless || (!plan.tensors().position_weights && !upstream)) {
     const double a = spec.gradient_scale * (spec.loss_weight / run.denominator);
-    for (int64_t i = 0; i < count; ++i) gradient[i] = label[i] < 0 ? 0.0 : a;
+    kernels::Active().fill_counted(label.data(), weightless ? 0.0 : a, count, gradient.data());
     return;
   }
   for (int64_t i = 0; i < count; ++i) {
+    gradient[i] = 0;
     if (label[i] < 0) continue;
     double a = spec.gradient_scale * (spec.loss_weight * q[i] / run.denominator);
     if (upstream) {

@@ -40,10 +40,10 @@ struct RunState {
 
 // What the loss needs to know of consecutive positions beside their predictions.
 struct Positions {
-  std::vector<int64_t> label;    // hard targets: class or Labels::kIgnored; else 0
+  std::vector<int32_t> label;    // hard targets: class or kernels::kIgnoredLabel; else 0
   std::vector<double> weight;    // hard targets: w(y); else 1 until the targets' mass is known
   std::vector<double> q;         // position weight
-  std::vector<double> gradient;  // a_i = gradient_scale * upstream_i * (L * q_i / D)
+  std::vector<double> gradient;  // a_i = gradient_scale * upstream_i * (L * q_i / D); ignored: 0
 
   // Fills in `count` positions from `begin` (row-major over [outer][inner], within one outer index
   // or with inner == 1).

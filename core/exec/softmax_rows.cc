@@ -119,7 +119,7 @@ void WriteRowOutputs(const BoxJob& job, const Rows& rows, const Reduced& reduced
                 rows.first_output + r);
     }
     const int64_t label = work.positions.label[r];
-    if (label == Labels::kIgnored) {
+    if (label < 0) {
       WriteHit(job, rows.first_output + r, false, unit);
       continue;
     }

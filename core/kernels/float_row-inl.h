@@ -33,22 +33,38 @@ struct Nothing {
   HWY_INLINE void Step() {}
 };
 
+// Exponentials of kCount groups from element k of a chunk of n on, added to the sum.
+template <Real R, int kCount>
+HWY_INLINE void ReduceGroups(const void* x, int64_t k, int64_t n, Vec<float> reference, float* e,
+                             Group<float>& sum) {
+  constexpr int kVectors = kCount * kRegisters<float>;
+  Vec<float> es[kVectors];
+  for (int g = 0; g < kCount; ++g) {
+    // The next chunk comes from memory while this one is computed.
+    hwy::Prefetch(At<R>(x, k + g * kGroup + kChunk));
+    const Group<float> xs = LoadGroupAt<R, float>(x, k + g * kGroup, n, -kInfinity<float>);
+    for (int j = 0; j < kRegisters<float>; ++j) {
+      es[g * kRegisters<float> + j] = hn::Sub(xs.v[j], reference);
+    }
+  }
+  ScaledExps(es);
+  for (int v = 0; v < kVectors; ++v) {
+    const int j = v % kRegisters<float>;
+    sum.v[j] = hn::Add(sum.v[j], es[v]);
+    hn::StoreU(es[v], Tag<float>(), e + k + v * kLanes<float>);
+  }
+}
+
 // Exponentials of at most kStretch groups from element k of a chunk on, and their sum. Between
 // stretches another row gets its turn.
 template <Real R, class Beside>
 HWY_INLINE Group<float> ReduceStretch(const void* x, int64_t k, int64_t end, int64_t n,
                                       Vec<float> reference, float* e, Beside& beside) {
   Group<float> sum = Fill(0.0f);
-  for (; k < end; k += kGroup) {
-    // The next chunk comes from memory while this one is computed.
-    hwy::Prefetch(At<R>(x, k + kChunk));
-    Group<float> es = LoadGroupAt<R, float>(x, k, n, -kInfinity<float>);
-    for (int j = 0; j < kRegisters<float>; ++j) {
-      es.v[j] = ScaledExp(hn::Sub(es.v[j], reference));
-      sum.v[j] = hn::Add(sum.v[j], es.v[j]);
-    }
-    StoreScratch(es, e + k);
+  for (; k + kSideBySide * kGroup <= end; k += kSideBySide * kGroup) {
+    ReduceGroups<R, kSideBySide>(x, k, n, reference, e, sum);
   }
+  for (; k < end; k += kGroup) ReduceGroups<R, 1>(x, k, n, reference, e, sum);
   beside.Step();
   return sum;
 }

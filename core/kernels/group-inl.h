@@ -388,26 +388,47 @@ HWY_INLINE Vec<float> AtLeast(Vec<float> low, Vec<float> d) {
 // result is a normal number; exactly 0 from -105 down; less than 2^-125 between. (Seen over all
 // floats: tests/core/exponential_test.cc.) |r| <= ln2/2: e^r = 1 + r + r^2 q(r), q minimax of
 // degree 4 weighted for relative error (0.07 u).
-HWY_INLINE Vec<float> ScaledExp(Vec<float> d) {
+template <int kCount>
+HWY_INLINE void ScaledExps(Vec<float> (&d)[kCount]) {
   const Tag<float> tag;
-  // At -105 the exponent below is 0, and so the power.
-  d = AtLeast(hn::Set(tag, -105.0f), d);
+  const hn::RebindToUnsigned<Tag<float>> bits;
   // Adding 1.5 * 2^23 rounds to an integer n in the low bits; 151 more makes them the biased
   // exponent of 2^(n + 24).
   const auto magic = hn::Set(tag, 12582912.0f + 151.0f);
-  const auto shifted = hn::MulAdd(d, hn::Set(tag, 1.44269504f), magic);
-  const auto n = hn::Sub(shifted, magic);
-  auto r = hn::NegMulAdd(n, hn::Set(tag, 0.693359375f), d);
-  r = hn::NegMulAdd(n, hn::Set(tag, -2.12194440e-4f), r);
-  auto q = hn::MulAdd(hn::Set(tag, 0x1.6a2256p-10f), r, hn::Set(tag, 0x1.123b02p-7f));
-  q = hn::MulAdd(q, r, hn::Set(tag, 0x1.5558f8p-5f));
-  q = hn::MulAdd(q, r, hn::Set(tag, 0x1.555490p-3f));
-  q = hn::MulAdd(q, r, hn::Set(tag, 0x1.fffffcp-2f));
-  const auto above_one = hn::MulAdd(q, hn::Mul(r, r), r);
-  const hn::RebindToUnsigned<Tag<float>> bits;
-  const auto power = hn::BitCast(tag, hn::ShiftLeft<23>(hn::BitCast(bits, shifted)));
-  return hn::MulAdd(above_one, power, power);
+  Vec<float> power[kCount];
+  Vec<float> r[kCount];
+  Vec<float> q[kCount];
+  // Step by step for all of them: one alone would wait for each of its steps.
+  const auto each = [](auto step) HWY_ATTR {
+    for (int j = 0; j < kCount; ++j) step(j);
+  };
+  // At -105 the exponent below is 0, and so the power.
+  each([&](int j) HWY_ATTR { d[j] = AtLeast(hn::Set(tag, -105.0f), d[j]); });
+  each([&](int j) HWY_ATTR { power[j] = hn::MulAdd(d[j], hn::Set(tag, 1.44269504f), magic); });
+  each([&](int j) HWY_ATTR { q[j] = hn::Sub(power[j], magic); });
+  each([&](int j) HWY_ATTR { r[j] = hn::NegMulAdd(q[j], hn::Set(tag, 0.693359375f), d[j]); });
+  each([&](int j) HWY_ATTR { r[j] = hn::NegMulAdd(q[j], hn::Set(tag, -2.12194440e-4f), r[j]); });
+  each([&](int j) HWY_ATTR {
+    q[j] = hn::MulAdd(hn::Set(tag, 0x1.6a2256p-10f), r[j], hn::Set(tag, 0x1.123b02p-7f));
+  });
+  each([&](int j) HWY_ATTR { q[j] = hn::MulAdd(q[j], r[j], hn::Set(tag, 0x1.5558f8p-5f)); });
+  each([&](int j) HWY_ATTR { q[j] = hn::MulAdd(q[j], r[j], hn::Set(tag, 0x1.555490p-3f)); });
+  each([&](int j) HWY_ATTR { q[j] = hn::MulAdd(q[j], r[j], hn::Set(tag, 0x1.fffffcp-2f)); });
+  each([&](int j) HWY_ATTR { q[j] = hn::MulAdd(q[j], hn::Mul(r[j], r[j]), r[j]); });
+  each([&](int j) HWY_ATTR {
+    power[j] = hn::BitCast(tag, hn::ShiftLeft<23>(hn::BitCast(bits, power[j])));
+  });
+  each([&](int j) HWY_ATTR { d[j] = hn::MulAdd(q[j], power[j], power[j]); });
 }
+
+HWY_INLINE Vec<float> ScaledExp(Vec<float> d) {
+  Vec<float> only[1] = {d};
+  ScaledExps(only);
+  return only[0];
+}
+
+// Groups whose exponentials are computed side by side: as many as the registers hold.
+constexpr int kSideBySide = HWY_TARGET <= HWY_AVX3 ? 4 : 1;
 
 // e^d for d <= 0 in double, NaN for NaN.
 HWY_INLINE Vec<double> Exp64(Vec<double> d) {

@@ -22,6 +22,16 @@ inline constexpr int64_t kGroup = 16;
 
 inline constexpr int64_t kMaxTileWidth = 1024;
 
+// Labels as the kernels know them: a class, or one of these.
+inline constexpr int32_t kIgnoredLabel = -1;
+inline constexpr int32_t kInvalidLabel = -2;
+
+// Formats of whole numbers in memory, likewise.
+enum class Whole : int8_t { kI8, kI16, kI32, kI64, kU8, kU16, kU32, kU64 };
+inline constexpr int kWholes = 8;
+
+inline constexpr int64_t kMaxExactTerms = 1024;
+
 // Exponentials of float rows are taken relative to the largest element of their chunk of this many
 // classes, so that one chunk stays in the first-level cache between the two looks at it.
 inline constexpr int64_t kChunk = 2048;
@@ -75,6 +85,42 @@ struct FusedScratch {
   float* factor;        // one per chunk
 };
 
+// Tiles of [classes][width] elements: element (k, i) at k * stride + i, in scratch at k * e_stride
+// + i. width <= kMaxTileWidth, e_stride >= width rounded up to kGroup; arrays over positions have
+// slack like scratch.
+struct TileLoad {
+  const void* x;
+  int64_t stride;
+  int64_t width;
+  void* e;  // becomes the predictions, of the compute type
+  int64_t e_stride;
+};
+
+struct TileReduce {
+  const void* x;  // as loaded
+  int64_t stride;
+  int64_t width;
+  void* e;  // as loaded; becomes e^(x - peak) * ExpUnit
+  int64_t e_stride;
+  const int32_t* label;  // below 0: none
+  double* peak;          // these two become what RowSums has
+  double* rest;
+  double* picked;              // becomes the prediction at the label, 0 where there is none
+  double* picked_exponential;  // becomes e^(picked - peak), anything where there is none
+};
+
+struct TileScale {
+  const void* e;  // as reduced
+  int64_t e_stride;
+  int64_t width;
+  const void* factor;       // this and the next of the compute type
+  const void* label_value;  // out(k, i) = e(k, i) * factor[i], but label_value[i] ...
+  const int32_t* label;     // ... where k is label[i]; below 0: nowhere
+  bool streaming;
+  void* out;
+  int64_t stride;
+};
+
 // All pointers may be unaligned. `rows` rows lie one after the other, `classes` apart. Scratch
 // (`e`, `c` and friends) is of the compute type and has kGroup elements of slack at its end.
 struct KernelSet {
@@ -96,7 +142,7 @@ struct KernelSet {
   // is reduced: out[r][k] = coefficient[r] * softmax(x)[r][k] in the format of x, and picked[r] =
   // e^(x - peak) at the label (0 where label[r] < 0). Not for f64: null. out may be x.
   void (*fused_rows[kReals])(const void* x, int64_t rows, int64_t classes,
-                             const double* coefficient, const int64_t* label, bool streaming,
+                             const double* coefficient, const int32_t* label, bool streaming,
                              const FusedScratch& scratch, RowSums* sums, double* picked, void* out);
   // Dense targets, one row; cap may be +inf (see DenseSums).
   DenseSums (*dense_sums[kReals])(const void* x, const void* c, int64_t classes, RowSums row,
@@ -104,24 +150,34 @@ struct KernelSet {
   // Sum of c in the order of DenseSums::mass, to the bit.
   double (*mass[kComputes])(const void* c, int64_t classes);
 
-  // The same two phases with lanes across positions: element (k, i) of a tile is at k * stride + i,
-  // widths and strides in elements, i < width <= kMaxTileWidth. e is [classes][e_stride], e_stride
-  // >= width rounded up to kGroup. Exponentials are relative to the position's own peak; peak and
-  // rest as in RowSums, one per position. picked[i] and picked_exponential[i] are the prediction at
-  // label[i] and its e (0 where the label is -1).
-  void (*reduce_tile[kReals])(const void* x, int64_t stride, int64_t classes, int64_t width,
-                              const int32_t* label, void* e, int64_t e_stride, double* peak,
-                              double* rest, double* picked, double* picked_exponential);
-  // out(k, i) = e(k, i) * factor[i] but label_value[i] where k is label[i] (-1: nowhere). Factors
-  // and label values are of the compute type and have slack like scratch, labels too.
-  void (*scale_tile[kComputes][kReals])(const void* e, int64_t e_stride, const void* factor,
-                                        const int32_t* label, const void* label_value,
-                                        int64_t classes, int64_t width, bool streaming, void* out,
-                                        int64_t stride);
+  // The same two phases with lanes across positions, tile by tile. One call loads one tile, reduces
+  // another that was loaded before, and scales a third one that was reduced before, so that the
+  // traffic with memory goes on beside the computing; parts of width 0 are left out. Any of the
+  // tiles may lie in the same memory, as they are different positions.
+  // Whether a `rest` is NaN.
+  bool (*advance_tiles[kReals])(int64_t classes, const TileLoad& load, const TileReduce& reduce,
+                                const TileScale& scale);
+  // The last part alone, for outputs of another format.
+  void (*scale_tile[kComputes][kReals])(int64_t classes, const TileScale& scale);
 
   // -log s_y = (peak - x_y) + log1p(rest): no cancellation, however certain the row is; and 1 - s_y
   // as the sum of the other classes over the whole sum. Arrays have slack like scratch.
   void (*labelled)(const LabelledPositions& positions, int64_t count);
+
+  // out[i] = the label if 0 <= label < classes, kIgnoredLabel if it is *ignored (null: none is),
+  // else kInvalidLabel.
+  void (*read_labels[kWholes])(const void* labels, int64_t count, int32_t classes,
+                               const int64_t* ignored, int32_t* out);
+  // out[i] = x[i] * unit, of the compute type and made finite (see ToFinite).
+  void (*narrow_finite[kComputes])(const double* x, int64_t count, double unit, void* out);
+  // out[i] = value, 0 where label[i] < 0.
+  void (*fill_counted)(const int32_t* label, double value, int64_t count, double* out);
+  // terms[i] = scale * loss[i], 0 where label[i] < 0. The number of those.
+  int64_t (*counted_terms)(const int32_t* label, const double* loss, double scale, int64_t count,
+                           double* terms);
+  // Two doubles that add up to the sum of `count` <= kMaxExactTerms terms, exactly. False if some
+  // term is not finite or they differ too much in size (by 2^34) for that.
+  bool (*exact_parts)(const double* terms, int64_t count, double parts[2]);
 
   // One dense row of the other losses, always in double. logistic: loss = -sum c log max(x,
   // epsilon), g = -c / max(x, epsilon). nll: loss = -sum c x, g = -c. Terms with c_k = 0 are left

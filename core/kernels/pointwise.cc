@@ -93,25 +93,6 @@ PointwiseSums NllRow(const void* x, const double* c, int64_t n, double* g) {
   return {loss.Total(), false, bad > 0};
 }
 
-void Labelled(const LabelledPositions& at, int64_t count) {
-  const Tag<double> d;
-  const auto one = hn::Set(d, 1.0);
-  for (int64_t p = 0; p < count; p += kLanes<double>) {
-    const auto peak = hn::LoadU(d, at.peak + p);
-    const auto rest = hn::LoadU(d, at.rest + p);
-    const auto picked = hn::LoadU(d, at.picked + p);
-    const auto c = hn::LoadU(d, at.coefficient + p);
-    const auto loss = hn::Add(hn::Sub(peak, picked), hn::LoadU(d, at.log1p_rest + p));
-    const auto whole = hn::Add(one, rest);
-    const auto under_peak = hn::Sub(one, hn::LoadU(d, at.picked_exponential + p));
-    const auto others = hn::IfThenElse(hn::Eq(picked, peak), rest, hn::Add(rest, under_peak));
-    const auto gradient = hn::Mul(hn::Neg(c), hn::Div(others, whole));
-    hn::StoreU(loss, d, at.loss + p);
-    hn::StoreU(hn::Add(gradient, hn::Zero(d)), d, at.label_gradient + p);
-    hn::StoreU(hn::Div(c, whole), d, at.scale + p);
-  }
-}
-
 template <class C, Real R>
 void WidenArray(const void* x, int64_t count, void* out) {
   for (int64_t i = 0; i < count; i += kGroup) {
@@ -136,7 +117,6 @@ void FillPointwise(KernelSet& set) {
   set.widen[1][1] = WidenArray<double, Real::kF64>;
   set.widen[1][2] = WidenArray<double, Real::kF16>;
   set.widen[1][3] = WidenArray<double, Real::kBF16>;
-  set.labelled = Labelled;
   set.log = LogArray;
   set.log1p = Log1pArray;
   set.name = hwy::TargetName(HWY_TARGET);

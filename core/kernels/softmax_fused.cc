@@ -77,7 +77,7 @@ HWY_NOINLINE void WriteNaN(int64_t classes, void* out) {
 
 // Factors of a row's chunks, and what the caller wants to know of its label.
 HWY_INLINE double FinishRow(const RowSums& sums, const float* e, const double* chunk_scale,
-                            int64_t classes, double coefficient, int64_t label, float* factor) {
+                            int64_t classes, double coefficient, int32_t label, float* factor) {
   const double scale = coefficient / (1.0 + sums.rest) / ExpUnit(Compute::kFloat);
   for (int64_t c = 0; c < Chunks(Compute::kFloat, classes); ++c) {
     factor[c] = ToFinite<float>(scale * chunk_scale[c]);
@@ -87,7 +87,7 @@ HWY_INLINE double FinishRow(const RowSums& sums, const float* e, const double* c
 
 template <Real R, bool kStreaming>
 void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coefficient,
-              const int64_t* label, const FusedScratch& scratch, RowSums* sums, double* picked,
+              const int32_t* label, const FusedScratch& scratch, RowSums* sums, double* picked,
               void* out) {
   float* mine = static_cast<float*>(scratch.e);
   float* before = mine + classes + kGroup;
@@ -122,7 +122,7 @@ void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coeffi
 
 template <Real R>
 void FusedRows(const void* x, int64_t rows, int64_t classes, const double* coefficient,
-               const int64_t* label, bool streaming, const FusedScratch& scratch, RowSums* sums,
+               const int32_t* label, bool streaming, const FusedScratch& scratch, RowSums* sums,
                double* picked, void* out) {
   if constexpr (kCanStream<R, float>) {
     if (streaming && CanStream<R, float>(out)) {

@@ -1,4 +1,5 @@
-// Softmax with lanes across positions (inner extent > 1): KernelSet::reduce_tile, scale_tile.
+// Softmax with lanes across positions (inner extent > 1): KernelSet::advance_tiles,
+// scale_tile.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/softmax_tiles.cc"
@@ -11,23 +12,147 @@ HWY_BEFORE_NAMESPACE();
 namespace lossd::kernels {
 namespace HWY_NAMESPACE {
 
-// A tile's predictions into scratch, widened, and the peak of each position. Class by class, as
-// they lie in memory: the classes of one position are far apart.
+// The predictions of a tile on their way into scratch, widened. Class by class, as they lie in
+// memory: the classes of one position may be so far apart that a cache could not hold their lines
+// together.
 template <Real R, class C>
-HWY_INLINE void LoadTile(const void* x, int64_t stride, int64_t classes, int64_t width, C* e,
-                         int64_t e_stride, C* peaks) {
-  for (int64_t i = 0; i < width; i += kGroup) StoreScratch(Fill(-kInfinity<C>), peaks + i);
-  for (int64_t k = 0; k < classes; ++k) {
-    const void* line = At<R>(x, k * stride);
-    C* scratch = e + k * e_stride;
-    for (int64_t i = 0; i < width; i += kGroup) {
-      const Group<C> xs = LoadGroupAt<R, C>(line, i, width, C{0});
-      StoreScratch(xs, scratch + i);
-      Group<C> top = LoadScratch(peaks + i);
-      for (int j = 0; j < kRegisters<C>; ++j) top.v[j] = hn::Max(top.v[j], xs.v[j]);
-      StoreScratch(top, peaks + i);
+class LoadBeside {
+ public:
+  HWY_INLINE LoadBeside(const TileLoad& load, int64_t classes)
+      : load_(load), rows_(load.width > 0 ? classes : 0) {}
+
+  // The next `groups` groups, as far as there are any.
+  HWY_INLINE void Step(int64_t groups) {
+    while (groups > 0 && k_ < rows_) {
+      const int64_t begin = i_;
+      const int64_t end = std::min(load_.width, begin + groups * kGroup);
+      LoadGroups(begin, end);
+      groups -= (end - begin + kGroup - 1) / kGroup;
+      i_ = end;
+      if (end == load_.width) {
+        i_ = 0;
+        ++k_;
+      }
     }
   }
+
+  HWY_INLINE void Finish() { Step((rows_ - k_) * (load_.width / kGroup + 1)); }
+
+ private:
+  HWY_INLINE void LoadGroups(int64_t begin, int64_t end) const {
+    const void* line = At<R>(load_.x, k_ * load_.stride);
+    // The next class lies elsewhere, where no hardware expects the next look.
+    const uint8_t* next = At<R>(load_.x, (k_ + 1 < rows_ ? k_ + 1 : k_) * load_.stride);
+    C* scratch = static_cast<C*>(load_.e) + k_ * load_.e_stride;
+    const int64_t width = load_.width;
+    for (int64_t i = begin; i < end; i += kGroup) {
+      hwy::Prefetch(next + i * SizeOf(R));
+      StoreScratch(LoadGroupAt<R, C>(line, i, width, C{0}), scratch + i);
+    }
+  }
+
+  const TileLoad load_;
+  int64_t rows_;
+  int64_t k_ = 0;
+  int64_t i_ = 0;
+};
+
+// The lanes that hold class k of positions with these labels, as a mask for C.
+template <class C>
+HWY_INLINE auto LabelMask(const int32_t* label, int64_t k) {
+  const hn::Rebind<int32_t, Tag<C>> di;
+  const auto labels = hn::LoadU(di, label);
+  if constexpr (std::is_same_v<C, float>) {
+    return hn::RebindMask(Tag<C>(), hn::Eq(labels, hn::Set(di, static_cast<int32_t>(k))));
+  } else {
+    const hn::RebindToSigned<Tag<C>> dl;
+    return hn::RebindMask(Tag<C>(), hn::Eq(hn::PromoteTo(dl, labels), hn::Set(dl, k)));
+  }
+}
+
+// A tile on its way out of scratch, scaled: see TileScale. In blocks of kColumns groups of
+// positions with all their classes, so that what belongs to a position stays in registers.
+template <Real R, class C, bool kStreaming>
+class ScaleBeside {
+ public:
+  HWY_INLINE ScaleBeside(const TileScale& scale, int64_t classes)
+      : scale_(scale), classes_(classes) {}
+
+  // The next `groups` groups, as far as there are any.
+  HWY_INLINE void Step(int64_t groups) {
+    while (groups > 0 && i_ < scale_.width) {
+      const int64_t begin = k_;
+      k_ = std::min(classes_, begin + (groups + kColumns - 1) / kColumns);
+      ScaleBlock(begin, k_);
+      groups -= (k_ - begin) * kColumns;
+      if (k_ < classes_) continue;
+      k_ = 0;
+      i_ += kColumns * kGroup;
+    }
+  }
+
+  HWY_INLINE void Finish() {
+    while (i_ < scale_.width) Step(classes_ * kColumns);
+  }
+
+ private:
+  static constexpr int64_t kColumns = 4;
+
+  // Classes [begin, end) of the block at i_.
+  HWY_INLINE void ScaleBlock(int64_t begin, int64_t end) const {
+    if (HWY_LIKELY(i_ + kColumns * kGroup <= scale_.width)) {
+      ScaleColumns<kColumns>(i_, begin, end);
+      return;
+    }
+    for (int64_t i = i_; i < scale_.width; i += kGroup) ScaleColumns<1>(i, begin, end);
+  }
+
+  template <int64_t kCount>
+  HWY_INLINE void ScaleColumns(int64_t at, int64_t begin, int64_t end) const {
+    const Tag<C> d;
+    const C* e = static_cast<const C*>(scale_.e) + at;
+    const int32_t* label = scale_.label + at;
+    const int64_t e_stride = scale_.e_stride;
+    const int64_t width = scale_.width - at;
+    uint8_t* out = At<R>(scale_.out, at);
+    const int64_t out_stride = scale_.stride * SizeOf(R);
+    Group<C> factor[kCount];
+    Group<C> value[kCount];
+    for (int64_t c = 0; c < kCount; ++c) {
+      factor[c] = LoadScratch(static_cast<const C*>(scale_.factor) + at + c * kGroup);
+      value[c] = LoadScratch(static_cast<const C*>(scale_.label_value) + at + c * kGroup);
+    }
+    for (int64_t k = begin; k < end; ++k) {
+      for (int64_t c = 0; c < kCount; ++c) {
+        Group<C> g = LoadScratch(e + k * e_stride + c * kGroup);
+        for (int j = 0; j < kRegisters<C>; ++j) {
+          const auto scaled = hn::MulAdd(g.v[j], factor[c].v[j], hn::Zero(d));
+          const auto here = LabelMask<C>(label + c * kGroup + j * kLanes<C>, k);
+          g.v[j] = hn::IfThenElse(here, value[c].v[j], scaled);
+        }
+        if constexpr (kStreaming) {
+          if (HWY_LIKELY((c + 1) * kGroup <= width)) {
+            StreamGroup<R, C>(g, At<R>(out + k * out_stride, c * kGroup));
+            continue;
+          }
+        }
+        StoreGroupAt<R, C>(g, out + k * out_stride, c * kGroup, width);
+      }
+    }
+  }
+
+  const TileScale scale_;
+  int64_t classes_;
+  int64_t i_ = 0;  // of the block
+  int64_t k_ = 0;  // its next class
+};
+
+// Whether every line of the output begins and goes on where a cache line does.
+template <Real R, class C>
+HWY_INLINE bool StreamsTile(const TileScale& scale) {
+  const auto address = reinterpret_cast<uintptr_t>(scale.out);
+  return kCanStream<R, C> && scale.streaming && address % kLineBytes == 0 &&
+         scale.stride * SizeOf(R) % kLineBytes == 0;
 }
 
 // One column of groups: kGroup neighbouring positions with all their classes. Sums over classes run
@@ -37,11 +162,6 @@ struct Column {
   C* e;  // predictions, then exponentials
   int64_t e_stride;
   int64_t classes;
-  // What the next tile begins with, to be fetched from memory meanwhile.
-  const uint8_t* next;
-  int64_t next_stride;  // bytes
-
-  HWY_INLINE void Fetch(int64_t k) const { hwy::Prefetch(next + k * next_stride); }
 };
 
 // A finite stand-in where every logit is -inf.
@@ -80,32 +200,60 @@ HWY_NOINLINE Group<double> ExactRests(const void* x, int64_t stride, int64_t cla
   return rests;
 }
 
+// The sum of the exponentials below the peak, and the number of those at it, minus one.
+struct ColumnSums {
+  Group<float> stretch;
+  Group<float> at_peak;
+
+  HWY_INLINE ColumnSums() : stretch(Fill(0.0f)), at_peak(Fill(-1.0f)) {}
+};
+
+// kCount classes of a float column from e on: their exponentials, which take their places.
+template <int kCount>
+HWY_INLINE void ReduceClasses(float* e, int64_t e_stride, const Group<float>& references,
+                              ColumnSums& sums) {
+  const Tag<float> d;
+  constexpr int kVectors = kCount * kRegisters<float>;
+  Vec<float> es[kVectors];
+  hn::Mask<Tag<float>> equal[kVectors];
+  for (int v = 0; v < kVectors; ++v) {
+    const int j = v % kRegisters<float>;
+    const float* from = e + v / kRegisters<float> * e_stride + j * kLanes<float>;
+    es[v] = hn::Sub(hn::LoadU(d, from), references.v[j]);
+    equal[v] = hn::Eq(es[v], hn::Zero(d));
+  }
+  ScaledExps(es);
+  for (int v = 0; v < kVectors; ++v) {
+    const int j = v % kRegisters<float>;
+    hn::StoreU(es[v], d, e + v / kRegisters<float> * e_stride + j * kLanes<float>);
+    // Written such that targets with masked additions take one instruction for each.
+    const auto more = hn::Add(sums.stretch.v[j], es[v]);
+    const auto one_more = hn::Add(sums.at_peak.v[j], hn::Set(d, 1.0f));
+    sums.stretch.v[j] = hn::IfThenElse(equal[v], sums.stretch.v[j], more);
+    sums.at_peak.v[j] = hn::IfThenElse(equal[v], one_more, sums.at_peak.v[j]);
+  }
+}
+
 // Exponentials of a float column into its scratch, and the sums of those below the peak.
 HWY_INLINE Group<double> ReduceColumn(const Column<float>& column, const Group<float>& peaks) {
-  const Tag<float> d;
   const Group<float> references = References(peaks);
   WideSum below;
-  Group<float> at_peak = Fill(-1.0f);
+  ColumnSums sums;
   float* e = column.e;
   for (int64_t begin = 0; begin < column.classes; begin += kStretch) {
     const int64_t end = std::min<int64_t>(column.classes, begin + kStretch);
-    Group<float> stretch = Fill(0.0f);
-    for (int64_t k = begin; k < end; ++k, e += column.e_stride) {
-      column.Fetch(k);
-      Group<float> es = LoadScratch(e);
-      for (int j = 0; j < kRegisters<float>; ++j) {
-        const auto distance = hn::Sub(es.v[j], references.v[j]);
-        const auto equal = hn::Eq(distance, hn::Zero(d));
-        es.v[j] = ScaledExp(distance);
-        stretch.v[j] = hn::Add(stretch.v[j], hn::IfThenZeroElse(equal, es.v[j]));
-        at_peak.v[j] = hn::Add(at_peak.v[j], hn::IfThenElseZero(equal, hn::Set(d, 1.0f)));
-      }
-      StoreScratch(es, e);
+    sums.stretch = Fill(0.0f);
+    int64_t k = begin;
+    for (; k + kSideBySide <= end; k += kSideBySide, e += kSideBySide * column.e_stride) {
+      ReduceClasses<kSideBySide>(e, column.e_stride, references, sums);
     }
-    below.Add(stretch);
+    for (; k < end; ++k, e += column.e_stride) {
+      ReduceClasses<1>(e, column.e_stride, references, sums);
+    }
+    below.Add(sums.stretch);
   }
   const Tag<double> dd;
-  const Group<double> ties = Widen(at_peak);
+  const Group<double> ties = Widen(sums.at_peak);
   Group<double> rests;
   for (int j = 0; j < kRegisters<double>; ++j) {
     rests.v[j] = hn::MulAdd(below.total.v[j], hn::Set(dd, 0x1p-24), ties.v[j]);
@@ -119,7 +267,6 @@ HWY_INLINE Group<double> ReduceColumn(const Column<double>& column, const Group<
   Sum64 below;
   Group<double> at_peak = Fill(-1.0);
   for (int64_t k = 0; k < column.classes; ++k) {
-    column.Fetch(k);
     const Group<double> xs = LoadScratch(column.e + k * column.e_stride);
     Group<double> es;
     Group<double> counted;
@@ -139,92 +286,152 @@ HWY_INLINE Group<double> ReduceColumn(const Column<double>& column, const Group<
   return rests;
 }
 
-template <Real R>
-void ReduceTile(const void* x, int64_t stride, int64_t classes, int64_t width, const int32_t* label,
-                void* e, int64_t e_stride, double* peak, double* rest, double* picked,
-                double* picked_exponential) {
-  using C = ComputeOf<R>;
-  const auto pick = [&](double unit, double* out) {
-    for (int64_t i = 0; i < width; ++i) {
-      const int64_t k = std::max(label[i], 0);
-      out[i] = label[i] < 0 ? 0.0 : static_cast<const C*>(e)[k * e_stride + i] * unit;
-    }
-  };
-  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-  const double threshold = std::is_same_v<C, float> ? static_cast<double>(classes) * 6e-7 : -1.0;
-  alignas(64) C tops[kMaxTileWidth];
-  LoadTile<R, C>(x, stride, classes, width, static_cast<C*>(e), e_stride, tops);
-  pick(1.0, picked);
-  for (int64_t i = 0; i < width; i += kGroup) {
-    const int64_t count = std::min(kGroup, width - i);
-    const Group<C> top = LoadScratch(tops + i);
-    const Group<double> peaks = Widen(top);
-    const Column<C> column{.e = static_cast<C*>(e) + i,
-                           .e_stride = e_stride,
-                           .classes = classes,
-                           .next = At<R>(x, i + width),
-                           .next_stride = stride * SizeOf(R)};
-    const Group<double> rests = ReduceColumn(column, top);
-    alignas(64) double found_peak[kGroup];
-    alignas(64) double found_rest[kGroup];
-    StoreScratch(peaks, found_peak);
-    StoreScratch(rests, found_rest);
-    bool near_certain = false;
-    for (int64_t p = 0; p < count; ++p) near_certain |= found_rest[p] < threshold;
-    alignas(64) double exact[kGroup];
-    if (near_certain) {
-      StoreScratch(ExactRests<R>(At<R>(x, i), stride, classes, count, peaks), exact);
-    }
-    for (int64_t p = 0; p < count; ++p) {
-      const bool bad = !(found_rest[p] >= 0) || std::isinf(found_peak[p]);
-      peak[i + p] = bad ? kNaN : found_peak[p];
-      rest[i + p] = bad ? kNaN : found_rest[p] < threshold ? exact[p] : found_rest[p];
-    }
+// The logits at the labels; 0 where there is none.
+template <class C>
+HWY_INLINE void Pick(const TileReduce& reduce, C* picked) {
+  const C* e = static_cast<const C*>(reduce.e);
+  for (int64_t i = 0; i < reduce.width; ++i) {
+    const int64_t k = std::max(reduce.label[i], 0);
+    const C x = e[k * reduce.e_stride + i];
+    picked[i] = reduce.label[i] < 0 ? C{0} : x;
   }
-  pick(1 / ExpUnit(std::is_same_v<C, float> ? Compute::kFloat : Compute::kDouble),
-       picked_exponential);
 }
 
-// The lanes that hold class k of positions with these labels, as a mask for C.
-template <class C>
-HWY_INLINE auto LabelMask(const int32_t* label, int64_t k) {
-  const hn::Rebind<int32_t, Tag<C>> di;
-  const auto labels = hn::LoadU(di, label);
-  if constexpr (std::is_same_v<C, float>) {
-    return hn::RebindMask(Tag<C>(), hn::Eq(labels, hn::Set(di, static_cast<int32_t>(k))));
-  } else {
-    const hn::RebindToSigned<Tag<C>> dl;
-    return hn::RebindMask(Tag<C>(), hn::Eq(hn::PromoteTo(dl, labels), hn::Set(dl, k)));
+// e^(x - peak), of ReduceColumn's bits.
+HWY_INLINE Group<double> Exponentials(const Group<float>& xs, const Group<float>& peaks) {
+  const Group<float> references = References(peaks);
+  Group<float> es;
+  for (int j = 0; j < kRegisters<float>; ++j) {
+    es.v[j] = ScaledExp(hn::Sub(xs.v[j], references.v[j]));
   }
+  Group<double> wide = Widen(es);
+  for (auto& v : wide.v) v = hn::Mul(v, hn::Set(Tag<double>(), 0x1p-24));
+  return wide;
+}
+HWY_INLINE Group<double> Exponentials(const Group<double>& xs, const Group<double>& peaks) {
+  const Group<double> references = References(peaks);
+  Group<double> es;
+  for (int j = 0; j < kRegisters<double>; ++j) {
+    es.v[j] = ExpOfDifference(xs.v[j], references.v[j]);
+  }
+  return es;
+}
+
+template <class C>
+HWY_INLINE Group<C> Peaks(const Column<C>& column) {
+  Group<C> top = Fill(-kInfinity<C>);
+  for (int64_t k = 0; k < column.classes; ++k) {
+    const Group<C> xs = LoadScratch(column.e + k * column.e_stride);
+    for (int j = 0; j < kRegisters<C>; ++j) top.v[j] = hn::Max(top.v[j], xs.v[j]);
+  }
+  return top;
+}
+
+// Whether any of the first `count` rests is below the threshold (or none, for a threshold below 0).
+HWY_INLINE bool NearCertain(const Group<double>& rests, double threshold, int64_t count) {
+  const Tag<double> d;
+  bool any = false;
+  for (int j = 0; j < kRegisters<double>; ++j) {
+    const int64_t valid = std::clamp<int64_t>(count - j * kLanes<double>, 0, kLanes<double>);
+    const auto below = hn::And(hn::Lt(rests.v[j], hn::Set(d, threshold)),
+                               hn::FirstN(d, static_cast<size_t>(valid)));
+    any |= !hn::AllFalse(d, below);
+  }
+  return any;
+}
+
+// What TileReduce tells of a column. Whether there is a NaN.
+template <Real R, class C>
+HWY_INLINE bool FinishColumn(const TileReduce& reduce, int64_t classes, int64_t i,
+                             const Group<C>& top, const Group<C>& picked) {
+  const Tag<double> d;
+  StoreScratch(Widen(picked), reduce.picked + i);
+  StoreScratch(Exponentials(picked, top), reduce.picked_exponential + i);
+  const Group<double> peaks = Widen(top);
+  Group<double> rests = LoadScratch(reduce.rest + i);
+  const int64_t count = std::min(kGroup, reduce.width - i);
+  const double threshold = std::is_same_v<C, float> ? static_cast<double>(classes) * 6e-7 : -1.0;
+  if (HWY_UNLIKELY(NearCertain(rests, threshold, count))) {
+    const Group<double> exact =
+        ExactRests<R>(At<R>(reduce.x, i), reduce.stride, classes, count, peaks);
+    for (int j = 0; j < kRegisters<double>; ++j) {
+      const auto below = hn::Lt(rests.v[j], hn::Set(d, threshold));
+      const auto known = hn::Ge(rests.v[j], hn::Zero(d));
+      rests.v[j] = hn::IfThenElse(hn::And(below, known), exact.v[j], rests.v[j]);
+    }
+  }
+  const auto nan = hn::Set(d, std::numeric_limits<double>::quiet_NaN());
+  bool any_nan = false;
+  for (int j = 0; j < kRegisters<double>; ++j) {
+    const int64_t valid = std::clamp<int64_t>(count - j * kLanes<double>, 0, kLanes<double>);
+    const auto finite = hn::Lt(hn::Abs(peaks.v[j]), hn::Set(d, kInfinity<double>));
+    const auto good = hn::And(finite, hn::Ge(rests.v[j], hn::Zero(d)));
+    hn::StoreU(hn::IfThenElse(good, peaks.v[j], nan), d, reduce.peak + i + j * kLanes<double>);
+    hn::StoreU(hn::IfThenElse(good, rests.v[j], nan), d, reduce.rest + i + j * kLanes<double>);
+    any_nan |= !hn::AllFalse(d, hn::AndNot(good, hn::FirstN(d, static_cast<size_t>(valid))));
+  }
+  return any_nan;
+}
+
+template <Real R, class C, class Scale>
+bool AdvanceWith(int64_t classes, const TileLoad& load, const TileReduce& reduce, Scale& scale) {
+  LoadBeside<R, C> loading(load, classes);
+  alignas(64) C top[kMaxTileWidth];
+  alignas(64) C picked[kMaxTileWidth];
+  Pick(reduce, picked);
+  for (int64_t i = 0; i < reduce.width; i += kGroup) {
+    const Column<C> column{
+        .e = static_cast<C*>(reduce.e) + i, .e_stride = reduce.e_stride, .classes = classes};
+    const Group<C> peaks = Peaks(column);
+    StoreScratch(peaks, top + i);
+    StoreScratch(ReduceColumn(column, peaks), reduce.rest + i);
+    loading.Step(classes);
+    scale.Step(classes);
+  }
+  loading.Finish();
+  scale.Finish();
+  bool any_nan = false;
+  for (int64_t i = 0; i < reduce.width; i += kGroup) {
+    any_nan |=
+        FinishColumn<R, C>(reduce, classes, i, LoadScratch(top + i), LoadScratch(picked + i));
+  }
+  return any_nan;
+}
+
+template <Real R>
+bool AdvanceTiles(int64_t classes, const TileLoad& load, const TileReduce& reduce,
+                  const TileScale& scale) {
+  using C = ComputeOf<R>;
+  if constexpr (kCanStream<R, C>) {
+    if (scale.width > 0 && StreamsTile<R, C>(scale)) {
+      ScaleBeside<R, C, true> streamed(scale, classes);
+      const bool any_nan = AdvanceWith<R, C>(classes, load, reduce, streamed);
+      hwy::FlushStream();
+      return any_nan;
+    }
+  }
+  ScaleBeside<R, C, false> stored(scale, classes);
+  return AdvanceWith<R, C>(classes, load, reduce, stored);
 }
 
 template <class C, Real R>
-void ScaleTile(const void* e, int64_t e_stride, const void* factor, const int32_t* label,
-               const void* label_value, int64_t classes, int64_t width, bool streaming, void* out,
-               int64_t stride) {
-  const C* scale = static_cast<const C*>(factor);
-  const C* value = static_cast<const C*>(label_value);
-  for (int64_t k = 0; k < classes; ++k) {
-    const C* scratch = static_cast<const C*>(e) + k * e_stride;
-    StoreRow<R, C>(At<R>(out, k * stride), 0, width, streaming, [&](int64_t i) HWY_ATTR {
-      Group<C> g = LoadScratch(scratch + i);
-      const Group<C> s = LoadScratch(scale + i);
-      const Group<C> at_label = LoadScratch(value + i);
-      for (int j = 0; j < kRegisters<C>; ++j) {
-        const auto scaled = hn::MulAdd(g.v[j], s.v[j], hn::Zero(Tag<C>()));
-        g.v[j] = hn::IfThenElse(LabelMask<C>(label + i + j * kLanes<C>, k), at_label.v[j], scaled);
-      }
-      return g;
-    });
+void ScaleTile(int64_t classes, const TileScale& scale) {
+  if constexpr (kCanStream<R, C>) {
+    if (StreamsTile<R, C>(scale)) {
+      ScaleBeside<R, C, true> streamed(scale, classes);
+      streamed.Finish();
+      return hwy::FlushStream();
+    }
   }
-  if (streaming) hwy::FlushStream();
+  ScaleBeside<R, C, false> stored(scale, classes);
+  stored.Finish();
 }
 
 void FillSoftmaxTiles(KernelSet& set) {
-  set.reduce_tile[0] = ReduceTile<Real::kF32>;
-  set.reduce_tile[1] = ReduceTile<Real::kF64>;
-  set.reduce_tile[2] = ReduceTile<Real::kF16>;
-  set.reduce_tile[3] = ReduceTile<Real::kBF16>;
+  set.advance_tiles[0] = AdvanceTiles<Real::kF32>;
+  set.advance_tiles[1] = AdvanceTiles<Real::kF64>;
+  set.advance_tiles[2] = AdvanceTiles<Real::kF16>;
+  set.advance_tiles[3] = AdvanceTiles<Real::kBF16>;
   set.scale_tile[0][0] = ScaleTile<float, Real::kF32>;
   set.scale_tile[0][1] = ScaleTile<float, Real::kF64>;
   set.scale_tile[0][2] = ScaleTile<float, Real::kF16>;

@@ -11,6 +11,7 @@ void AddSoftmaxRows(KernelSet& set);
 void AddFusedRows(KernelSet& set);
 void AddSoftmaxTiles(KernelSet& set);
 void AddPointwise(KernelSet& set);
+void AddPositions(KernelSet& set);
 
 }  // namespace lossd::kernels
 

@@ -15,6 +15,7 @@ KernelSet MakeTable() {
   AddFusedRows(set);
   AddSoftmaxTiles(set);
   AddPointwise(set);
+  AddPositions(set);
   return set;
 }
 

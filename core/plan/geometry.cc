@@ -75,6 +75,11 @@ absl::StatusOr<Geometry> MakeGeometry(const TensorDesc& predictions,
     return RefuseShape("predictions.shape", shape,
                        absl::StrCat("at least one class along the class axis ", axis));
   }
+  if (geometry.classes > kMaxClasses) {
+    return RefuseShape(
+        "predictions.shape", shape,
+        absl::StrCat("at most ", kMaxClasses, " classes along the class axis ", axis));
+  }
   geometry.outer = Product(absl::MakeConstSpan(shape).first(axis));
   geometry.inner = Product(absl::MakeConstSpan(shape).subspan(axis + 1));
   const bool row_major = predictions.layout == Layout::kRowMajor;

@@ -13,6 +13,7 @@
 namespace lossd::plan {
 
 inline constexpr int kMaxRank = 8;
+inline constexpr int64_t kMaxClasses = INT32_MAX;  // labels are kept in 32 bits
 
 // Of every tensor, as if it had no empty dimension: so that its size in bytes fits into 63 bits in
 // any dtype, and so do the products of all its parts.

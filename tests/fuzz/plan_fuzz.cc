@@ -164,7 +164,8 @@ void CheckExtents(const Shape& shape, DType dtype) {
   tensors.targets = {DType::kI64, shape};
   if (ranked) tensors.targets.shape.erase(tensors.targets.shape.begin() + axis);
   const bool extents = std::all_of(shape.begin(), shape.end(), [](int64_t x) { return x >= 0; });
-  const bool right = ranked && extents && shape[axis] > 0 && Elements(shape) <= kLimit;
+  const bool right =
+      ranked && extents && shape[axis] > 0 && shape[axis] <= INT32_MAX && Elements(shape) <= kLimit;
   const absl::StatusOr<LossPlan> plan = LossPlan::Make(LossSpec{}, tensors);
   Require(plan.ok() == right, absl::StrCat(ShapeString(shape), ": ", plan.status().ToString()));
 }
