@@ -9,8 +9,11 @@ find_package(absl CONFIG REQUIRED)               # status, strings, spans, time
 find_package(TBB CONFIG REQUIRED)                # threads that compute
 find_package(hwy CONFIG REQUIRED)                # SIMD with run-time dispatch
 find_package(spdlog CONFIG REQUIRED)             # the log of lossd
+find_package(prometheus-cpp CONFIG REQUIRED)     # metrics: their model and text form
 find_package(CLI11 CONFIG REQUIRED)              # command lines of lossd and lossctl
 find_package(nlohmann_json CONFIG REQUIRED)      # lossctl --json
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(microhttpd REQUIRED IMPORTED_TARGET libmicrohttpd)  # the port they are read from
 if(LOSSD_BUILD_EXAMPLES)
   find_package(MPI REQUIRED COMPONENTS CXX)      # the demo's trainers talk among themselves
   find_package(ZLIB REQUIRED)                    # the demo's data file is compressed

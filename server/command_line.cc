@@ -58,6 +58,10 @@ void AddAddresses(ServerOptions& server, CLI::App& app) {
                  "Address to serve health checks on, and nothing else, in the clear")
       ->check(address)
       ->type_name("ADDR");
+  app.add_option("--metrics-listen", server.metrics_listen,
+                 "Address to serve metrics on, for Prometheus, in the clear: http://ADDR/metrics")
+      ->check(address)
+      ->type_name("ADDR");
 }
 
 void AddSecurity(ServerOptions& server, CLI::App& app) {

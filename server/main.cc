@@ -77,6 +77,9 @@ int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
   if (const std::string& health = (*server)->health_address(); !health.empty()) {
     std::printf("lossd: health checks on %s\n", health.c_str());
   }
+  if (const std::string& metrics = (*server)->metrics_address(); !metrics.empty()) {
+    std::printf("lossd: metrics on %s\n", metrics.c_str());
+  }
   TellSettings(**server, line);
   std::fflush(stdout);
   log.Write(lossd::LogLevel::kInfo, lossd::LogEvent::kStart, {{"version", LOSSD_VERSION}});

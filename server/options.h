@@ -42,6 +42,7 @@ struct ServerOptions {
   std::vector<std::string> listen = {"127.0.0.1:50151"};
   bool insecure_listen = false;  // addresses that other machines reach may do without TLS
   std::string health_listen;     // where grpc.health.v1 alone is served; empty: nowhere
+  std::string metrics_listen;    // where metrics are served, over HTTP; empty: nowhere
   TlsFiles tls;
   std::string auth_token_file;  // empty: calls need no token
   ConnectionOptions connections;

@@ -24,7 +24,10 @@
 #include "server/calls/stream_call.h"
 #include "server/calls/unary_call.h"
 #include "server/front/front.h"
+#include "server/listen_address.h"
 #include "server/memory/heap.h"
+#include "server/metrics/collector.h"
+#include "server/metrics/metrics_server.h"
 
 namespace lossd {
 namespace {
@@ -71,7 +74,7 @@ ServerInfo InfoOf(const wire::Limits& limits, const Executor& executor) {
   info.numerics_version = kNumericsVersion;
   info.simd_target = ActiveSimdTarget();
   info.threads = executor.threads();
-  info.losses = {"softmax", "multinomial_logistic", "nll"};
+  info.losses.assign(kLossNames.begin(), kLossNames.end());
   for (const DType dtype : kAllDTypes) {
     if (IsFloating(dtype)) info.prediction_dtypes.push_back(dtype);
     info.label_dtypes.push_back(dtype);
@@ -157,6 +160,9 @@ struct Server::Impl {
         budget({.bytes = given.memory_budget, .max_waiting = 2 * executor.threads()}, &admission) {}
 
   absl::Status Build();
+  absl::Status OpenMetrics();
+  absl::Status ServeMetrics();
+  ServerState State();
   void GiveUp();
   void Poll();
 
@@ -165,6 +171,7 @@ struct Server::Impl {
   BufferPool pool{kMaxIdleOutputBytes};
   CallCount calls;
   AdmissionCounters admission;
+  CallMetrics metrics;
   CallCaps caps;
   ByteBudget budget;
   Watch watch;
@@ -177,10 +184,15 @@ struct Server::Impl {
   Environment environment;
   std::unique_ptr<Trimmer> trimmer;
   std::vector<std::thread> pollers;
+  std::string metrics_address;
+  std::vector<ListenSocket> metrics_sockets;
+  Collector collector{&metrics, [this] { return State(); }};
+  std::unique_ptr<MetricsServer> metrics_server;  // the last: it asks for all the others
 };
 
 absl::Status Server::Impl::Build() {
   LOSSD_ASSIGN_OR_RETURN(front, Front::Open(options));
+  LOSSD_RETURN_IF_ERROR(OpenMetrics());
   StartGrpcOnce();
   grpc::ServerBuilder builder;
   SetChannelArguments(options.limits, builder);
@@ -191,6 +203,38 @@ absl::Status Server::Impl::Build() {
   server = builder.BuildAndStart();
   if (server == nullptr) return absl::InternalError("gRPC could not start a server");
   return absl::OkStatus();
+}
+
+// Like the health port: in the clear, on any address that is asked for.
+absl::Status Server::Impl::OpenMetrics() {
+  if (options.metrics_listen.empty()) return absl::OkStatus();
+  LOSSD_ASSIGN_OR_RETURN(const ListenAddress address, ListenAddress::Parse(options.metrics_listen));
+  LOSSD_ASSIGN_OR_RETURN(metrics_sockets, address.Listen());
+  metrics_address = address.WithPort(metrics_sockets.front().Port());
+  return absl::OkStatus();
+}
+
+absl::Status Server::Impl::ServeMetrics() {
+  if (metrics_sockets.empty()) return absl::OkStatus();
+  LOSSD_ASSIGN_OR_RETURN(metrics_server,
+                         MetricsServer::Start(std::move(metrics_sockets), &collector));
+  return absl::OkStatus();
+}
+
+ServerState Server::Impl::State() {
+  ServerState state = {.calls = calls.live(),
+                       .queued = admission.queued,
+                       .budget_bytes = options.memory_budget,
+                       .granted_bytes = admission.granted_bytes,
+                       .loaned_output_bytes = pool.loaned_bytes(),
+                       .idle_output_bytes = pool.idle_bytes(),
+                       .connections = front->connections(),
+                       .max_connections = front->max_connections(),
+                       .threads = executor.threads(),
+                       .version = LOSSD_VERSION,
+                       .simd_target = environment.info.simd_target};
+  std::copy(admission.refused.begin(), admission.refused.end(), state.rejected.begin());
+  return state;
 }
 
 // Of a server that serves nothing yet.
@@ -238,6 +282,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .budget = &impl->budget,
                        .ticker = &impl->ticker,
                        .log = options.log,
+                       .metrics = &impl->metrics,
                        .limits = options.limits,
                        .times = options.times,
                        .info = InfoOf(options.limits, impl->executor)};
@@ -254,6 +299,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
   }
   std::unique_ptr<Server> server(new Server(std::move(impl)));
   LOSSD_RETURN_IF_ERROR(server->impl_->front->Start(server->impl_->health));
+  LOSSD_RETURN_IF_ERROR(server->impl_->ServeMetrics());
   return server;
 }
 
@@ -265,9 +311,12 @@ Server::~Server() {
 
 const std::vector<std::string>& Server::addresses() const { return impl_->front->addresses(); }
 const std::string& Server::health_address() const { return impl_->front->health_address(); }
+const std::string& Server::metrics_address() const { return impl_->metrics_address; }
 
 Settings Server::settings() const {
   Settings settings = impl_->front->settings();
+  settings.emplace_back("metrics-listen",
+                        impl_->metrics_address.empty() ? "none" : impl_->metrics_address);
   const wire::Limits& limits = impl_->options.limits;
   for (const auto& [name, bytes] : {std::pair("max-unary-bytes", limits.max_unary_bytes),
                                     {"max-block-bytes", limits.max_block_bytes},

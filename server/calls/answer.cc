@@ -30,7 +30,7 @@ Instant DeadlineOf(const grpc::ServerContext& context, Instant now) {
   return left > kFar ? Instant::max() : now + std::chrono::duration_cast<Interval>(left);
 }
 
-grpc::Status Conclude(CallLog& log, const absl::Status& status, AdmissionCounters& counters,
+grpc::Status Conclude(CallRecord& record, const absl::Status& status, AdmissionCounters& counters,
                       grpc::ServerContext& context) {
   std::string_view reason;
   if (const std::optional<Refusal> why = RefusalOf(status)) {
@@ -38,7 +38,7 @@ grpc::Status Conclude(CallLog& log, const absl::Status& status, AdmissionCounter
     reason = TokenOf(*why);
     for (const auto& [key, value] : TrailersOf(status)) context.AddTrailingMetadata(key, value);
   }
-  log.Ended(status, reason);
+  record.Ended(status, reason);
   if (absl::IsInternal(status) || absl::IsUnknown(status)) {
     return wire::ToGrpc(
         absl::Status(status.code(), "internal error of the server; details are in its log"));

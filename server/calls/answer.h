@@ -12,7 +12,7 @@
 #include "server/admission/call_times.h"
 #include "server/admission/counters.h"
 #include "server/admission/instant.h"
-#include "server/calls/call_log.h"
+#include "server/calls/call_record.h"
 
 namespace lossd {
 
@@ -31,10 +31,10 @@ auto Guarded(Work&& work) -> decltype(work()) {
   }
 }
 
-// The one exit of every call: its end goes to the log, the status as returned to the client.
+// The one exit of every call: its end goes on record, the status as returned to the client.
 // kInternal and kUnknown, which are our mistakes, are in the log in full and shortened for the
 // client. Refusals are counted, and the trailers that say why are added to `context`.
-grpc::Status Conclude(CallLog& log, const absl::Status& status, AdmissionCounters& counters,
+grpc::Status Conclude(CallRecord& record, const absl::Status& status, AdmissionCounters& counters,
                       grpc::ServerContext& context);
 
 // A call was longer than TimeLimits::call.

@@ -19,6 +19,7 @@
 #include "server/front/authenticator.h"
 #include "server/log/log.h"
 #include "server/memory/buffer_pool.h"
+#include "server/metrics/call_metrics.h"
 
 namespace lossd {
 
@@ -88,6 +89,7 @@ struct Environment {
   ByteBudget* budget = nullptr;
   Ticker* ticker = nullptr;
   Log* log = nullptr;  // null: nothing is written
+  CallMetrics* metrics = nullptr;
   wire::Limits limits;
   TimeLimits times;
   ServerInfo info;

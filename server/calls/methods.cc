@@ -44,7 +44,7 @@ class OnePiece {
 
 absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
                                          const grpc::ByteBuffer& message, ByteBudget::Grant& grant,
-                                         StopToken stop) {
+                                         CallRecord& record, StopToken stop) {
   const auto length = static_cast<int64_t>(message.Length());
   if (length > environment.limits.max_unary_bytes) {
     return absl::ResourceExhaustedError(absl::StrFormat(
@@ -54,6 +54,7 @@ absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
   }
   LOSSD_ASSIGN_OR_RETURN(const wire::DecodedRequest request,
                          wire::DecodeComputeRequest(wire::Message(message)));
+  record.Wants(request.spec.loss);
   LOSSD_ASSIGN_OR_RETURN(LossPlan plan, LossPlan::Make(request.spec, request.Descs()));
   if (const int64_t short_by = OutputBytes(plan) - length; short_by > 0) {
     LOSSD_RETURN_IF_ERROR(grant.Extend(short_by));
@@ -86,14 +87,15 @@ absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
 
 absl::StatusOr<grpc::ByteBuffer> GetServerInfo(const Environment& environment,
                                                const grpc::ByteBuffer& message,
-                                               ByteBudget::Grant& grant, StopToken stop) {
+                                               ByteBudget::Grant& grant, CallRecord& record,
+                                               StopToken stop) {
   return wire::EncodeServerInfo(environment.info);
 }
 
 }  // namespace
 
-const UnaryMethod kComputeMethod = {"Compute", &RawLossService::RequestCompute, &Compute};
-const UnaryMethod kGetServerInfoMethod = {"GetServerInfo", &RawLossService::RequestGetServerInfo,
-                                          &GetServerInfo};
+const UnaryMethod kComputeMethod = {Method::kCompute, &RawLossService::RequestCompute, &Compute};
+const UnaryMethod kGetServerInfoMethod = {Method::kGetServerInfo,
+                                          &RawLossService::RequestGetServerInfo, &GetServerInfo};
 
 }  // namespace lossd

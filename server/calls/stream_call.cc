@@ -22,7 +22,7 @@ void StreamCall::Accept(const Environment& environment) {
 
 StreamCall::StreamCall(const Environment& environment)
     : environment_(environment),
-      log_(environment.log, "ComputeStream"),
+      record_(environment.log, environment.metrics, Method::kComputeStream),
       session_(environment.limits) {
   context_.AsyncNotifyWhenDone(done_event_.Tag());
 }
@@ -50,7 +50,7 @@ void StreamCall::OnRequest(bool ok) {
   {
     const Instant now = std::chrono::steady_clock::now();
     const std::lock_guard lock(mutex_);
-    log_.Began(context_);
+    record_.Began(context_, now);
     times_.emplace(environment_.times, now);
     if (absl::Status may = Begin(now); !may.ok()) Fail(std::move(may));
     Read();
@@ -71,14 +71,16 @@ void StreamCall::OnRead(bool ok) {
     const std::lock_guard lock(mutex_);
     reading_ = false;
     const auto length = ok ? static_cast<int64_t>(incoming_.Length()) : 0;
-    times_->Arrived(std::chrono::steady_clock::now(), length);
+    const Instant now = std::chrono::steady_clock::now();
+    record_.Took(Phase::kUpload, now - reading_since_);
+    times_->Arrived(now, length);
     SetDue(times_->due());
     if (!ok) upload_over_ = true;
-    log_.Received(incoming_.Length());
+    record_.Received(incoming_.Length());
     if (absl::Status paid = PayFor(length); !paid.ok()) Fail(std::move(paid));
     if (!over_ && !failed_) {
       ++in_flight_;
-      arrivals_.push_back({std::exchange(incoming_, grpc::ByteBuffer()), !ok});
+      arrivals_.push_back({std::exchange(incoming_, grpc::ByteBuffer()), !ok, now});
       Read();
       handle = !handling_;
       handling_ = true;
@@ -94,6 +96,7 @@ void StreamCall::OnWrite(bool ok) {
   {
     const std::lock_guard lock(mutex_);
     writing_ = false;
+    Written();
     times_->Written();
     SetDue(times_->due());
     outgoing_.Clear();
@@ -110,7 +113,13 @@ void StreamCall::OnWrite(bool ok) {
   Drop();
 }
 
-void StreamCall::OnFinish(bool ok) { Drop(); }
+void StreamCall::OnFinish(bool ok) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (ok) Written();
+  }
+  Drop();
+}
 
 void StreamCall::OnDone(bool ok) {
   if (context_.IsCancelled()) {
@@ -149,6 +158,7 @@ absl::Status StreamCall::AskForMemory() {
   cost_.emplace(session_.plan(), session_.declared_positions(), session_.all_side_bytes(),
                 kMaxInFlight);
   const Instant now = std::chrono::steady_clock::now();
+  asked_for_memory_ = now;
   std::optional<absl::StatusOr<ByteBudget::Grant>> grant =
       environment_.budget->Acquire({.peer = pass_.peer(),
                                     .bytes = cost_->Initial(environment_.limits.max_block_bytes),
@@ -167,6 +177,7 @@ void StreamCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
   bool prepare = false;
   {
     const std::lock_guard lock(mutex_);
+    record_.Took(Phase::kQueue, std::chrono::steady_clock::now() - asked_for_memory_);
     if (over_ || failed_) {
       // Nobody waits for it any more.
     } else if (!answer.ok()) {
@@ -227,6 +238,8 @@ std::optional<StreamCall::Arrival> StreamCall::TakeArrival() {
   }
   Arrival arrival = std::move(arrivals_.front());
   arrivals_.pop_front();
+  const Instant now = std::chrono::steady_clock::now();
+  record_.Took(Phase::kQueue, now - std::exchange(arrival.since, now));
   return arrival;
 }
 
@@ -235,10 +248,12 @@ void StreamCall::Handle(bool on_executor) {
     std::optional<Arrival> arrival = TakeArrival();
     if (!arrival) break;
     absl::StatusOr<Block> block = Guarded([&] { return Deal(*arrival); });
+    const Interval took = std::chrono::steady_clock::now() - arrival->since;
     arrival.reset();  // the memory of a message goes before the next one is read
     const bool admitted = block.ok() && block->has_value();
     {
       const std::lock_guard lock(mutex_);
+      record_.Took(Phase::kCompute, took);
       if (!block.ok()) Fail(block.status());
       if (!admitted) --in_flight_;
       next = NextStep(/*stay=*/!admitted, on_executor);
@@ -283,6 +298,7 @@ absl::StatusOr<StreamCall::Block> StreamCall::DealWith(wire::DecodedHeader heade
   bool prepare = false;
   {
     const std::lock_guard lock(mutex_);
+    record_.Wants(header.request.spec.loss);
     LOSSD_RETURN_IF_ERROR(
         session_.OnHeader(header.request.spec, header.request.Descs(), std::move(header.boxes)));
     LOSSD_RETURN_IF_ERROR(AskForMemory());
@@ -323,10 +339,12 @@ absl::Status StreamCall::Prepare() {
 // ----------------------------------------------------------------------------------- computing
 
 void StreamCall::Compute(wire::DecodedBlock block) {
+  const Instant started = std::chrono::steady_clock::now();
   PartialSums sums;
   absl::StatusOr<grpc::ByteBuffer> answer =
       Guarded([&] { return ComputeBlock(std::move(block), sums); });
   const std::lock_guard lock(mutex_);
+  record_.Took(Phase::kCompute, std::chrono::steady_clock::now() - started);
   if (over_ || failed_) return;
   absl::Status status = answer.status();
   if (status.ok()) status = session_.OnBlockComputed(sums);
@@ -353,7 +371,8 @@ void StreamCall::Read() {
   if (over_ || failed_ || reading_ || upload_over_ || in_flight_ >= kMaxInFlight) return;
   if (std::exchange(header_asked_for_, true) && !granted_) return;
   reading_ = true;
-  times_->Reading(std::chrono::steady_clock::now(), LargestToCome());
+  reading_since_ = std::chrono::steady_clock::now();
+  times_->Reading(reading_since_, LargestToCome());
   SetDue(times_->due());
   Hold();
   stream_.Read(&incoming_, read_event_.Tag());
@@ -364,9 +383,10 @@ void StreamCall::Write() {
   const bool last = answers_.front().last;
   outgoing_.Swap(&answers_.front().message);
   answers_.pop_front();
-  log_.Sent(outgoing_.Length());
+  record_.Sent(outgoing_.Length());
+  writing_since_ = std::chrono::steady_clock::now();
   Hold();
-  times_->Writing(std::chrono::steady_clock::now(), static_cast<int64_t>(outgoing_.Length()));
+  times_->Writing(*writing_since_, static_cast<int64_t>(outgoing_.Length()));
   SetDue(times_->due());
   if (last) {
     over_ = true;
@@ -376,6 +396,12 @@ void StreamCall::Write() {
     writing_ = true;
     stream_.Write(outgoing_, write_event_.Tag());
   }
+}
+
+void StreamCall::Written() {
+  if (!writing_since_) return;  // a status alone
+  record_.Took(Phase::kDownload, std::chrono::steady_clock::now() - *writing_since_);
+  writing_since_.reset();
 }
 
 void StreamCall::QueueSummaryIfDue() {
@@ -397,7 +423,7 @@ void StreamCall::Fail(absl::Status status) {
 }
 
 grpc::Status StreamCall::Concluded(const absl::Status& status) {
-  return Conclude(log_, status, *environment_.counters, context_);
+  return Conclude(record_, status, *environment_.counters, context_);
 }
 
 void StreamCall::Finish() {

@@ -20,7 +20,7 @@
 #include "server/admission/call_times.h"
 #include "server/admission/stream_cost.h"
 #include "server/admission/watch.h"
-#include "server/calls/call_log.h"
+#include "server/calls/call_record.h"
 #include "server/calls/environment.h"
 #include "server/calls/event.h"
 #include "server/calls/side_buffers.h"
@@ -56,6 +56,7 @@ class StreamCall final : private ByteBudget::Waiter, private Watched {
   struct Arrival {
     grpc::ByteBuffer message;
     bool end = false;
+    Instant since;  // when it came; once it is taken, when it was
   };
   struct Answer {
     grpc::ByteBuffer message;
@@ -102,6 +103,7 @@ class StreamCall final : private ByteBudget::Waiter, private Watched {
   bool IsCheap(const Arrival& arrival) const;
   void Read();
   void Write();
+  void Written();
   void Fail(absl::Status status);
   void Finish();
   grpc::Status Concluded(const absl::Status& status);
@@ -113,7 +115,7 @@ class StreamCall final : private ByteBudget::Waiter, private Watched {
 
   const Environment& environment_;
   grpc::ServerContext context_;
-  CallLog log_;  // guarded by mutex_
+  CallRecord record_;  // guarded by mutex_
   grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_{&context_};
   // Of OnRequest and OnDone, once the call has begun: the latter may run first, on another thread.
   std::atomic<int> references_{2};
@@ -128,7 +130,10 @@ class StreamCall final : private ByteBudget::Waiter, private Watched {
   ByteBudget::Grant grant_;
   std::optional<CallTimes> times_;  // once the call has begun
   std::optional<StreamCost> cost_;  // once the header is accepted
-  int64_t received_bytes_ = 0;      // of messages behind the header
+  Instant asked_for_memory_;
+  Instant reading_since_;
+  std::optional<Instant> writing_since_;  // while a message is being written
+  int64_t received_bytes_ = 0;            // of messages behind the header
   int64_t paid_message_bytes_ = kUsualMessageBytes;
   StreamSession session_;
   std::deque<Arrival> arrivals_;

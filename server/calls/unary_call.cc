@@ -18,7 +18,9 @@ void UnaryCall::Accept(const Environment& environment, const UnaryMethod& method
 }
 
 UnaryCall::UnaryCall(const Environment& environment, const UnaryMethod& method)
-    : environment_(environment), method_(method), log_(environment.log, method.name) {
+    : environment_(environment),
+      method_(method),
+      record_(environment.log, environment.metrics, method.method) {
   context_.AsyncNotifyWhenDone(done_event_.Tag());
 }
 
@@ -31,9 +33,9 @@ void UnaryCall::OnRequest(bool ok) {
   }
   Accept(environment_, method_);
   environment_.calls->Began();
-  log_.Began(context_);
-  log_.Received(request_.Length());
   begun_ = std::chrono::steady_clock::now();
+  record_.Began(context_, begun_);
+  record_.Received(request_.Length());
   SetDue(begun_ + environment_.times.call);
   environment_.ticker->Add(this);
   Begin();
@@ -61,27 +63,34 @@ void UnaryCall::Begin() {
 }
 
 void UnaryCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
-  if (!answer.ok()) return Answer(answer.status());
+  if (!answer.ok()) {
+    record_.Took(Phase::kQueue, std::chrono::steady_clock::now() - begun_);
+    return Answer(answer.status());
+  }
   grant_ = *std::move(answer);
   environment_.executor->Submit([this] { Work(); });
 }
 
 void UnaryCall::Work() {
-  Answer(
-      Guarded([&] { return method_.handle(environment_, request_, grant_, StopToken(&stop_)); }));
+  const Instant started = std::chrono::steady_clock::now();
+  record_.Took(Phase::kQueue, started - begun_);
+  const absl::StatusOr<grpc::ByteBuffer> answer = Guarded(
+      [&] { return method_.handle(environment_, request_, grant_, record_, StopToken(&stop_)); });
+  record_.Took(Phase::kCompute, std::chrono::steady_clock::now() - started);
+  Answer(answer);
 }
 
 void UnaryCall::Answer(const absl::StatusOr<grpc::ByteBuffer>& answer) {
   request_.Clear();
-  if (answer.ok()) log_.Sent(answer->Length());
+  if (answer.ok()) record_.Sent(answer->Length());
+  answered_ = std::chrono::steady_clock::now();
   CallTimes times(environment_.times, begun_);
-  times.Writing(std::chrono::steady_clock::now(),
-                answer.ok() ? static_cast<int64_t>(answer->Length()) : 0);
+  times.Writing(answered_, answer.ok() ? static_cast<int64_t>(answer->Length()) : 0);
   answering_.store(true, std::memory_order_relaxed);
   SetDue(times.due());
   absl::Status status = answer.status();
   if (absl::IsCancelled(status) && took_too_long_) status = TookTooLong(environment_.times);
-  const grpc::Status concluded = Conclude(log_, status, *environment_.counters, context_);
+  const grpc::Status concluded = Conclude(record_, status, *environment_.counters, context_);
   if (answer.ok()) {
     responder_.Finish(*answer, concluded, finish_event_.Tag());
   } else {
@@ -99,7 +108,10 @@ void UnaryCall::OnDue(Instant now) {
   }
 }
 
-void UnaryCall::OnFinish(bool ok) { Drop(); }
+void UnaryCall::OnFinish(bool ok) {
+  if (ok) record_.Took(Phase::kDownload, std::chrono::steady_clock::now() - answered_);
+  Drop();
+}
 
 void UnaryCall::OnDone(bool ok) {
   if (context_.IsCancelled()) {

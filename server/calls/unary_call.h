@@ -13,7 +13,7 @@
 #include "server/admission/byte_budget.h"
 #include "server/admission/call_caps.h"
 #include "server/admission/watch.h"
-#include "server/calls/call_log.h"
+#include "server/calls/call_record.h"
 #include "server/calls/environment.h"
 #include "server/calls/event.h"
 
@@ -23,13 +23,14 @@ namespace lossd {
 struct UnaryMethod {
   using Responder = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
 
-  const char* name;
+  Method method;
   void (RawLossService::*request)(grpc::ServerContext*, grpc::ByteBuffer*, Responder*,
                                   grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
   // `grant` is for twice the size of the request; extended for more.
   absl::StatusOr<grpc::ByteBuffer> (*handle)(const Environment& environment,
                                              const grpc::ByteBuffer& request,
-                                             ByteBudget::Grant& grant, StopToken stop);
+                                             ByteBudget::Grant& grant, CallRecord& record,
+                                             StopToken stop);
 };
 
 // One call of a unary method, from waiting for it to the last event about it. Owns itself.
@@ -62,12 +63,13 @@ class UnaryCall final : private ByteBudget::Waiter, private Watched {
   const Environment& environment_;
   const UnaryMethod& method_;
   grpc::ServerContext context_;
-  CallLog log_;
+  CallRecord record_;
   grpc::ByteBuffer request_;
   UnaryMethod::Responder responder_{&context_};
   CallCaps::Pass pass_;
   ByteBudget::Grant grant_;
   Instant begun_;
+  Instant answered_;
   std::atomic<bool> stop_{false};
   std::atomic<bool> took_too_long_{false};
   std::atomic<bool> answering_{false};

@@ -49,6 +49,7 @@ class Front {
 
   const Authenticator& authenticator() const { return *authenticator_; }
   int64_t connections() { return accept_loop_->connections(); }
+  int64_t max_connections() const { return max_connections_; }
 
  private:
   explicit Front(const ServerOptions& options) : options_(options) {}

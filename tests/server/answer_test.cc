@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -30,8 +31,8 @@ grpc::Status Concluded(const absl::Status& status, std::string& logged) {
   {
     Log log(LogOptions{});
     grpc::ServerContext context;
-    CallLog call(&log, "Compute");
-    call.Began(context);
+    CallRecord call(&log, nullptr, Method::kCompute);
+    call.Began(context, std::chrono::steady_clock::now());
     call.Received(17);
     answer = Conclude(call, status, counters, context);
   }

@@ -1,0 +1,74 @@
+#include "server/calls/call_record.h"
+
+#include <chrono>
+#include <vector>
+
+#include "server/calls/request_id.h"
+
+namespace lossd {
+namespace {
+
+bool IsOurMistake(absl::StatusCode code) {
+  return code == absl::StatusCode::kInternal || code == absl::StatusCode::kUnknown;
+}
+
+// Refusals are warnings: somebody has to do something about them. Calls that nobody waited for any
+// more are not.
+LogLevel LevelOf(absl::StatusCode code) {
+  if (code == absl::StatusCode::kOk) return LogLevel::kDebug;
+  if (code == absl::StatusCode::kCancelled || code == absl::StatusCode::kDeadlineExceeded) {
+    return LogLevel::kInfo;
+  }
+  return IsOurMistake(code) ? LogLevel::kError : LogLevel::kWarning;
+}
+
+}  // namespace
+
+void CallRecord::Began(grpc::ServerContext& context, Instant now) {
+  context_ = &context;
+  began_ = now;
+  request_id_ = RequestIdOf(context);
+  context.AddTrailingMetadata(kRequestIdKey, request_id_);
+}
+
+void CallRecord::Took(Phase phase, Interval interval) {
+  std::optional<Interval>& sum = call_.phases[static_cast<size_t>(phase)];
+  sum = sum.value_or(Interval::zero()) + interval;
+}
+
+void CallRecord::Ended(const absl::Status& status, std::string_view reason) {
+  call_.code = status.code();
+  reason_ = reason;
+  if (IsOurMistake(call_.code)) message_ = std::string(status.message());
+}
+
+// A call that is broken off looks like an upload that ends too early until gRPC tells.
+absl::StatusCode CallRecord::Code() const {
+  const bool says_nothing = !IsOurMistake(call_.code) && reason_.empty();
+  return says_nothing && context_->IsCancelled() ? absl::StatusCode::kCancelled : call_.code;
+}
+
+CallRecord::~CallRecord() {
+  if (context_ == nullptr) return;
+  call_.code = Code();
+  call_.duration = std::chrono::steady_clock::now() - began_;
+  if (metrics_ != nullptr) metrics_->Count(call_);
+  if (log_ != nullptr && log_->Writes(LevelOf(call_.code))) WriteLine();
+}
+
+void CallRecord::WriteLine() const {
+  const std::string name = absl::StatusCodeToString(call_.code);
+  const int64_t microseconds =
+      std::chrono::duration_cast<std::chrono::microseconds>(call_.duration).count();
+  std::vector<LogField> fields = {{"request_id", request_id_},
+                                  {"method", NameOf(call_.method)},
+                                  {"code", name},
+                                  {"reason", reason_},
+                                  {"duration_us", microseconds},
+                                  {"request_bytes", call_.received_bytes},
+                                  {"response_bytes", call_.sent_bytes}};
+  if (IsOurMistake(call_.code)) fields.push_back({"message", message_});
+  log_->Write(LevelOf(call_.code), LogEvent::kCall, fields);
+}
+
+}  // namespace lossd
