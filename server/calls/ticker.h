@@ -27,7 +27,8 @@ class Ticker final : public Event {
   void Remove(Watched* call) { watch_->Remove(call); }
 
   // Once there are no more calls, and before the queue shuts down; the queue delivers the last
-  // tick. It is not cancelled: with gRPC 1.51 that races with the tick.
+  // tick. It is not cancelled: whether gRPC 1.51 may cancel an alarm that is just going off is not
+  // known to us (a race there is suspected, not shown), and a tick is soon over.
   void Stop();
 
  private:
