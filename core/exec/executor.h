@@ -3,12 +3,12 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "core/exec/fair_queue.h"
 
 namespace lossd {
 
@@ -29,6 +29,7 @@ class Executor {
  public:
   // threads >= 1; 0: what this process may use, UsableThreads().
   explicit Executor(int threads = 0);
+  // Waits for what was submitted.
   ~Executor();
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
@@ -37,11 +38,24 @@ class Executor {
 
   // Runs body(0) .. body(count - 1), in any order, on these threads and the caller's, and waits.
   // The waiting thread never takes up another request's work. kCancelled once `stop` says so (units
-  // already begun finish); kUnavailable if a unit threw (out of memory).
+  // already begun finish); kUnavailable if a unit threw (out of memory). Urgent work that was
+  // submitted may be done between two units.
   absl::Status ForEach(int64_t count, StopToken stop, absl::FunctionRef<void(int64_t)> body);
 
-  // Runs `work` on these threads some time and returns at once. `work` must not throw.
-  void Submit(std::function<void()> work);
+  // What is submitted, and for whom.
+  struct Order {
+    Share* share = nullptr;
+    int64_t bytes = 0;    // of input, by which shares are measured
+    bool urgent = false;  // little work, that is not to wait for units of large work to end
+  };
+
+  // Runs `task` on these threads when its share's turn has come (FairQueue), and returns at once.
+  // Where the memory to wake a thread is not to be had: on this one, before it returns.
+  void Submit(Task* task, const Order& order);
+
+  // Every thread has submitted work: what is submitted now will wait, and what others run by
+  // ForEach gets no help.
+  bool busy() const;
 
  private:
   struct Impl;

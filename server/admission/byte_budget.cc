@@ -7,11 +7,10 @@
 namespace lossd {
 namespace {
 
-constexpr int64_t kSmall = int64_t{1} << 20;
 constexpr int64_t kMedium = int64_t{64} << 20;
 constexpr int kClasses = 3;
 
-int ClassOf(int64_t bytes) { return bytes <= kSmall ? 0 : bytes <= kMedium ? 1 : 2; }
+int ClassOf(int64_t bytes) { return bytes <= kSmallCallBytes ? 0 : bytes <= kMedium ? 1 : 2; }
 
 absl::Status Draining() { return Refuse(Refusal::kDraining, "the server is about to stop"); }
 
@@ -157,7 +156,7 @@ void ByteBudget::Deliver(Answers answers) {
 // ------------------------------------------------------------------------- with mutex_ held
 
 bool ByteBudget::HasRoom(int64_t bytes) const {
-  const int64_t kept = bytes <= kSmall ? 0 : small_reserve_;
+  const int64_t kept = bytes <= kSmallCallBytes ? 0 : small_reserve_;
   return bytes <= limits_.bytes - kept - granted_;
 }
 

@@ -19,6 +19,9 @@ namespace lossd {
 // Tells peers apart, and nothing else.
 using PeerKey = const void*;
 
+// Calls of at most that many bytes do not wait for larger ones.
+inline constexpr int64_t kSmallCallBytes = int64_t{1} << 20;
+
 struct BudgetLimits {
   int64_t bytes = 0;  // of all calls together; a tenth of it is for small calls only
   int64_t max_waiting = 4;

@@ -105,6 +105,8 @@ void CallCaps::Pass::Swap(Pass& other) noexcept {
   std::swap(connection_, other.connection_);
 }
 
+Share* CallCaps::Pass::share() const { return &peer_->share; }
+
 void CallCaps::Pass::BrokenOff() {
   if (caps_ == nullptr) return;
   const std::lock_guard lock(caps_->mutex_);

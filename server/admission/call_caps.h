@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "core/exec/fair_queue.h"
 #include "server/admission/counters.h"
 #include "server/admission/instant.h"
 
@@ -48,6 +49,9 @@ class CallCaps {
     // Tells peers apart while one of their calls counts.
     const void* peer() const { return peer_; }
 
+    // The peer's, of the computing threads; while this counts.
+    Share* share() const;
+
     // The client broke the call off.
     void BrokenOff();
 
@@ -75,6 +79,7 @@ class CallCaps {
     Connections connections;
     double starts = 0;  // that may come at once
     Instant refilled;
+    Share share;
   };
 
   absl::Status CheckPeer(Peer& peer, std::string_view name, bool connected, Instant now) const;

@@ -30,10 +30,11 @@ using RawLossService =
         v1::LossService::WithRawMethod_GetServerInfo<v1::LossService::Service>>>;
 
 // Messages up to this size are handled on the thread that received them: they take less time than
-// waking another thread would. Of a stream much more is on its way, which that thread is to
-// receive.
+// waking another thread would. So are larger ones of unary calls, behind which nothing is on its
+// way that this thread is to receive, unless the threads that compute are wanted by all: then they
+// take their turn there.
+inline constexpr int64_t kInlineBytes = 64 << 10;
 inline constexpr int64_t kInlineUnaryBytes = 2 << 20;
-inline constexpr int64_t kInlineStreamBytes = 64 << 10;
 
 // Counts the objects that wait for a call, and the calls that have begun.
 class CallCount {

@@ -221,13 +221,21 @@ int64_t StreamCall::LargestToCome() const {
 // Whether a polling thread may deal with it: it is small, and it will not set off the preparation
 // of side tensors that are large.
 bool StreamCall::IsCheap(const Arrival& arrival) const {
-  if (static_cast<int64_t>(arrival.message.Length()) > kInlineStreamBytes) return false;
+  if (static_cast<int64_t>(arrival.message.Length()) > kInlineBytes) return false;
   return session_.state() != StreamSession::State::kSide ||
-         session_.all_side_bytes() <= kInlineStreamBytes;
+         session_.all_side_bytes() <= kInlineBytes;
 }
 
 void StreamCall::SubmitHandle() {
-  environment_.executor->Submit([this] { Handle(/*on_executor=*/true); });
+  Executor::Order order;
+  {
+    const std::lock_guard lock(mutex_);
+    order = {
+        .share = pass_.share(),
+        .bytes = arrivals_.empty() ? 0 : static_cast<int64_t>(arrivals_.front().message.Length()),
+        .urgent = cost_ && cost_->upload_bytes() <= kSmallCallBytes};
+  }
+  environment_.executor->Submit(this, order);
 }
 
 std::optional<StreamCall::Arrival> StreamCall::TakeArrival() {

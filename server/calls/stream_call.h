@@ -38,7 +38,7 @@ namespace lossd {
 // answer is on the wire; at kMaxInFlight nothing more is read, and gRPC's flow control holds the
 // client back. Behind the header nothing is read before the budget has granted what the stream may
 // hold.
-class StreamCall final : private ByteBudget::Waiter, private Watched {
+class StreamCall final : private ByteBudget::Waiter, private Watched, private Task {
  public:
   // Waits for a call; when one comes, the next is waited for. `environment` outlives the server's
   // completion queue.
@@ -80,6 +80,7 @@ class StreamCall final : private ByteBudget::Waiter, private Watched {
   // The handling role: takes arrivals until there is none, the next belongs on the executor, or
   // this thread has a block to compute. Uses up one reference.
   void Handle(bool on_executor);
+  void Run() override { Handle(/*on_executor=*/true); }
   void SubmitHandle();
   std::optional<Arrival> TakeArrival();
 

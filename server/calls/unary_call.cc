@@ -55,11 +55,9 @@ void UnaryCall::Begin() {
   if (!grant) return;  // OnAnswer goes on
   if (!grant->ok()) return Answer(grant->status());
   grant_ = *std::move(*grant);
-  if (length <= kInlineUnaryBytes) {
-    Work();
-  } else {
-    environment_.executor->Submit([this] { Work(); });
-  }
+  const bool waits_for_nobody = length <= kInlineBytes || !environment_.executor->busy();
+  if (length <= kInlineUnaryBytes && waits_for_nobody) return Run();
+  Submit();
 }
 
 void UnaryCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
@@ -68,10 +66,16 @@ void UnaryCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
     return Answer(answer.status());
   }
   grant_ = *std::move(answer);
-  environment_.executor->Submit([this] { Work(); });
+  Submit();
 }
 
-void UnaryCall::Work() {
+void UnaryCall::Submit() {
+  const auto length = static_cast<int64_t>(request_.Length());
+  environment_.executor->Submit(
+      this, {.share = pass_.share(), .bytes = length, .urgent = length <= kSmallCallBytes});
+}
+
+void UnaryCall::Run() {
   const Instant started = std::chrono::steady_clock::now();
   record_.Took(Phase::kQueue, started - begun_);
   const absl::StatusOr<grpc::ByteBuffer> answer = Guarded(

@@ -34,7 +34,7 @@ struct UnaryMethod {
 };
 
 // One call of a unary method, from waiting for it to the last event about it. Owns itself.
-class UnaryCall final : private ByteBudget::Waiter, private Watched {
+class UnaryCall final : private ByteBudget::Waiter, private Watched, private Task {
  public:
   // Waits for a call of `method`; when one comes, the next is waited for. Both arguments outlive
   // the server's completion queue.
@@ -53,9 +53,10 @@ class UnaryCall final : private ByteBudget::Waiter, private Watched {
   void OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) override;
   void OnDue(Instant now) override;
 
-  // The way of a call that was let in; each step ends in the next or in Refuse.
+  // The way of a call that was let in; each step ends in the next or in Answer.
   void Begin();
-  void Work();
+  void Submit();
+  void Run() override;
   void Answer(const absl::StatusOr<grpc::ByteBuffer>& answer);
 
   void Drop();

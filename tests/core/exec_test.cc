@@ -153,38 +153,5 @@ TEST(Stop, ARequestedStopEndsTheComputation) {
             absl::StatusCode::kCancelled);
 }
 
-// ---------------------------------------------------------------------------- the executor
-
-TEST(Executor, RunsEveryUnitOnce) {
-  for (const int threads : {1, 2, 8}) {
-    Executor executor(threads);
-    EXPECT_EQ(executor.threads(), threads);
-    for (const int64_t count : {0, 1, 2, 1000}) {
-      std::vector<std::atomic<int>> runs(count);
-      EXPECT_TRUE(executor.ForEach(count, StopToken(), [&](int64_t i) { ++runs[i]; }).ok());
-      for (const std::atomic<int>& run : runs) EXPECT_EQ(run, 1);
-    }
-  }
-}
-
-TEST(Executor, AUnitThatThrowsIsAStatus) {
-  const absl::Status status = TestExecutor().ForEach(
-      100, StopToken(), [](int64_t i) { return i == 50 ? throw std::bad_alloc() : void(); });
-  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
-  EXPECT_TRUE(TestExecutor().ForEach(100, StopToken(), [](int64_t) {}).ok());
-}
-
-TEST(Executor, StopsBetweenUnits) {
-  std::atomic<bool> stop = false;
-  std::atomic<int> runs = 0;
-  const absl::Status status = TestExecutor().ForEach(1 << 20, StopToken(&stop), [&](int64_t) {
-    if (++runs == 10) stop = true;
-  });
-  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
-  EXPECT_LT(runs, 1 << 19);
-}
-
-TEST(Executor, UsesAtLeastOneThread) { EXPECT_GE(UsableThreads(), 1); }
-
 }  // namespace
 }  // namespace lossd::oracle

@@ -18,9 +18,12 @@ namespace lossd {
 // to the end of the test.
 class Row : public ::testing::Test {
  protected:
-  void Serve(std::vector<std::string> flags = {}) {
+  // `more` addresses: beside address(), which is the one of the victim.
+  void Serve(std::vector<std::string> flags = {}, const std::vector<std::string>& more = {}) {
     flags.emplace_back("--log-level=error");
-    server_ = std::make_unique<ServerProcess>(std::vector<std::string>{"127.0.0.1:0"}, flags);
+    std::vector<std::string> listen = {"127.0.0.1:0"};
+    listen.insert(listen.end(), more.begin(), more.end());
+    server_ = std::make_unique<ServerProcess>(listen, flags);
     sentinel_ = std::make_unique<Sentinel>(*server_);
   }
 

@@ -1,0 +1,102 @@
+#ifndef LOSSD_CORE_EXEC_FAIR_QUEUE_H_
+#define LOSSD_CORE_EXEC_FAIR_QUEUE_H_
+
+#include <cstdint>
+
+namespace lossd {
+
+class Task;
+
+// Whoever has a share of the computing threads: of a server, one peer. Outlives its tasks.
+class Share {
+ public:
+  Share() = default;
+  Share(const Share&) = delete;
+  Share& operator=(const Share&) = delete;
+
+ private:
+  friend class FairQueue;
+
+  // Tasks in the order of their arrival.
+  struct Lane {
+    Task* first = nullptr;
+    Task* last = nullptr;
+    int64_t served = 0;
+  };
+
+  bool waits() const { return urgent_.first != nullptr || bulk_.first != nullptr; }
+
+  Lane urgent_;
+  Lane bulk_;
+  int64_t lane_floor_ = 0;  // as FairQueue::floor_, of the two lanes
+  int64_t served_ = 0;
+  Share* previous_ = nullptr;  // of those that wait
+  Share* next_ = nullptr;
+};
+
+// Work that waits in a FairQueue, in one place of one queue at a time. Stays where it is until Run.
+class Task {
+ public:
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  // Must not throw; may destroy this, or submit it again.
+  virtual void Run() = 0;
+
+ protected:
+  Task() = default;
+  ~Task() = default;
+
+ private:
+  friend class FairQueue;
+  Share* share_ = nullptr;
+  int64_t cost_ = 0;
+  bool urgent_ = false;
+  Task* next_ = nullptr;
+};
+
+// Hands out tasks so that shares with equal demand are served equal cost, whatever the number and
+// size of their tasks (start-time fair queueing: next is the share that was served least). Urgent
+// tasks go first as long as that puts their share at most kLead ahead of the others, and their lane
+// at most kLead ahead of the share's other tasks; so neither can starve anybody. Idle time is not
+// saved up, but for kCredit, so that who is out of work between two tasks does not lose by it.
+// Allocates nothing; not thread-safe.
+class FairQueue {
+ public:
+  // In bytes of input, a few milliseconds' work of one thread. Who comes back with all the credit
+  // is not overtaken by urgent tasks of others.
+  static constexpr int64_t kLead = int64_t{8} << 20;
+  static constexpr int64_t kCredit = int64_t{16} << 20;
+
+  FairQueue() = default;
+  FairQueue(const FairQueue&) = delete;
+  FairQueue& operator=(const FairQueue&) = delete;
+
+  // `cost` >= 0.
+  void Push(Task* task, Share* share, int64_t cost, bool urgent);
+
+  // nullptr: nothing waits.
+  Task* Pop();
+
+  // The same, but nullptr unless the next one is urgent.
+  Task* PopUrgent();
+
+  bool empty() const { return first_ == nullptr; }
+  int64_t urgent() const { return urgent_; }  // tasks that wait
+
+ private:
+  static Share::Lane& NextLane(Share& share);
+
+  Share* Next();
+  Task* Take(Share& share, Share::Lane& lane);
+  void Unlink(Share& share);
+
+  Share* first_ = nullptr;  // shares with tasks, the one that has waited longest first
+  Share* last_ = nullptr;
+  int64_t floor_ = 0;  // what those that waited had been served at least, when one last was
+  int64_t urgent_ = 0;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CORE_EXEC_FAIR_QUEUE_H_
