@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "core/exec/box_job.h"
 #include "core/exec/dense_targets.h"
@@ -320,7 +321,7 @@ absl::StatusOr<PartialSums> RunBox(const RunState& run, const Box& box, const Bo
                                    const LossOutputs& out, Executor& executor, StopToken stop) {
   const BoxJob job{run, box, in, out, IsStreaming(in, out)};
   const Cut cut = CutBox(run, box, in.predictions.pieces().size() == 1);
-  std::vector<UnitSums> units(cut.units);
+  absl::InlinedVector<UnitSums, 1> units(cut.units);
   LOSSD_RETURN_IF_ERROR(ForEachStretch(
       cut, executor, stop, [&](int64_t unit, int64_t plane, int64_t begin, int64_t count) {
         RunStretch(job, cut, plane, begin, count, ThreadWorkspace(), units[unit]);

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "core/exec/loss_run.h"
 #include "lossd/status_macros.h"
@@ -53,13 +55,13 @@ ByteSpan BytesOf(const std::optional<TensorView>& view) { return view ? view->by
 absl::StatusOr<LossResult> ComputeLoss(const LossSpec& spec, const LossInputs& inputs,
                                        const LossOutputs& into, Executor& executor,
                                        StopToken stop) {
-  const LossTensorDescs descs{.predictions = inputs.predictions.desc,
-                              .target_kind = inputs.target_kind,
-                              .targets = inputs.targets.desc,
-                              .class_weights = DescOf(inputs.class_weights),
-                              .position_weights = DescOf(inputs.position_weights),
-                              .upstream_gradient = DescOf(inputs.upstream_gradient)};
-  LOSSD_ASSIGN_OR_RETURN(LossPlan plan, LossPlan::Make(spec, descs));
+  LossTensorDescs descs{.predictions = inputs.predictions.desc,
+                        .target_kind = inputs.target_kind,
+                        .targets = inputs.targets.desc,
+                        .class_weights = DescOf(inputs.class_weights),
+                        .position_weights = DescOf(inputs.position_weights),
+                        .upstream_gradient = DescOf(inputs.upstream_gradient)};
+  LOSSD_ASSIGN_OR_RETURN(LossPlan plan, LossPlan::Make(spec, std::move(descs)));
   LOSSD_RETURN_IF_ERROR(CheckViews(inputs));
   LOSSD_RETURN_IF_ERROR(CheckOutputs(plan.BytesOf(plan.whole()), into));
   SideBytes side{.targets = {},

@@ -6,8 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/types/span.h"
 #include "core/exec/box_run.h"
 #include "core/exec/run_state.h"
 #include "lossd/status_macros.h"
@@ -26,6 +28,22 @@ struct TargetSums {
   int64_t first_bad_weight = -1;
 };
 
+void SumLabels(const RunState& run, int64_t begin, absl::Span<const int32_t> labels,
+               bool need_weights, TargetSums& sums) {
+  const auto bad = std::find(labels.begin(), labels.end(), kernels::kInvalidLabel);
+  if (bad != labels.end() && sums.first_bad_label < 0) {
+    sums.first_bad_label = begin + (bad - labels.begin());
+  }
+  sums.valid_count += std::count_if(labels.begin(), labels.end(), [](int32_t y) { return y >= 0; });
+  const int64_t inner = run.plan.inner();
+  for (size_t i = 0; need_weights && i < labels.size(); ++i) {
+    if (labels[i] < 0) continue;
+    const auto p = begin + static_cast<int64_t>(i);
+    sums.weight_sum.Add(run.PositionWeight(p) *
+                        run.class_weights.At(p / inner, labels[i], p % inner));
+  }
+}
+
 TargetSums SumTargets(const RunState& run, int64_t begin, int64_t count, bool need_weights) {
   TargetSums sums;
   const auto& weights = run.plan.tensors().position_weights;
@@ -39,17 +57,12 @@ TargetSums SumTargets(const RunState& run, int64_t begin, int64_t count, bool ne
     sums.valid_count = count;
     return sums;
   }
-  std::vector<int32_t> labels(count);
-  run.labels.Read(begin, count, labels.data());
-  const auto bad = std::find(labels.begin(), labels.end(), kernels::kInvalidLabel);
-  if (bad != labels.end()) sums.first_bad_label = begin + (bad - labels.begin());
-  sums.valid_count = std::count_if(labels.begin(), labels.end(), [](int32_t y) { return y >= 0; });
-  for (int64_t i = 0; need_weights && i < count; ++i) {
-    if (labels[i] < 0) continue;
-    const int64_t p = begin + i;
-    const int64_t inner = run.plan.inner();
-    sums.weight_sum.Add(run.PositionWeight(p) *
-                        run.class_weights.At(p / inner, labels[i], p % inner));
+  constexpr int64_t kLabels = 1024;
+  int32_t labels[kLabels];
+  for (int64_t p = begin; p < begin + count; p += kLabels) {
+    const int64_t n = std::min(kLabels, begin + count - p);
+    run.labels.Read(p, n, labels);
+    SumLabels(run, p, {labels, static_cast<size_t>(n)}, need_weights, sums);
   }
   return sums;
 }
@@ -67,7 +80,7 @@ absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor,
   const int64_t positions = run.plan.positions();
   const int64_t units = (positions + kPositionsPerUnit - 1) / kPositionsPerUnit;
   const bool need_weights = run.plan.spec().reduction == Reduction::kWeightSum;
-  std::vector<TargetSums> parts(units);
+  absl::InlinedVector<TargetSums, 1> parts(units);
   LOSSD_RETURN_IF_ERROR(executor.ForEach(units, stop, [&](int64_t unit) {
     const int64_t begin = unit * kPositionsPerUnit;
     parts[unit] =

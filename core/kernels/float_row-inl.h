@@ -152,20 +152,21 @@ HWY_INLINE RowSums ReduceFloatRow(const void* x, int64_t n, float* e, double* ch
                                   Beside& beside) {
   const int64_t chunks = Chunks(Compute::kFloat, n);
   // Each chunk relative to its own peak first; chunk_scale holds the peaks meanwhile.
-  beside.BeginChunk(0);
-  const ChunkSums first = ReduceChunk<R>(x, std::min(n, kChunk), e, beside);
-  double peak = first.peak;
-  double below = first.below;  // sums of the chunks at the row's peak
-  double at_peak = first.at_peak;
+  double peak = 0;
+  double below = 0;  // sums of the chunks at the row's peak
+  double at_peak = 0;
   double elsewhere = 0;  // sums of the other chunks, peaks included
-  chunk_scale[0] = peak;
-  for (int64_t c = 1; c < chunks; ++c) {
+  for (int64_t c = 0; c < chunks; ++c) {
     const int64_t begin = c * kChunk;
     beside.BeginChunk(c);
     const ChunkSums sums =
         ReduceChunk<R>(At<R>(x, begin), std::min(n - begin, kChunk), e + begin, beside);
     chunk_scale[c] = sums.peak;
-    if (sums.peak > peak) {
+    if (c == 0) {
+      peak = sums.peak;
+      below = sums.below;
+      at_peak = static_cast<double>(sums.at_peak);
+    } else if (sums.peak > peak) {
       const double shrink = std::isinf(peak) ? 0.0 : ExpScalar(peak - sums.peak);
       elsewhere = (elsewhere + below + at_peak * 0x1p24) * shrink;
       peak = sums.peak;

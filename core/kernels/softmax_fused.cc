@@ -6,6 +6,7 @@
 // After foreach_target.
 #include "core/kernels/float_row-inl.h"
 #include "core/kernels/group-inl.h"
+#include "core/kernels/small_rows-inl.h"
 #include "core/kernels/tables.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -92,22 +93,21 @@ void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coeffi
   float* mine = static_cast<float*>(scratch.e);
   float* before = mine + classes + kGroup;
   const auto scale_row = [&](int64_t r) HWY_ATTR {
-    return ScaleBeside<R, kStreaming>(before, scratch.factor, classes, At<R>(out, r * classes));
+    // Beside the first row there is none.
+    return ScaleBeside<R, kStreaming>(before, scratch.factor, r < 0 ? 0 : classes,
+                                      At<R>(out, std::max<int64_t>(r, 0) * classes));
   };
   const auto finish = [&](auto& beside, int64_t r) HWY_ATTR {
     beside.Finish();
-    if (HWY_UNLIKELY(std::isnan(sums[r].rest))) WriteNaN<R>(classes, At<R>(out, r * classes));
+    if (HWY_UNLIKELY(r >= 0 && std::isnan(sums[r].rest))) {
+      WriteNaN<R>(classes, At<R>(out, r * classes));
+    }
   };
   for (int64_t r = 0; r < rows; ++r) {
     const void* row = At<R>(x, r * classes);
-    if (r == 0) {
-      Nothing nothing;
-      sums[r] = ReduceFloatRow<R>(row, classes, mine, scratch.chunk_scale, nothing);
-    } else {
-      auto beside = scale_row(r - 1);
-      sums[r] = ReduceFloatRow<R>(row, classes, mine, scratch.chunk_scale, beside);
-      finish(beside, r - 1);
-    }
+    auto beside = scale_row(r - 1);
+    sums[r] = ReduceFloatRow<R>(row, classes, mine, scratch.chunk_scale, beside);
+    finish(beside, r - 1);
     picked[r] = FinishRow(sums[r], mine, scratch.chunk_scale, classes, coefficient[r], label[r],
                           scratch.factor);
     std::swap(mine, before);
@@ -120,10 +120,45 @@ void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coeffi
   if constexpr (kStreaming) hwy::FlushStream();
 }
 
+// The same for rows of at most kGroup classes, kGroup rows at a time.
+template <Real R, bool kStreaming>
+void FuseSmallRows(const void* x, int64_t rows, int64_t classes, const double* coefficient,
+                   const int32_t* label, RowSums* sums, double* picked, void* out) {
+  for (int64_t begin = 0; begin < rows; begin += kGroup) {
+    SmallRows block(classes, std::min(kGroup, rows - begin));
+    const void* from = At<R>(x, begin * classes);
+    block.Load<R>(from);
+    block.Reduce();
+    block.MendRests<R>(from);
+    alignas(64) float factor[kGroup] = {};
+    for (int64_t r = 0; r < block.rows; ++r) {
+      const bool bad = std::isnan(block.rest[r]);
+      const RowSums found = {bad ? kNotANumber.peak : block.peak[r], block.rest[r]};
+      const double scale = coefficient[begin + r] / (1.0 + found.rest) / ExpUnit(Compute::kFloat);
+      factor[r] = ToFinite<float>(scale);
+      const int32_t y = label[begin + r];
+      picked[begin + r] = y < 0 ? 0.0 : block.lanes[y * kGroup + r] * 0x1p-24;
+      sums[begin + r] = found;
+    }
+    block.Scale(factor);
+    void* to = At<R>(out, begin * classes);
+    StoreRow<R, float>(to, 0, block.rows * classes, kStreaming,
+                       [&](int64_t i) HWY_ATTR { return LoadScratch(block.flat + i); });
+    for (int64_t r = 0; r < block.rows; ++r) {
+      if (HWY_UNLIKELY(std::isnan(block.rest[r]))) WriteNaN<R>(classes, At<R>(to, r * classes));
+    }
+  }
+  if constexpr (kStreaming) hwy::FlushStream();
+}
+
 template <Real R>
 void FusedRows(const void* x, int64_t rows, int64_t classes, const double* coefficient,
                const int32_t* label, bool streaming, const FusedScratch& scratch, RowSums* sums,
                double* picked, void* out) {
+  if (classes <= kGroup) {
+    const auto fuse = streaming ? FuseSmallRows<R, true> : FuseSmallRows<R, false>;
+    return fuse(x, rows, classes, coefficient, label, sums, picked, out);
+  }
   if constexpr (kCanStream<R, float>) {
     if (streaming && CanStream<R, float>(out)) {
       return FuseRows<R, true>(x, rows, classes, coefficient, label, scratch, sums, picked, out);

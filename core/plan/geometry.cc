@@ -20,19 +20,20 @@ std::string LayoutName(Layout layout) {
 }
 
 absl::Status CheckPredictionShape(const std::vector<int64_t>& shape) {
-  const std::string field = "predictions.shape";
+  constexpr std::string_view kField = "predictions.shape";
   if (shape.empty() || shape.size() > kMaxRank) {
-    return RefuseShape(field, shape, absl::StrCat("rank 1 to ", kMaxRank));
+    return RefuseShape(kField, shape, absl::StrCat("rank 1 to ", kMaxRank));
   }
   int64_t elements = 1;
   for (const int64_t extent : shape) {
-    if (extent < 0) return RefuseShape(field, shape, "extents >= 0");
+    if (extent < 0) return RefuseShape(kField, shape, "extents >= 0");
     // An empty dimension counts as 1: it must not hide an overflow among the others, whose products
     // are formed without it.
     if (__builtin_mul_overflow(elements, std::max<int64_t>(extent, 1), &elements) ||
         elements > kMaxElements) {
       return RefuseShape(
-          field, shape, absl::StrCat("at most ", kMaxElements, " elements, extents of 0 left out"));
+          kField, shape,
+          absl::StrCat("at most ", kMaxElements, " elements, extents of 0 left out"));
     }
   }
   return absl::OkStatus();
@@ -111,14 +112,22 @@ absl::Status CheckLayout(std::string_view field, const TensorDesc& tensor,
 
 absl::Status CheckLabelShape(std::string_view field, const TensorDesc& tensor,
                              const TensorDesc& predictions, const Geometry& geometry) {
-  const std::vector<int64_t> removed = Without(predictions.shape, geometry.class_axis);
-  std::vector<int64_t> kept = predictions.shape;
-  kept[geometry.class_axis] = 1;
-  if (tensor.shape == removed || tensor.shape == kept) return absl::OkStatus();
-  return RefuseShape(field, tensor.shape,
-                     absl::StrCat(ShapeString(removed), " or ", ShapeString(kept),
-                                  ": the predictions' shape ", ShapeString(predictions.shape),
-                                  " with the class axis ", geometry.class_axis, " removed or 1"));
+  // The same extents but the class axis's, which is missing or 1.
+  const auto shape = absl::MakeConstSpan(tensor.shape);
+  const auto whole = absl::MakeConstSpan(predictions.shape);
+  const int axis = geometry.class_axis;
+  const bool kept = shape.size() == whole.size() && shape[axis] == 1;
+  if ((kept || shape.size() + 1 == whole.size()) && shape.first(axis) == whole.first(axis) &&
+      shape.subspan(axis + (kept ? 1 : 0)) == whole.subspan(axis + 1)) {
+    return absl::OkStatus();
+  }
+  const std::vector<int64_t> removed = Without(predictions.shape, axis);
+  std::vector<int64_t> one = predictions.shape;
+  one[axis] = 1;
+  return RefuseShape(
+      field, tensor.shape,
+      absl::StrCat(ShapeString(removed), " or ", ShapeString(one), ": the predictions' shape ",
+                   ShapeString(predictions.shape), " with the class axis ", axis, " removed or 1"));
 }
 
 std::vector<int64_t> Without(const std::vector<int64_t>& shape, int axis) {

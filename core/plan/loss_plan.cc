@@ -1,6 +1,7 @@
 #include "core/plan/loss_plan.h"
 
 #include <string_view>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/plan/checks.h"
@@ -82,7 +83,7 @@ absl::Status CheckInterval(std::string_view dimension, int64_t begin, int64_t co
 
 }  // namespace
 
-absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, const LossTensorDescs& tensors) {
+absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs tensors) {
   const TensorDesc& predictions = tensors.predictions;
   LOSSD_ASSIGN_OR_RETURN(const plan::Geometry geometry,
                          plan::MakeGeometry(predictions, spec.class_axis));
@@ -91,7 +92,6 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, const LossTensorDe
 
   LossPlan made;
   made.spec_ = spec;
-  made.tensors_ = tensors;
   made.outer_ = geometry.outer;
   made.classes_ = geometry.classes;
   made.inner_ = geometry.inner;
@@ -114,6 +114,7 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, const LossTensorDe
         CheckPerPosition("upstream_gradient", *tensors.upstream_gradient, predictions, geometry));
   }
   made.fixed_denominator_ = FixedDenominator(spec, geometry);
+  made.tensors_ = std::move(tensors);
   return made;
 }
 

@@ -35,7 +35,7 @@ class LossPlan {
   // set, weight_normalization is set exactly if there are class weights, and position_losses is on
   // with Reduction::kNone. Every size in bytes, of any part of a tensor, in any dtype, fits into
   // int64.
-  static absl::StatusOr<LossPlan> Make(const LossSpec& spec, const LossTensorDescs& tensors);
+  static absl::StatusOr<LossPlan> Make(const LossSpec& spec, LossTensorDescs tensors);
 
   // The only shape words a kernel sees: predictions lie in memory as [outer][classes][inner].
   int64_t outer() const { return outer_; }

@@ -25,6 +25,18 @@ void AddCount(int64_t more, int64_t& count) {
 
 }  // namespace
 
+ExactSum& ExactSum::operator=(const ExactSum& other) {
+  if (this == &other) return *this;
+  first_ = other.first_;
+  last_ = other.last_;
+  pending_ = other.pending_;
+  nan_terms_ = other.nan_terms_;
+  positive_infinities_ = other.positive_infinities_;
+  negative_infinities_ = other.negative_infinities_;
+  if (first_ <= last_) std::copy_n(&other.digits_[first_], last_ - first_ + 1, &digits_[first_]);
+  return *this;
+}
+
 void ExactSum::Add(double term) {
   const uint64_t bits = std::bit_cast<uint64_t>(term);
   const int biased = static_cast<int>((bits >> 52) & kSpecialExponent);
@@ -50,6 +62,7 @@ void ExactSum::AddScaled(uint64_t magnitude, bool negative, int biased) {
   const uint64_t low = magnitude << shift;  // the bits shifted out at the top are in `high`
   const uint64_t high = shift == 0 ? 0 : magnitude >> (64 - shift);
   const int64_t sign = -static_cast<int64_t>(negative);  // 0 or -1
+  Touch(digit, digit + 2);
   digits_[digit] += (static_cast<int64_t>(low & kLow32) ^ sign) - sign;
   digits_[digit + 1] += (static_cast<int64_t>(low >> 32) ^ sign) - sign;
   digits_[digit + 2] += (static_cast<int64_t>(high) ^ sign) - sign;
@@ -89,14 +102,28 @@ void ExactSum::AddAll(absl::Span<const double> terms) {
   for (const double term : terms) Add(term);
 }
 
+void ExactSum::Touch(int first, int last) {
+  if (last_ < first_) {
+    first_ = first;
+    last_ = first - 1;
+  }
+  while (first_ > first) digits_[--first_] = 0;
+  while (last_ < last) digits_[++last_] = 0;
+}
+
 void ExactSum::Carry() {
   int64_t carry = 0;
-  for (int i = 0; i < kDigits - 1; ++i) {
+  int i = first_;
+  for (; i < kTop && (i <= last_ || carry != 0); ++i) {
+    Touch(i, i);
     const int64_t value = digits_[i] + carry;
     carry = value >> 32;  // floor, also for negative values
     digits_[i] = value & static_cast<int64_t>(kLow32);
   }
-  digits_[kDigits - 1] += carry;
+  if (i == kTop) {
+    Touch(kTop, kTop);
+    digits_[kTop] += carry;
+  }
   pending_ = 0;
 }
 
@@ -104,7 +131,8 @@ void ExactSum::Merge(const ExactSum& other) {
   ExactSum carried = other;
   carried.Carry();
   // A carried digit counts as one addition; the top digit of both is small.
-  for (int i = 0; i < kDigits; ++i) digits_[i] += carried.digits_[i];
+  if (carried.first_ <= carried.last_) Touch(carried.first_, carried.last_);
+  for (int i = carried.first_; i <= carried.last_; ++i) digits_[i] += carried.digits_[i];
   AddCount(other.nan_terms_, nan_terms_);
   AddCount(other.positive_infinities_, positive_infinities_);
   AddCount(other.negative_infinities_, negative_infinities_);
@@ -120,19 +148,19 @@ double ExactSum::Round() const {
 
   ExactSum sum = *this;
   sum.Carry();
-  const bool negative = sum.digits_[kDigits - 1] < 0;
+  const bool negative = sum.last_ == kTop && sum.digits_[kTop] < 0;
   if (negative) {
-    for (int64_t& digit : sum.digits_) digit = -digit;
+    for (int i = sum.first_; i <= kTop; ++i) sum.digits_[i] = -sum.digits_[i];
     sum.Carry();
   }
-  int top = kDigits - 1;
-  while (top >= 0 && sum.digits_[top] == 0) --top;
-  if (top < 0) return 0;
+  int top = sum.last_;
+  while (top >= sum.first_ && sum.digits_[top] == 0) --top;
+  if (top < sum.first_) return 0;
 
   // The 64 leading bits, the lowest of them made sticky, then one rounding by the hardware. Below
   // 2^-1022 the number is short enough to be exact.
   const auto digit_at = [&](int i) {
-    return i >= 0 ? static_cast<uint64_t>(sum.digits_[i]) : uint64_t{0};
+    return i >= sum.first_ ? static_cast<uint64_t>(sum.digits_[i]) : uint64_t{0};
   };
   const int width = static_cast<int>(std::bit_width(digit_at(top)));  // 1..32 unless overflowing
   if (width > 32) return negative ? -HUGE_VAL : HUGE_VAL;
@@ -140,7 +168,7 @@ double ExactSum::Round() const {
   window = (window << 32) | digit_at(top - 1);
   window = (window << 32) | digit_at(top - 2);  // 64 + width bits
   bool sticky = false;
-  for (int i = top - 3; i >= 0; --i) sticky = sticky || sum.digits_[i] != 0;
+  for (int i = top - 3; i >= sum.first_; --i) sticky = sticky || sum.digits_[i] != 0;
   // Keep 55 bits: 53 of the result, the rounding bit, and one sticky bit for the rest.
   const int drop = 64 + width - 55;
   uint64_t lead = static_cast<uint64_t>(window >> drop);
@@ -168,16 +196,16 @@ ExactSum::Portable ExactSum::ToPortable() const {
                     .nan_terms = nan_terms_,
                     .positive_infinities = positive_infinities_,
                     .negative_infinities = negative_infinities_};
-  int low = 0;
-  while (low < kDigits && sum.digits_[low] == 0) ++low;
-  if (low == kDigits) return portable;
+  int low = sum.first_;
+  while (low <= sum.last_ && sum.digits_[low] == 0) ++low;
+  if (low > sum.last_) return portable;
   portable.exponent = kLowestExponent + 32 * low;
   std::vector<std::byte>& bytes = portable.magnitude;
-  for (int i = low; i < kDigits; ++i) {
-    const int width = i == kDigits - 1 ? 8 : 4;  // the top digit is a signed 64-bit number
-    for (int b = 0; b < width; ++b) {
-      bytes.push_back(static_cast<std::byte>(sum.digits_[i] >> (8 * b)));
-    }
+  // With one digit more than there are, whose bits are those of the sign.
+  for (int i = low; i <= std::min(sum.last_ + 1, kTop); ++i) {
+    const int width = i == kTop ? 8 : 4;  // the top digit is a signed 64-bit number
+    const int64_t digit = i <= sum.last_ ? sum.digits_[i] : 0;
+    for (int b = 0; b < width; ++b) bytes.push_back(static_cast<std::byte>(digit >> (8 * b)));
   }
   // Two's complement: a leading byte that only repeats the sign of the next one says nothing.
   while (bytes.size() > 1) {
@@ -225,12 +253,14 @@ absl::StatusOr<ExactSum> ExactSum::FromPortable(const Portable& portable) {
     return value;
   };
   const size_t words = kDigits - first;
-  for (size_t w = 0; w + 1 < words; ++w) {
+  const size_t given = negative ? words : std::min(words, bytes.size() / 4 + 1);
+  sum.Touch(first, first + static_cast<int>(given) - 1);
+  for (size_t w = 0; w < std::min(given, words - 1); ++w) {
     sum.digits_[first + w] = static_cast<int64_t>(word_at(w));
   }
   // The top digit carries the sign; a real sum keeps it within 32 bits.
   const auto top = static_cast<int32_t>(word_at(words - 1));
-  sum.digits_[kDigits - 1] = top;
+  if (given == words) sum.digits_[kTop] = top;
   if (bytes.size() > 4 * words || (top < 0) != negative) {
     return bad("magnitude of ", bytes.size(), " bytes at exponent ", portable.exponent,
                " is out of range");

@@ -19,6 +19,11 @@ namespace lossd {
 // carried automatically. Not thread-safe.
 class ExactSum {
  public:
+  // Most sums have few digits: only those are set up and copied.
+  ExactSum() {}  // NOLINT(modernize-use-equals-default): would set digits_ in ExactSum{}
+  ExactSum(const ExactSum& other) { *this = other; }
+  ExactSum& operator=(const ExactSum& other);
+
   void Add(double term);
   void AddAll(absl::Span<const double> terms);
   void Merge(const ExactSum& other);
@@ -53,13 +58,17 @@ class ExactSum {
   // Digit i weighs 2^(32 i - 1088). A double has bits from 2^-1074 to 2^1023, so digits 0..66 hold
   // any double, and the rest hold the growth of the sum.
   static constexpr int kDigits = 70;
+  static constexpr int kTop = kDigits - 1;
   static constexpr int kLowestExponent = -1088;
 
   void AddSpecial(double term);
   void AddScaled(uint64_t magnitude, bool negative, int biased);
-  void Carry();  // brings digits 0..kDigits-2 into [0, 2^32); the top digit keeps the sign
+  void Carry();  // brings digits 0..kTop-1 into [0, 2^32); the top digit keeps the sign
+  void Touch(int first, int last);  // widens first_..last_
 
-  std::array<int64_t, kDigits> digits_{};
+  std::array<int64_t, kDigits> digits_;  // those outside first_..last_ are 0, whatever is here
+  int first_ = 0;
+  int last_ = -1;
   int64_t pending_ = 0;  // additions since the last Carry
   int64_t nan_terms_ = 0;
   int64_t positive_infinities_ = 0;

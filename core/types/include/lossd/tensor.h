@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/types/span.h"
 #include "lossd/dtype.h"
 
@@ -126,8 +127,8 @@ class ScatteredBytes {
  private:
   size_t PieceAt(int64_t offset) const;  // index of the piece that holds byte `offset`
 
-  std::vector<ByteSpan> pieces_;
-  std::vector<int64_t> ends_;  // ends_[i] = bytes in pieces 0..i
+  absl::InlinedVector<ByteSpan, 1> pieces_;
+  absl::InlinedVector<int64_t, 1> ends_;  // ends_[i] = bytes in pieces 0..i
 };
 
 }  // namespace lossd
