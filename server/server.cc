@@ -288,8 +288,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .info = InfoOf(options.limits, impl->executor)};
   impl->ticker.Start(impl->queue.get());
   for (int i = 0; i < kAcceptDepth; ++i) {
-    UnaryCall::Accept(impl->environment, kComputeMethod);
-    UnaryCall::Accept(impl->environment, kGetServerInfoMethod);
+    UnaryCall::Accept(impl->environment, kUnaryCompute);
+    UnaryCall::Accept(impl->environment, kUnaryServerInfo);
     StreamCall::Accept(impl->environment);
   }
   impl->health.Serve(impl->queue.get());

@@ -94,8 +94,8 @@ absl::StatusOr<grpc::ByteBuffer> GetServerInfo(const Environment& environment,
 
 }  // namespace
 
-const UnaryMethod kComputeMethod = {Method::kCompute, &RawLossService::RequestCompute, &Compute};
-const UnaryMethod kGetServerInfoMethod = {Method::kGetServerInfo,
-                                          &RawLossService::RequestGetServerInfo, &GetServerInfo};
+const UnaryMethod kUnaryCompute = {Method::kCompute, &RawLossService::RequestCompute, &Compute};
+const UnaryMethod kUnaryServerInfo = {Method::kGetServerInfo, &RawLossService::RequestGetServerInfo,
+                                      &GetServerInfo};
 
 }  // namespace lossd

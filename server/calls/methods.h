@@ -6,8 +6,8 @@
 namespace lossd {
 
 // The unary methods of LossService.
-extern const UnaryMethod kComputeMethod;
-extern const UnaryMethod kGetServerInfoMethod;
+extern const UnaryMethod kUnaryCompute;
+extern const UnaryMethod kUnaryServerInfo;
 
 }  // namespace lossd
 
