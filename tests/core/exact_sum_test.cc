@@ -179,6 +179,28 @@ TEST(ExactSum, ManyTermsOfOneSign) {
   EXPECT_TRUE(sum == ExactSum());
 }
 
+TEST(ExactSum, AddAllIsAddOfEach) {
+  Random random(15);
+  for (const int count : {0, 1, 127, 128, 129, 1023, 1024, 1025, 5000}) {
+    // The largest significands of one sign need the most room; special terms are counted.
+    const std::vector<double> large(count, std::ldexp(1.0, 53) - 1);
+    std::vector<double> mixed = RandomTerms(random, count, 500);
+    for (int i = 0; i + 7 < count; i += 100) {
+      mixed[i + 1] = kNan;
+      mixed[i + 3] = -kInf;
+      mixed[i + 5] = kInf;
+      mixed[i + 7] = kDenormal;
+    }
+    for (const std::vector<double>& terms : {large, mixed}) {
+      ExactSum one_by_one;
+      for (const double term : terms) one_by_one.Add(term);
+      ExactSum all;
+      all.AddAll(terms);
+      EXPECT_TRUE(all == one_by_one) << count;
+    }
+  }
+}
+
 // ---------------------------------------------------------------------------- the portable form
 
 // The value of a portable form, by its definition, for small exponents spreads only.

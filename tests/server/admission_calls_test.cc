@@ -142,6 +142,23 @@ TEST(Memory, LargeMessagesAndOutputsAreChargedAsTheyShow) {
   ExpectAllGivenBack(*server);
 }
 
+// What calls of its shape usually hold fits, the messages it sends do not.
+TEST(Memory, AMessageThatFindsNoRoomEndsItsCall) {
+  const auto server = StartServer(WithBudget(100 * kMiB));
+  const auto stub = StubFor(*server);
+  const Problem problem(16384, 1024);  // 64 MiB in, 64 out
+  grpc::ClientContext context;
+  const auto stream = stub->ComputeStream(&context);
+  for (const auto& part :
+       {problem.Header(), problem.Weights(), problem.Labels(), problem.Block(0, 8192)}) {
+    stream->Write(part);
+  }
+  const StreamAnswer answer = ReadAll(problem, *stream);
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(Trailer(context, "loss-reason"), "OVER_BUDGET");
+  ExpectAllGivenBack(*server);
+}
+
 // Eight clients want 128 MiB at once of a server that gives 36: all are served, one after the
 // other.
 TEST(Memory, FourfoldOverloadIsServedInTheEnd) {

@@ -329,6 +329,11 @@ TEST(StreamSession, LimitsAreResourceExhaustedWithNumbers) {
   StreamSession part(limits);  // only what the call covers counts
   EXPECT_TRUE(part.OnHeader({}, Tensors(), {{1, 1, 0, 1}}).ok());
 
+  limits.max_tensor_bytes = 16;
+  limits.max_side_bytes = 16;
+  StreamSession just_fits(limits);
+  EXPECT_EQ(just_fits.OnHeader({}, Tensors(), {}), absl::OkStatus());
+
   StreamSession boxes{wire::Limits()};
   EXPECT_EQ(boxes.OnHeader({}, Tensors(), std::vector<Box>(65537, Box{0, 1, 0, 1})),
             absl::InvalidArgumentError("boxes has 65537 entries; wanted at most 65536"));
