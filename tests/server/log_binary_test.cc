@@ -214,7 +214,8 @@ TEST(LogBinary, OtherRequestIdsAreReplaced) {
 // What no gRPC client would send: line ends, ESC and NUL in an id and in what gRPC parses itself.
 TEST(LogBinary, ControlCharactersNeverReachTheLog) {
   LoggedServer server;
-  const std::string hostile("x\n{\"event\":\"forged\"}\r\x1b[2J\0\x9b", 30);
+  constexpr char kHostile[] = "x\n{\"event\":\"forged\"}\r\x1b[2J\0\x9b";
+  const std::string hostile(kHostile, sizeof kHostile - 1);
   RawHttp2Call(server.address(), kInfoPath, {{"x-request-id", hostile}});
   RawHttp2Call(server.address(), kInfoPath, {{"grpc-timeout", hostile}});
   RawHttp2Call(server.address(), "/" + hostile, {});
