@@ -94,6 +94,10 @@ void StartGrpcOnce() {
   std::call_once(once, grpc_init);
 }
 
+// Protobuf describes the messages of a file when that is first asked for, and crashes at the next
+// call where memory ran out meanwhile: so it is asked for before there are calls.
+void DescribeMessages() { static_cast<void>(v1::ComputeRequest::descriptor()); }
+
 void SetChannelArguments(const wire::Limits& limits, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
   builder.SetMaxReceiveMessageSize(
@@ -194,6 +198,7 @@ absl::Status Server::Impl::Build() {
   LOSSD_ASSIGN_OR_RETURN(front, Front::Open(options));
   LOSSD_RETURN_IF_ERROR(OpenMetrics());
   StartGrpcOnce();
+  DescribeMessages();
   grpc::ServerBuilder builder;
   SetChannelArguments(options.limits, builder);
   front->AddTo(builder);
