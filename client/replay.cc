@@ -74,7 +74,7 @@ absl::StatusOr<absl::Duration> Replay::AfterFailure(absl::Status error, absl::Ti
 
 bool Replay::WorthAnother(const absl::Status& error, const Hints& hints) {
   if (hints.never()) return false;
-  if (absl::IsUnavailable(error)) return true;
+  if (absl::IsUnavailable(error) || absl::IsCancelled(error)) return true;
   if (!absl::IsResourceExhausted(error)) return false;
   if (hints.reason.has_value()) return *hints.reason == "PEER_QUOTA";
   return !std::exchange(exhausted_, true);

@@ -57,8 +57,13 @@ TEST(Replay, OtherCodesAreNotTriedAgain) {
   for (int code = 1; code <= 16; ++code) {
     const absl::Status error(static_cast<absl::StatusCode>(code), "as the server said");
     if (absl::IsUnavailable(error) || absl::IsResourceExhausted(error)) continue;
+    if (absl::IsCancelled(error)) continue;
     EXPECT_EQ(Make(kPolicy, 0).AfterFailure(error, kStart).status(), error);
   }
+}
+
+TEST(Replay, WhatAServerThatEndsResetsIsTriedAgain) {
+  EXPECT_TRUE(Make(kPolicy, 0).AfterFailure(absl::CancelledError("CANCELLED"), kStart).ok());
 }
 
 TEST(Replay, NoWaitPastTheDeadline) {
