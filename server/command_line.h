@@ -2,6 +2,7 @@
 #define LOSSD_SERVER_COMMAND_LINE_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -14,11 +15,14 @@ struct CommandLine {
   ServerOptions server;
   LogOptions log;
   absl::Duration drain_timeout = absl::Seconds(30);
-  std::string print;  // not empty: print this (help, version) and do nothing else
+  std::string print;  // not empty: print this (help, version, configuration) and do nothing else
 };
 
-// kInvalidArgument, in one line that names the flag, for what cannot be used.
-absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv);
+// What flags say, else `variables` of the environment ("NAME=VALUE"), else the file that --config
+// or LOSSD_CONFIG names. kInvalidArgument, in one line that names flag, variable or line of the
+// file, for what cannot be used.
+absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv,
+                                             const std::vector<std::string>& variables = {});
 
 }  // namespace lossd
 

@@ -1,5 +1,6 @@
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -7,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -40,6 +42,14 @@ sigset_t BlockSignals() {
   // Whoever reads the output may go away.
   signal(SIGPIPE, SIG_IGN);
   return set;
+}
+
+std::vector<std::string> Variables() {
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    variables.emplace_back(*variable);
+  }
+  return variables;
 }
 
 int WaitForSignal(const sigset_t& set) {
@@ -99,7 +109,7 @@ int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
 int main(int argc, char** argv) {
   lossd::KeepFreedMemory();
   const sigset_t signals = BlockSignals();
-  const absl::StatusOr<lossd::CommandLine> line = lossd::ParseCommandLine(argc, argv);
+  const absl::StatusOr<lossd::CommandLine> line = lossd::ParseCommandLine(argc, argv, Variables());
   if (!line.ok()) return Complain(kExitUsage, std::string(line.status().message()));
   if (!line->print.empty()) {
     std::fputs(line->print.c_str(), stdout);

@@ -19,6 +19,7 @@
 namespace lossd::testing {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::MatchesRegex;
@@ -245,20 +246,51 @@ TEST(Binary, DrainTimeoutBreaksOff) {
   EXPECT_EQ(answer.summaries, 0);
 }
 
-// --------------------------------------------------------------------------------- SIMD target
+// --------------------------------------------------------------------------------- environment
 
-class ForcedTarget {
+// Of the programs that are started meanwhile.
+class Variable {
  public:
-  explicit ForcedTarget(const char* name) { setenv("LOSSD_FORCE_TARGET", name, 1); }
-  ~ForcedTarget() { unsetenv("LOSSD_FORCE_TARGET"); }
+  Variable(const char* name, const char* value) : name_(name) { setenv(name, value, 1); }
+  ~Variable() { unsetenv(name_); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const char* name_;
 };
+
+TEST(Binary, IsConfiguredByFileEnvironmentAndFlag) {
+  const lossctl::Scratch scratch;
+  const std::string path =
+      scratch.Write("lossd.conf", "max-streams = 5\nmax-connections = 5\nthreads = 1\n");
+  const Variable config("LOSSD_CONFIG", path.c_str());
+  const Variable streams("LOSSD_MAX_STREAMS", "6");
+  const Variable connections("LOSSD_MAX_CONNECTIONS", "6");
+  const Variable service("LOSSD_PORT", "tcp://10.0.0.11:50151");
+  const auto program = Lossd({"--listen=127.0.0.1:0", "--max-connections=7"});
+  AddressOf(*program);
+  EXPECT_THAT(program->ReadLine(), AllOf(HasSubstr(" max-connections=7 "),
+                                         HasSubstr(" max-streams=6 "), HasSubstr(" threads=1 ")));
+  const auto printed = Lossd({"--print-config"});
+  EXPECT_EQ(printed->Wait(), 0);
+  EXPECT_THAT(printed->out(), HasSubstr("# given as " + path + ":3: threads\nthreads = 1\n"));
+}
+
+TEST(Binary, BadConfigurationExits2) {
+  const lossctl::Scratch scratch;
+  const std::string path = scratch.Write("lossd.conf", "max-steams = 5\n");
+  ExpectRefusal({"--config=" + path}, 2, path + ":1: there is no setting max-steams; wanted");
+  const Variable typo("LOSSD_MAX_STEAMS", "6");
+  ExpectRefusal({}, 2, "LOSSD_MAX_STEAMS is no setting; wanted perhaps LOSSD_MAX_STREAMS");
+}
 
 TEST(Binary, ForcedTargetIsUsedOrRefused) {
   {
-    const ForcedTarget forced("AVX9");
+    const Variable forced("LOSSD_FORCE_TARGET", "AVX9");
     ExpectRefusal({"--listen=127.0.0.1:0"}, 2, "LOSSD_FORCE_TARGET is \"AVX9\"; wanted one of ");
   }
-  const ForcedTarget forced("SCALAR");  // every CPU has it
+  const Variable forced("LOSSD_FORCE_TARGET", "SCALAR");  // every CPU has it
   const auto program = Lossd({"--listen=127.0.0.1:0"});
   grpc::ClientContext context;
   v1::GetServerInfoResponse info;

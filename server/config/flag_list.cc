@@ -1,0 +1,74 @@
+#include "server/config/flag_list.h"
+
+#include <algorithm>
+#include <iterator>
+#include <numeric>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace lossd {
+namespace {
+
+// How many characters are to be put in, taken out or changed (Levenshtein).
+size_t Distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() +
+                          1);  // from the first i characters of `a` to the first j of `b`
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, changed}));
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+void FlagList::Add(std::string group, std::vector<Flag> flags) {
+  for (Flag& flag : flags) {
+    flag.group = group;
+    flags_.push_back(std::move(flag));
+  }
+}
+
+const Flag* FlagList::Find(std::string_view name) const {
+  const auto found = std::find_if(flags_.begin(), flags_.end(),
+                                  [&](const Flag& flag) { return flag.name == name; });
+  return found == flags_.end() ? nullptr : &*found;
+}
+
+const std::string& FlagList::NearestTo(std::string_view name) const {
+  return std::min_element(flags_.begin(), flags_.end(),
+                          [&](const Flag& a, const Flag& b) {
+                            return Distance(a.name, name) < Distance(b.name, name);
+                          })
+      ->name;
+}
+
+absl::Status FlagList::Set(const Given& given) {
+  for (Flag& flag : flags_) {
+    if (flag.name != given.name) continue;
+    flag.origin = given.origin;
+    const absl::Status set = flag.set(given.values);
+    if (set.ok()) return set;
+    return absl::Status(set.code(), absl::StrCat(given.origin, ": ", set.message()));
+  }
+  return absl::InternalError(absl::StrCat("there is no flag ", given.name));
+}
+
+std::string FlagList::Text() const {
+  std::string text;
+  for (const Flag& flag : flags_) {
+    absl::StrAppend(&text, "\n# ", flag.help, "\n");
+    if (!flag.origin.empty()) absl::StrAppend(&text, "# given as ", flag.origin, "\n");
+    const std::vector<std::string> values = flag.get();
+    for (const std::string& value : values) absl::StrAppend(&text, flag.name, " = ", value, "\n");
+    if (values.empty()) absl::StrAppend(&text, "# ", flag.name, " =\n");
+  }
+  return text;
+}
+
+}  // namespace lossd

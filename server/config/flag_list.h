@@ -1,0 +1,43 @@
+#ifndef LOSSD_SERVER_CONFIG_FLAG_LIST_H_
+#define LOSSD_SERVER_CONFIG_FLAG_LIST_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/config/flag.h"
+
+namespace lossd {
+
+// Values somebody gave.
+struct Given {
+  std::string name;
+  std::vector<std::string> values;
+  std::string origin;  // for people: "--threads", "LOSSD_THREADS", "/etc/lossd.conf:3: threads"
+};
+
+// The flags of a program.
+class FlagList {
+ public:
+  void Add(std::string group, std::vector<Flag> flags);
+
+  const std::vector<Flag>& flags() const { return flags_; }
+  const Flag* Find(std::string_view name) const;  // null: there is none
+
+  // The name that was probably meant.
+  const std::string& NearestTo(std::string_view name) const;
+
+  // Sets the flag, which exists. kInvalidArgument: "ORIGIN: WHY".
+  absl::Status Set(const Given& given);
+
+  // All of them as a file that ReadConfigFile reads, each with its help and who gave it.
+  std::string Text() const;
+
+ private:
+  std::vector<Flag> flags_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_CONFIG_FLAG_LIST_H_
