@@ -43,6 +43,22 @@ class Scratch {
   int64_t capacity_ = 0;
 };
 
+// Arrays for `count` positions.
+inline kernels::LabelledPositions LabelledArrays(int64_t count, Scratch& scratch) {
+  const int64_t stride = count + kernels::kGroup;
+  double* values = scratch.Get<double>(9 * stride);
+  const auto array = [&](int index) { return values + index * stride; };
+  return {.peak = array(0),
+          .rest = array(1),
+          .log1p_rest = array(2),
+          .picked = array(3),
+          .picked_exponential = array(4),
+          .coefficient = array(5),
+          .loss = array(6),
+          .label_gradient = array(7),
+          .scale = array(8)};
+}
+
 }  // namespace lossd
 
 #endif  // LOSSD_CORE_EXEC_SCRATCH_H_

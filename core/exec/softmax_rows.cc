@@ -130,31 +130,9 @@ void WriteRowOutputs(const BoxJob& job, const Rows& rows, const Reduced& reduced
   }
 }
 
-// What rows with one label each need beside their sums.
-struct HardRows {
-  double* coefficient;         // of the gradient's softmax part; 0: the row's gradient is 0
-  double* picked;              // logit of the label
-  double* picked_exponential;  // e^(picked - peak)
-  double* label_gradient;
-  double* peak;
-  double* rest;
-  double* loss;
-  double* scale;
-};
-
-// All of it that is known before the rows are looked at.
-HardRows PrepareHardRows(const BoxJob& job, const Rows& rows, Workspace& work) {
-  const int64_t stride = rows.count + kernels::kGroup;
-  double* values = work.hard_rows.Get<double>(8 * stride);
-  const auto array = [&](int index) { return values + index * stride; };
-  const HardRows hard{.coefficient = array(0),
-                      .picked = array(1),
-                      .picked_exponential = array(2),
-                      .label_gradient = array(3),
-                      .peak = array(4),
-                      .rest = array(5),
-                      .loss = array(6),
-                      .scale = array(7)};
+// Rows with one label each: all that is known before the rows are looked at.
+kernels::LabelledPositions PrepareHardRows(const BoxJob& job, const Rows& rows, Workspace& work) {
+  const kernels::LabelledPositions hard = LabelledArrays(rows.count, work.hard_rows);
   const Positions& positions = work.positions;
   const Real real = job.run.real();
   for (int64_t r = 0; r < rows.count; ++r) {
@@ -166,27 +144,19 @@ HardRows PrepareHardRows(const BoxJob& job, const Rows& rows, Workspace& work) {
   return hard;
 }
 
-void HardLosses(const BoxJob& job, const Rows& rows, const Reduced& reduced, const HardRows& hard,
-                Workspace& work, UnitSums& unit) {
+void HardLosses(const BoxJob& job, const Rows& rows, const Reduced& reduced,
+                const kernels::LabelledPositions& hard, Workspace& work, UnitSums& unit) {
   for (int64_t r = 0; r < rows.count; ++r) {
     hard.peak[r] = reduced.sums[r].peak;
     hard.rest[r] = reduced.sums[r].rest;
+    hard.log1p_rest[r] = reduced.log1p_rest[r];
   }
-  kernels::Active().labelled({.peak = hard.peak,
-                              .rest = hard.rest,
-                              .log1p_rest = reduced.log1p_rest,
-                              .picked = hard.picked,
-                              .picked_exponential = hard.picked_exponential,
-                              .coefficient = hard.coefficient,
-                              .loss = hard.loss,
-                              .label_gradient = hard.label_gradient,
-                              .scale = hard.scale},
-                             rows.count);
+  kernels::Active().labelled(hard, rows.count);
   AddLabelledLosses(job, work.positions, rows.first_output, hard.loss, unit);
 }
 
 // What the scaled softmax does not give: the labels' entries, and exact zeros.
-void FinishHardGradient(const BoxJob& job, const Rows& rows, const HardRows& hard,
+void FinishHardGradient(const BoxJob& job, const Rows& rows, const kernels::LabelledPositions& hard,
                         const Positions& positions) {
   const Real out = job.run.gradient_real();
   for (int64_t r = 0; r < rows.count; ++r) {
@@ -199,8 +169,8 @@ void FinishHardGradient(const BoxJob& job, const Rows& rows, const HardRows& har
 }
 
 // Losses and gradients of hard targets, in two phases.
-void HardTargets(const BoxJob& job, const Rows& rows, const Reduced& reduced, const HardRows& hard,
-                 Workspace& work, UnitSums& unit) {
+void HardTargets(const BoxJob& job, const Rows& rows, const Reduced& reduced,
+                 const kernels::LabelledPositions& hard, Workspace& work, UnitSums& unit) {
   const Positions& positions = work.positions;
   for (int64_t r = 0; r < rows.count; ++r) {
     const int64_t y = positions.label[r];
@@ -222,8 +192,8 @@ bool CanFuse(const BoxJob& job, const Rows& rows) {
          kernels::Active().fused_rows[Index(job.run.real())] != nullptr;
 }
 
-void RunFused(const BoxJob& job, const Rows& rows, const HardRows& hard, Workspace& work,
-              UnitSums& unit) {
+void RunFused(const BoxJob& job, const Rows& rows, const kernels::LabelledPositions& hard,
+              Workspace& work, UnitSums& unit) {
   const KernelSet& kernels = kernels::Active();
   const int64_t classes = job.classes();
   const int64_t chunks = kernels::Chunks(Compute::kFloat, classes);

@@ -45,15 +45,7 @@ struct Tile {
   C* e = nullptr;
   int64_t e_stride = 0;
   int32_t* label = nullptr;  // below 0: ignored
-  double* peak = nullptr;
-  double* rest = nullptr;
-  double* log1p_rest = nullptr;
-  double* picked = nullptr;
-  double* picked_exponential = nullptr;
-  double* coefficient = nullptr;     // of the gradient's softmax part; 0: the gradient is 0
-  double* label_gradient = nullptr;  // d(loss)/dx at the label
-  double* loss = nullptr;
-  double* scale = nullptr;  // coefficient over the sum of exponentials
+  kernels::LabelledPositions at = {};
   C* factor = nullptr;
   C* label_value = nullptr;
   bool any_nan = false;
@@ -105,24 +97,14 @@ class Tiles {
     // Not a multiple of a page, or the lines of a column would share a set of the cache.
     const int64_t e_stride = (width / kernels::kGroup + 2) * kernels::kGroup;
     const int64_t stride = width + kernels::kGroup;
-    double* values = scratch.values.Get<double>(9 * stride);
     C* narrow = scratch.narrow.Get<C>(2 * stride);
-    const auto array = [&](int index) { return values + index * stride; };
     return {.i = i,
             .width = width,
             .x = Predictions(job_, o_, i, width, scratch.gathered),
             .e = scratch.exponentials.Get<C>(job_.classes() * e_stride),
             .e_stride = e_stride,
             .label = scratch.labels.Get<int32_t>(width),
-            .peak = array(0),
-            .rest = array(1),
-            .log1p_rest = array(2),
-            .picked = array(3),
-            .picked_exponential = array(4),
-            .coefficient = array(5),
-            .label_gradient = array(6),
-            .loss = array(7),
-            .scale = array(8),
+            .at = LabelledArrays(width, scratch.values),
             .factor = narrow,
             .label_value = narrow + stride};
   }
@@ -148,10 +130,10 @@ class Tiles {
          .e = tile.e,
          .e_stride = tile.e_stride,
          .label = tile.label,
-         .peak = tile.peak,
-         .rest = tile.rest,
-         .picked = tile.picked,
-         .picked_exponential = tile.picked_exponential},
+         .peak = tile.at.peak,
+         .rest = tile.at.rest,
+         .picked = tile.at.picked,
+         .picked_exponential = tile.at.picked_exponential},
         scales ? last.Scaled(job_, GradientOf(last)) : kernels::TileScale{});
     if (scales) ZeroUncounted(last);
     if (tile.width > 0) Finish(tile);
@@ -159,13 +141,13 @@ class Tiles {
 
   // What a reduced tile says.
   void Finish(Tile<C>& tile) {
-    kernels::Active().log1p(tile.rest, tile.width, tile.log1p_rest);
+    kernels::Active().log1p(tile.at.rest, tile.width, tile.at.log1p_rest);
     WriteOutputs(tile);
     Losses(tile);
     if (job_.run.plan.outputs().probabilities) WriteProbabilities(tile);
     if (!job_.run.plan.outputs().gradient) return;
     const Real out = job_.run.gradient_real();
-    MakeFactors(tile, tile.scale);
+    MakeFactors(tile, tile.at.scale);
     MakeLabelValues(tile, out);
     if (!gradient_beside_) WriteGradient(tile);
   }
@@ -176,14 +158,14 @@ class Tiles {
     const Real real = job_.run.real();
     const int64_t first_output = o_ * job_.box.inner_count + tile.i;
     for (int64_t p = 0; wanted.log_sum_exp && p < tile.width; ++p) {
-      StoreReal(Real::kF64, tile.peak[p] + tile.log1p_rest[p], job_.out.log_sum_exp.data(),
+      StoreReal(Real::kF64, tile.at.peak[p] + tile.at.log1p_rest[p], job_.out.log_sum_exp.data(),
                 first_output + p);
     }
     for (int64_t p = 0; wanted.argmax_hits && p < tile.width; ++p) {
       const int64_t y = tile.label[p];
       const std::byte* column = tile.x.base + p * kernels::SizeOf(real);
       const bool hit =
-          y >= 0 && IsFirstPeak(real, column, tile.x.stride, job_.classes(), y, tile.peak[p]);
+          y >= 0 && IsFirstPeak(real, column, tile.x.stride, job_.classes(), y, tile.at.peak[p]);
       WriteHit(job_, first_output + p, hit, unit_);
     }
   }
@@ -191,24 +173,15 @@ class Tiles {
   void Losses(Tile<C>& tile) {
     const Positions& positions = work_.positions;
     for (int64_t p = 0; p < tile.width; ++p) {
-      tile.coefficient[p] = positions.gradient[p] * positions.weight[p];
+      tile.at.coefficient[p] = positions.gradient[p] * positions.weight[p];
     }
     for (int64_t p = tile.any_nan ? 0 : tile.width; p < tile.width; ++p) {
-      if (std::isnan(tile.rest[p]) && tile.label[p] >= 0) {
+      if (std::isnan(tile.at.rest[p]) && tile.label[p] >= 0) {
         unit_.CountNonFinite(job_.PositionAt(o_, tile.i) + p);
       }
     }
-    kernels::Active().labelled({.peak = tile.peak,
-                                .rest = tile.rest,
-                                .log1p_rest = tile.log1p_rest,
-                                .picked = tile.picked,
-                                .picked_exponential = tile.picked_exponential,
-                                .coefficient = tile.coefficient,
-                                .loss = tile.loss,
-                                .label_gradient = tile.label_gradient,
-                                .scale = tile.scale},
-                               tile.width);
-    AddLabelledLosses(job_, positions, o_ * job_.box.inner_count + tile.i, tile.loss, unit_);
+    kernels::Active().labelled(tile.at, tile.width);
+    AddLabelledLosses(job_, positions, o_ * job_.box.inner_count + tile.i, tile.at.loss, unit_);
   }
 
   void MakeFactors(const Tile<C>& tile, const double* scale) {
@@ -222,18 +195,18 @@ class Tiles {
     const bool narrower = out == Real::kF16 || out == Real::kBF16;
     if (std::is_same_v<C, float> && narrower) {
       for (int64_t p = 0; p < tile.width; ++p) {
-        tile.label_value[p] = kernels::RoundToOdd(tile.label_gradient[p]);
+        tile.label_value[p] = kernels::RoundToOdd(tile.at.label_gradient[p]);
       }
       return;
     }
     for (int64_t p = 0; p < tile.width; ++p) {
-      tile.label_value[p] = static_cast<C>(tile.label_gradient[p]);
+      tile.label_value[p] = static_cast<C>(tile.at.label_gradient[p]);
     }
   }
 
   void WriteProbabilities(const Tile<C>& tile) {
-    double* one_over_sum = tile.loss;  // added up already
-    for (int64_t p = 0; p < tile.width; ++p) one_over_sum[p] = 1.0 / (1.0 + tile.rest[p]);
+    double* one_over_sum = tile.at.loss;  // added up already
+    for (int64_t p = 0; p < tile.width; ++p) one_over_sum[p] = 1.0 / (1.0 + tile.at.rest[p]);
     MakeFactors(tile, one_over_sum);
     WriteScaled(tile, /*labels=*/false, job_.run.real(), job_.out.probabilities.data());
   }
@@ -245,7 +218,7 @@ class Tiles {
     WriteScaled(tile, kernel_writes_labels, out, job_.out.gradient.data());
     for (int64_t p = 0; !kernel_writes_labels && p < tile.width; ++p) {
       if (tile.label[p] < 0) continue;
-      StoreReal(out, tile.label_gradient[p], GradientOf(tile),
+      StoreReal(out, tile.at.label_gradient[p], GradientOf(tile),
                 tile.label[p] * job_.box.inner_count + p);
     }
     ZeroUncounted(tile);
@@ -266,7 +239,7 @@ class Tiles {
   void ZeroUncounted(const Tile<C>& tile) {
     const Real out = job_.run.gradient_real();
     for (int64_t p = tile.any_nan ? 0 : tile.width; p < tile.width; ++p) {
-      if (tile.coefficient[p] != 0 || !std::isnan(tile.rest[p])) continue;
+      if (tile.at.coefficient[p] != 0 || !std::isnan(tile.at.rest[p])) continue;
       for (int64_t k = 0; k < job_.classes(); ++k) {
         StoreReal(out, 0, GradientOf(tile), k * job_.box.inner_count + p);
       }

@@ -12,8 +12,11 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/kernels/exponentials-inl.h"
 #include "core/kernels/group-inl.h"
 #include "core/kernels/kernels.h"
+#include "core/kernels/reductions-inl.h"
+#include "hwy/cache_control.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lossd::kernels {

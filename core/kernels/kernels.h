@@ -65,17 +65,18 @@ struct PointwiseSums {
   bool nonfinite;  // some x_k is NaN or +inf with c_k != 0
 };
 
-// Softmax of positions with one label each: what is known of each, and what follows from it.
+// Softmax of positions with one label each, an array for everything: what is known of each, and
+// (the last three) what follows from it.
 struct LabelledPositions {
-  const double* peak;
-  const double* rest;
-  const double* log1p_rest;
-  const double* picked;              // logit of the label
-  const double* picked_exponential;  // e^(picked - peak)
-  const double* coefficient;         // c
-  double* loss;                      // -log s_y
-  double* label_gradient;            // -c (1 - s_y), never -0
-  double* scale;                     // c / sum of e^(x - peak)
+  double* peak;
+  double* rest;
+  double* log1p_rest;
+  double* picked;              // logit of the label
+  double* picked_exponential;  // e^(picked - peak)
+  double* coefficient;         // c, of the gradient's softmax part
+  double* loss;                // -log s_y
+  double* label_gradient;      // -c (1 - s_y), never -0
+  double* scale;               // c / sum of e^(x - peak)
 };
 
 // What fused_rows works in; contents are not initialised and mean nothing afterwards.

@@ -5,7 +5,10 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target.
 #include "core/kernels/group-inl.h"
+#include "core/kernels/reductions-inl.h"
+#include "core/kernels/stores-inl.h"
 #include "core/kernels/tables.h"
+#include "hwy/contrib/math/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lossd::kernels {

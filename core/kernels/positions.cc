@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "core/kernels/group-inl.h"
+#include "core/kernels/reductions-inl.h"
+#include "core/kernels/stores-inl.h"
 #include "core/kernels/tables.h"
 
 HWY_BEFORE_NAMESPACE();

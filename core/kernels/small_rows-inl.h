@@ -12,9 +12,11 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/kernels/exponentials-inl.h"
 #include "core/kernels/float_row-inl.h"
 #include "core/kernels/group-inl.h"
 #include "core/kernels/kernels.h"
+#include "core/kernels/stores-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lossd::kernels {

@@ -7,6 +7,7 @@
 #include "core/kernels/float_row-inl.h"
 #include "core/kernels/group-inl.h"
 #include "core/kernels/small_rows-inl.h"
+#include "core/kernels/stores-inl.h"
 #include "core/kernels/tables.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -5,8 +5,11 @@
 #define HWY_TARGET_INCLUDE "core/kernels/softmax_rows.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target.
+#include "core/kernels/exponentials-inl.h"
 #include "core/kernels/float_row-inl.h"
 #include "core/kernels/group-inl.h"
+#include "core/kernels/reductions-inl.h"
+#include "core/kernels/stores-inl.h"
 #include "core/kernels/tables.h"
 
 HWY_BEFORE_NAMESPACE();
