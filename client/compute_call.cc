@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "client/attempts.h"
 #include "client/block_io.h"
 #include "lossd/status_macros.h"
@@ -13,6 +14,8 @@ namespace {
 
 // Of a reply beside its tensors: the sums, the counts, the descriptions.
 constexpr int64_t kReplyEnvelopeBytes = 2 << 10;
+
+constexpr int kMaxFanOut = 256;
 
 int64_t SizeOf(const std::optional<TensorView>& view) {
   return view ? static_cast<int64_t>(view->bytes.size()) : 0;
@@ -35,16 +38,28 @@ ComputeCall::ComputeCall(const LossSpec& spec, const LossInputs& inputs, const L
            .progress = call.progress,
            .loans = {}},
       mode_(call.mode),
+      parts_(call.fan_out),
       unary_limit_bytes_(options.unary_limit_bytes) {
   job_.spec.outputs = OutputsFor(into);
 }
 
-void ComputeCall::Start(Driver& driver, Replay replay, Done done) {
-  if (absl::Status memory = CheckMemory(job_.inputs, job_.geometry, job_.into); !memory.ok()) {
-    return done(std::move(memory));
+absl::Status ComputeCall::Check() const {
+  if (parts_ < 1 || parts_ > kMaxFanOut) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("fan_out is ", parts_, "; wanted 1..", kMaxFanOut));
   }
+  return CheckMemory(job_.inputs, job_.geometry, job_.into);
+}
+
+void ComputeCall::Start(Driver& driver, Replay replay, Done done) {
+  if (absl::Status checked = Check(); !checked.ok()) return done(std::move(checked));
   const absl::StatusOr<bool> unary = ChooseUnary();
   if (!unary.ok()) return done(unary.status());
+  if (!*unary && parts_ > 1 && driver.transport().TakesParts() && job_.geometry &&
+      job_.geometry->positions() > 0) {
+    fan_out_ = std::make_unique<FanOut>(job_, parts_);
+    return fan_out_->Start(driver, std::move(replay), std::move(done));
+  }
   if (!*unary && job_.geometry) ledger_.emplace(BlockPlan(*job_.geometry, job_.block_bytes));
   const absl::Time deadline = replay.deadline();
   Attempt attempt = [this, &driver, deadline, unary = *unary](Report report) {

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "client/compute_job.h"
 #include "client/driver.h"
+#include "client/fan_out.h"
 #include "client/replay.h"
 #include "client/stream_attempt.h"
 #include "lossd/client.h"
@@ -32,6 +33,7 @@ class ComputeCall {
  private:
   using Report = std::function<void(absl::Status)>;
 
+  absl::Status Check() const;
   absl::StatusOr<bool> ChooseUnary();
   absl::StatusOr<TransportMessage> UnaryRequest() const;
   int64_t ReplyBytes() const;
@@ -41,10 +43,12 @@ class ComputeCall {
 
   ComputeJob job_;
   TransferMode mode_;
+  int parts_;
   int64_t unary_limit_bytes_;
   std::optional<TransportMessage> first_request_;  // encoded to learn its size
   std::optional<BlockLedger> ledger_;              // of a stream with a geometry
   std::unique_ptr<StreamAttempt> stream_;
+  std::unique_ptr<FanOut> fan_out_;  // instead
   LossResult result_;
 };
 

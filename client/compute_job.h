@@ -1,6 +1,7 @@
 #ifndef LOSSD_CLIENT_COMPUTE_JOB_H_
 #define LOSSD_CLIENT_COMPUTE_JOB_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -25,11 +26,15 @@ struct ComputeJob {
   Loans loans;
 };
 
-// What was achieved so far: which blocks were answered, and their sums.
+// What was achieved so far: which blocks were answered, and their sums. Of blocks begin..end-1; the
+// others are somebody else's and count as answered.
 class BlockLedger {
  public:
-  explicit BlockLedger(const BlockPlan& plan)
-      : plan_(plan), answered_(plan.count(), false), unanswered_(plan.count()) {}
+  BlockLedger(const BlockPlan& plan, int64_t begin, int64_t end)
+      : plan_(plan), answered_(plan.count(), true), unanswered_(end - begin) {
+    std::fill(answered_.begin() + begin, answered_.begin() + end, false);
+  }
+  explicit BlockLedger(const BlockPlan& plan) : BlockLedger(plan, 0, plan.count()) {}
 
   const BlockPlan& plan() const { return plan_; }
   int64_t unanswered() const { return unanswered_; }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 #include <utility>
 
 namespace lossd {
@@ -57,23 +58,31 @@ std::shared_ptr<GrpcChannel> GrpcChannels::LeastBusy() const {
   });
 }
 
+int GrpcChannels::CallsToServerOf(size_t channel) const {
+  const size_t targets = dialling_.endpoints.targets.size();
+  int calls = 0;
+  for (size_t i = channel % targets; i < count_; i += targets) calls += channels_[i]->calls.load();
+  return calls;
+}
+
 std::shared_ptr<GrpcChannel> GrpcChannels::MostPromising() {
   const size_t first = turn_++;
-  const std::shared_ptr<GrpcChannel>* best = nullptr;
-  std::pair<int, int> least;
+  size_t best = count_;
+  std::tuple<int, int, int> least;
   for (size_t i = 0; i < count_; ++i) {
-    const std::shared_ptr<GrpcChannel>& channel = channels_[(first + i) % count_];
-    const std::pair<int, int> key(Doubt(*channel->channel), channel->calls.load());
-    if (best != nullptr && key >= least) continue;
-    best = &channel;
+    const size_t at = (first + i) % count_;
+    const std::tuple key(Doubt(*channels_[at]->channel), CallsToServerOf(at),
+                         channels_[at]->calls.load());
+    if (best != count_ && key >= least) continue;
+    best = at;
     least = key;
   }
-  if (least.first != 0) {
+  if (std::get<0>(least) != 0) {
     for (const auto& channel : channels_) {
       grpc::experimental::ChannelResetConnectionBackoff(channel->channel.get());
     }
   }
-  return *best;
+  return channels_[best];
 }
 
 void GrpcChannels::Replace() {

@@ -28,9 +28,9 @@ class GrpcChannels {
  public:
   GrpcChannels(Dialling dialling, int channels);
 
-  // The channel of the next call: the least busy one. With replicas, of those whose server is there
-  // and serves, as far as is known; equally busy ones take turns. Where none is, servers that were
-  // lost are dialled again at once.
+  // The channel of the next call: the least busy one. With replicas, one of the least busy server,
+  // of those that are there and serve, as far as is known; equally busy ones take turns. Where none
+  // is, servers that were lost are dialled again at once.
   std::shared_ptr<GrpcChannel> Choose();
 
   // Makes new calls take new connections, so that the old ones go when their last call is over: a
@@ -43,6 +43,7 @@ class GrpcChannels {
   Channels Dial() const;
   std::shared_ptr<GrpcChannel> LeastBusy() const;
   std::shared_ptr<GrpcChannel> MostPromising();
+  int CallsToServerOf(size_t channel) const;
 
   const Dialling dialling_;
   const size_t count_;

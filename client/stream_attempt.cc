@@ -34,8 +34,9 @@ absl::Status CheckSums(const PartialSums& sums, const Box& box) {
   return absl::OkStatus();
 }
 
-// The answer over several calls: exact sums of all blocks, D as the last call found it.
-LossResult Merged(const LossResult& summary, const PartialSums& sums) {
+}  // namespace
+
+LossResult MergedResult(const LossResult& summary, const PartialSums& sums) {
   LossResult result;
   result.loss_sum = sums.loss_sum.Round();
   result.weight_sum = sums.weight_sum.Round();
@@ -52,8 +53,6 @@ LossResult Merged(const LossResult& summary, const PartialSums& sums) {
   return result;
 }
 
-}  // namespace
-
 StreamAttempt::StreamAttempt(const ComputeJob& job, BlockLedger* ledger,
                              std::function<void(absl::StatusOr<LossResult>)> done)
     : job_(job),
@@ -65,6 +64,10 @@ StreamAttempt::StreamAttempt(const ComputeJob& job, BlockLedger* ledger,
 void StreamAttempt::Start(Driver& driver, absl::Time deadline) {
   stream_ = driver.transport().Stream(driver.queue(), kComputeStreamMethod, deadline, this);
   WriteNext();
+}
+
+void StreamAttempt::Cancel() {
+  if (failure_.ok()) Fail(absl::AbortedError("no answer is wanted any more"));
 }
 
 void StreamAttempt::WriteNext() {
@@ -139,7 +142,7 @@ absl::StatusOr<LossResult> StreamAttempt::Outcome(const absl::Status& status) {
     return absl::InternalError("the server ended the stream without a summary");
   }
   if (held_.has_value()) LOSSD_RETURN_IF_ERROR(Commit(held_->index, held_->result));
-  return first_attempt_ ? *std::move(summary_) : Merged(*summary_, ledger_->sums());
+  return first_attempt_ ? *std::move(summary_) : MergedResult(*summary_, ledger_->sums());
 }
 
 void StreamAttempt::OnDone(absl::Status status) {

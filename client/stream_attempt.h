@@ -15,6 +15,9 @@
 
 namespace lossd {
 
+// The answer over several calls: the exact sums of all blocks, D as one call's `summary` has it.
+LossResult MergedResult(const LossResult& summary, const PartialSums& sums);
+
 // One ComputeStream call: sends what `ledger` has no answer for and enters the answers into it,
 // both at once. Believes nothing the server says that was not asked for.
 //
@@ -29,6 +32,9 @@ class StreamAttempt : public StreamEvents {
                 std::function<void(absl::StatusOr<LossResult>)> done);
 
   void Start(Driver& driver, absl::Time deadline);
+
+  // Ends it soon, as kAborted, which is not tried again.
+  void Cancel();
 
   void OnWritten() override;
   void OnMessage(TransportMessage message) override;

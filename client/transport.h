@@ -82,6 +82,9 @@ class Transport {
   virtual std::unique_ptr<TransportStream> Stream(EventQueue& queue, const std::string& method,
                                                   absl::Time deadline, StreamEvents* events) = 0;
 
+  // Whether a stream may cover part of a tensor. Who plays a service may know whole ones only.
+  virtual bool TakesParts() const { return true; }
+
   // Called when messages of a call that is over are still held after a while: lets go of them soon,
   // at the price of connections if need be. Does no harm to calls under way.
   virtual void Reclaim() = 0;

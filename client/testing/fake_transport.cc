@@ -239,10 +239,17 @@ class FakeLocalService : public LocalService {
   const std::shared_ptr<const FakeService> service_;
 };
 
+// The service computes whole requests.
+class FakeTransport : public LocalTransport {
+ public:
+  using LocalTransport::LocalTransport;
+  bool TakesParts() const override { return false; }
+};
+
 }  // namespace
 
 std::shared_ptr<Transport> MakeFakeTransport(FakeService service) {
-  return std::make_shared<LocalTransport>(std::make_shared<FakeLocalService>(std::move(service)));
+  return std::make_shared<FakeTransport>(std::make_shared<FakeLocalService>(std::move(service)));
 }
 
 }  // namespace lossd

@@ -14,7 +14,8 @@ namespace lossd {
 
 // A lossd service played by functions, for tests of code that uses lossd::Client: no network, no
 // server, no waiting (backoff passes in no time). Everything the client does is real, encoding,
-// cutting into blocks and replay included; only the other end is yours.
+// cutting into blocks and replay included; only the other end is yours. It is one server and is
+// asked for whole tensors: a fan-out is one call.
 struct FakeService {
   // Computes one request. `into` has a buffer of the right size for each output that is wanted.
   // Called by the thread that waits for the call (the client's own for ComputeAsync), so possibly

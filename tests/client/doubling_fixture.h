@@ -29,7 +29,7 @@ class Doubling {
 
   static constexpr int64_t kOuter = 6, kClasses = 4, kInner = 5;
   static constexpr int64_t kPlaneBytes = kClasses * kInner * 4;
-  static constexpr double kSum = 120 * 121 / 2;
+  static constexpr double kSum = 60 * 121;
 
   LossInputs inputs() const {
     LossInputs in;

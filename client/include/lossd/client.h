@@ -64,6 +64,12 @@ struct ClientOptions {
 struct CallOptions {
   absl::Duration timeout = absl::ZeroDuration();  // 0: that of ClientOptions
   TransferMode mode = TransferMode::kAuto;
+  // More than 1: a stream is cut into so many at once, over parts of neighbouring positions of
+  // equal size (fewer where there are fewer positions), which replicas share. The answer is the
+  // bits of one call's, gradients land in the caller's buffer, in place if wanted, and a part whose
+  // server is lost goes to another one. Class-index targets and weights go to each server whole,
+  // for they decide the denominator. 1..256; calls of one message are not cut.
+  int fan_out = 1;
   // Told from time to time, from some thread, how many bytes of predictions were answered, of how
   // many. Must return quickly and may not call back into the client.
   std::function<void(int64_t done, int64_t total)> progress = {};
