@@ -19,6 +19,8 @@ constexpr char kCall[] = "Server";
 constexpr ComputeFlagRow kTable[] = {
     {&Flags::transport, "--transport", kCall, "auto|unary|stream",
      "default auto: by size; one message or a stream of blocks"},
+    {&Flags::fan_out, "--fan-out", kCall, "N",
+     "streams at once, which several servers share; default 1"},
 
     {&Flags::loss, "--loss", kWhat, "softmax|multinomial_logistic|nll",
      "required; the predictions are logits, probabilities or\nlog-probabilities, in this order"},
@@ -207,6 +209,9 @@ absl::StatusOr<CallOptions> ReadCallOptions(const ComputeFlags& flags) {
   LOSSD_RETURN_IF_ERROR(ReadTimeout(flags.server, &options.timeout));
   LOSSD_RETURN_IF_ERROR(
       ReadChoice("--transport", flags.transport, absl::MakeConstSpan(kTransports), &options.mode));
+  if (flags.fan_out) {
+    LOSSD_ASSIGN_OR_RETURN(options.fan_out, ParseFanOut("--fan-out", *flags.fan_out));
+  }
   return options;
 }
 

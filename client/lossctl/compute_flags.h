@@ -16,6 +16,7 @@ namespace lossd::lossctl {
 struct ComputeFlags {
   ServerFlags server;
   Flag transport;
+  Flag fan_out;
   bool json = false;
 
   Flag loss;

@@ -58,6 +58,12 @@ absl::StatusOr<int64_t> ParseInteger(absl::string_view flag, const std::string& 
   return value;
 }
 
+absl::StatusOr<int> ParseFanOut(absl::string_view flag, const std::string& text) {
+  LOSSD_ASSIGN_OR_RETURN(const int64_t parts, ParseInteger(flag, text));
+  if (parts < 1 || parts > 256) return Unreadable(flag, text, "1..256");
+  return static_cast<int>(parts);
+}
+
 absl::StatusOr<absl::Duration> ParseTimeout(absl::string_view flag, const std::string& text) {
   absl::Duration value;
   if (!absl::ParseDuration(text, &value) || value <= absl::ZeroDuration() ||

@@ -25,6 +25,9 @@ using Flag = std::optional<std::string>;
 absl::StatusOr<double> ParseNumber(absl::string_view flag, const std::string& text);
 absl::StatusOr<int64_t> ParseInteger(absl::string_view flag, const std::string& text);
 
+// The number of streams of CallOptions::fan_out.
+absl::StatusOr<int> ParseFanOut(absl::string_view flag, const std::string& text);
+
 // "30s", "1m30s", "500ms": more than 0.
 absl::StatusOr<absl::Duration> ParseTimeout(absl::string_view flag, const std::string& text);
 

@@ -158,7 +158,7 @@ TEST_F(Usage, AFlagTwice) {
 }
 
 TEST_F(Usage, CommandsAndTheirExitCodes) {
-  ExpectOneLine(Lossctl({}), 2, "wanted a command: compute, info or health");
+  ExpectOneLine(Lossctl({}), 2, "wanted a command: compute, bench, info or health");
   ExpectOneLine(Lossctl({"destroy"}), 2, "destroy");
   ExpectOneLine(Lossctl({"info"}), 2, "--server is missing");
   ExpectOneLine(Lossctl({"info", "--server=a", "--timeout=x"}), 2, "--timeout is 'x'");

@@ -1,0 +1,60 @@
+#ifndef LOSSD_CLIENT_LOSSCTL_BENCH_BENCH_FLAGS_H_
+#define LOSSD_CLIENT_LOSSCTL_BENCH_BENCH_FLAGS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "client/lossctl/bench/load.h"
+#include "client/lossctl/bench/problem.h"
+#include "client/lossctl/flags.h"
+#include "lossd/client.h"
+
+namespace lossd::lossctl {
+
+// The flags of `lossctl bench`, as text.
+struct BenchFlags {
+  ServerFlags server;
+  Flag transport;
+  Flag fan_out;
+  Flag connections;
+  Flag attempts;
+  Flag loss;
+  Flag shape;
+  Flag dtype;
+  Flag inputs;
+  Flag seed;
+  Flag callers;
+  Flag rate;
+  Flag duration;
+  Flag calls;
+  Flag allow_failures;
+  bool json = false;
+};
+
+// One flag that takes a value, for the command line and its help.
+struct BenchFlagRow {
+  Flag BenchFlags::*flag;
+  const char* name;   // "--loss"
+  const char* group;  // heading in the help
+  const char* value;  // "N"
+  const char* help;
+};
+absl::Span<const BenchFlagRow> BenchFlagTable();
+
+// What the flags ask for.
+struct BenchPlan {
+  ProblemShape problem;
+  Load load;
+  ClientOptions client;
+  CallOptions call;
+  int64_t allowed_failures = 0;
+  std::string loss;  // as the flags say it, likewise below
+  std::string transport;
+};
+absl::StatusOr<BenchPlan> ReadBench(const BenchFlags& flags);
+
+}  // namespace lossd::lossctl
+
+#endif  // LOSSD_CLIENT_LOSSCTL_BENCH_BENCH_FLAGS_H_

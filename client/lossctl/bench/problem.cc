@@ -1,0 +1,123 @@
+#include "client/lossctl/bench/problem.h"
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+#include <variant>
+
+#include "lossd/status_macros.h"
+
+namespace lossd::lossctl {
+namespace {
+
+// A floating type in bits, sign aside.
+struct Format {
+  int exponent_bits;
+  int mantissa_bits;
+};
+
+Format FormatOf(DType dtype) {
+  switch (dtype) {
+    case DType::kF64:
+      return {11, 52};
+    case DType::kF16:
+      return {5, 10};
+    case DType::kBF16:
+      return {8, 7};
+    default:
+      return {8, 23};
+  }
+}
+
+// Which numbers a loss takes: magnitudes in [2^low, 2^high), of which sign.
+struct Domain {
+  int low;
+  int high;
+  bool positive;
+  bool negative;
+};
+
+Domain DomainOf(const Loss& loss) {
+  if (std::holds_alternative<SoftmaxLoss>(loss)) return {-4, 3, true, true};
+  if (std::holds_alternative<NllLoss>(loss)) return {-4, 3, false, true};
+  return {-6, 0, true, false};
+}
+
+// Fills memory with numbers of the domain, composed of bits, so that no type needs a conversion.
+void Fill(const Domain& domain, DType dtype, std::mt19937_64& random,
+          std::vector<std::byte>& memory) {
+  const Format format = FormatOf(dtype);
+  const size_t size = SizeOf(dtype);
+  const int64_t bias = (int64_t{1} << (format.exponent_bits - 1)) - 1;
+  for (size_t at = 0; at < memory.size(); at += size) {
+    uint64_t bits = random();
+    const bool negative = domain.negative && (!domain.positive || (bits & 1) != 0);
+    bits >>= 1;
+    const uint64_t exponent =
+        bias + domain.low + static_cast<int64_t>((bits & 0xff) % (domain.high - domain.low));
+    const uint64_t mantissa = (bits >> 8) & ((uint64_t{1} << format.mantissa_bits) - 1);
+    const uint64_t value = (uint64_t{negative} << (format.exponent_bits + format.mantissa_bits)) |
+                           (exponent << format.mantissa_bits) | mantissa;
+    std::memcpy(memory.data() + at, &value, size);  // little-endian, as all of lossd
+  }
+}
+
+bool SameBits(double a, double b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
+
+bool SameAnswer(const LossResult& a, const LossResult& b) {
+  return SameBits(a.loss, b.loss) && SameBits(a.loss_sum, b.loss_sum) &&
+         SameBits(a.weight_sum, b.weight_sum) && SameBits(a.denominator, b.denominator) &&
+         a.exact == b.exact;
+}
+
+}  // namespace
+
+Problem::Problem(const ProblemShape& shape)
+    : elements_(*ElementCount(shape.shape)), inputs_(shape.inputs) {
+  spec_.loss = shape.loss;
+  std::mt19937_64 random(shape.seed);
+  const auto classes = static_cast<uint64_t>(shape.shape[1]);
+  std::vector<int64_t> label_shape = shape.shape;
+  label_shape.erase(label_shape.begin() + 1);
+  for (Input& input : inputs_) {
+    input.predictions.resize(elements_ * SizeOf(shape.dtype));
+    Fill(DomainOf(shape.loss), shape.dtype, random, input.predictions);
+    input.labels.resize(*ElementCount(label_shape));
+    for (int64_t& label : input.labels) label = static_cast<int64_t>(random() % classes);
+    input.views.predictions = {{shape.dtype, shape.shape}, input.predictions};
+    input.views.targets = TensorView::Of<int64_t>(input.labels, label_shape);
+    input.gradient.resize(input.predictions.size());
+  }
+}
+
+int64_t Problem::sent_bytes() const {
+  const Input& input = inputs_.front();
+  return static_cast<int64_t>(input.predictions.size() + input.labels.size() * sizeof(int64_t));
+}
+
+int64_t Problem::received_bytes() const {
+  return static_cast<int64_t>(inputs_.front().gradient.size());
+}
+
+absl::Status Problem::Learn(Client& client, const CallOptions& options) {
+  for (Input& input : inputs_) {
+    LOSSD_ASSIGN_OR_RETURN(
+        input.answer,
+        client.Compute(spec_, input.views, {.gradient = absl::MakeSpan(input.gradient)}, options));
+  }
+  return absl::OkStatus();
+}
+
+Verdict Problem::Ask(Client& client, const CallOptions& options, int64_t index,
+                     std::vector<std::byte>& gradient) const {
+  const Input& input = inputs_[index % static_cast<int64_t>(inputs_.size())];
+  // What is not written must not pass for the answer of the call before.
+  std::fill(gradient.begin(), gradient.end(), std::byte{0});
+  const absl::StatusOr<LossResult> answer =
+      client.Compute(spec_, input.views, {.gradient = absl::MakeSpan(gradient)}, options);
+  if (!answer.ok()) return {answer.status()};
+  const bool same = SameAnswer(*answer, input.answer) && gradient == input.gradient;
+  return {absl::OkStatus(), !same};
+}
+
+}  // namespace lossd::lossctl
