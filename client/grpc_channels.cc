@@ -33,7 +33,7 @@ GrpcChannels::GrpcChannels(Dialling dialling, int channels)
       count_(channels * dialling_.endpoints.targets.size()),
       channels_(Dial()) {}
 
-// Neighbours lead to different targets, so that turns go around the servers.
+// Channel i leads to target i % targets.
 GrpcChannels::Channels GrpcChannels::Dial() const {
   const std::vector<std::string>& targets = dialling_.endpoints.targets;
   Channels channels;
@@ -66,15 +66,16 @@ int GrpcChannels::CallsToServerOf(size_t channel) const {
 }
 
 std::shared_ptr<GrpcChannel> GrpcChannels::MostPromising() {
-  const size_t first = turn_++;
+  const size_t targets = dialling_.endpoints.targets.size();
+  turn_ = (turn_ + 1) % targets;
   size_t best = count_;
-  std::tuple<int, int, int> least;
+  std::tuple<int, int, size_t, int> least;
   for (size_t i = 0; i < count_; ++i) {
-    const size_t at = (first + i) % count_;
-    const std::tuple key(Doubt(*channels_[at]->channel), CallsToServerOf(at),
-                         channels_[at]->calls.load());
+    const size_t after_turn = (i + targets - turn_) % targets;
+    const std::tuple key(Doubt(*channels_[i]->channel), CallsToServerOf(i), after_turn,
+                         channels_[i]->calls.load());
     if (best != count_ && key >= least) continue;
-    best = at;
+    best = i;
     least = key;
   }
   if (std::get<0>(least) != 0) {

@@ -29,8 +29,8 @@ class GrpcChannels {
   GrpcChannels(Dialling dialling, int channels);
 
   // The channel of the next call: the least busy one. With replicas, one of the least busy server,
-  // of those that are there and serve, as far as is known; equally busy ones take turns. Where none
-  // is, servers that were lost are dialled again at once.
+  // of those that are there and serve, as far as is known; equally busy servers take turns. Where
+  // none is, servers that were lost are dialled again at once.
   std::shared_ptr<GrpcChannel> Choose();
 
   // Makes new calls take new connections, so that the old ones go when their last call is over: a
@@ -49,7 +49,7 @@ class GrpcChannels {
   const size_t count_;
   std::mutex mutex_;
   Channels channels_;
-  size_t turn_ = 0;
+  size_t turn_ = 0;  // index of a target
 };
 
 }  // namespace lossd
