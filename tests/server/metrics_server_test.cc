@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <regex>
 #include <set>
 #include <string>
@@ -16,6 +17,7 @@
 #include "tests/server/raw_http2.h"
 #include "tests/server/raw_socket.h"
 #include "tests/server/scrape.h"
+#include "tests/support/process.h"
 
 // Metrics as they are read from a running server.
 namespace lossd::testing {
@@ -285,6 +287,43 @@ TEST(Metrics, PromtoolHasNothingToSay) {
   const std::string command = PROMTOOL " check metrics <" + text + " >" + told + " 2>&1";
   EXPECT_EQ(std::system(command.c_str()), 0);
   EXPECT_EQ(lossctl::ReadWhole(told), "");
+}
+
+// Where a Prometheus that is starting says it listens.
+std::string ListeningAddress(Process& prometheus) {
+  while (const std::optional<std::string> line = prometheus.ReadLine()) {
+    const size_t address = line->find(" address=");
+    if (line->find("\"Listening on\"") != std::string::npos && address != std::string::npos) {
+      return line->substr(address + 9);
+    }
+  }
+  ADD_FAILURE() << "prometheus does not say where it listens";
+  return "127.0.0.1:1";
+}
+
+TEST(Metrics, PrometheusReadsThem) {
+  if (std::string(PROMETHEUS).empty()) GTEST_SKIP() << "prometheus is not installed";
+  const auto server = StartServer(WithMetrics());
+  MakeCalls(*server);
+  WaitUntil([&] { return server->live_calls() == 0; });
+  const lossctl::Scratch scratch;
+  const std::string config =
+      scratch.Write("prometheus.yml",
+                    "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+                    "scrape_configs: [{job_name: lossd, static_configs: [{targets: [\"" +
+                        server->metrics_address() + "\"]}]}]\n");
+  Process prometheus({"/bin/sh", "-c",
+                      "exec " PROMETHEUS " --web.listen-address=127.0.0.1:0 --config.file=" +
+                          config + " --storage.tsdb.path=" + scratch.Path("data") + " 2>&1"});
+  const std::string address = ListeningAddress(prometheus);
+  const auto ask = [&](const std::string& query) {
+    return BodyOf(Http(address, "GET /api/v1/query?query=" + query));
+  };
+  std::string up;  // its sample is written with those of the first scrape, or instead of them
+  WaitUntil([&] { return (up = ask("up")).find("\"value\"") != std::string::npos; });
+  EXPECT_THAT(up, HasSubstr(",\"1\"]"));
+  EXPECT_THAT(ask("lossd_requests_total%7Bcode=%22INVALID_ARGUMENT%22%7D"),
+              AllOf(HasSubstr(R"("method":"Compute")"), HasSubstr(",\"1\"]")));
 }
 
 std::set<std::string> Matches(const std::string& text, const std::string& pattern) {
