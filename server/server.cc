@@ -19,10 +19,8 @@
 #include "core/exec/simd.h"
 #include "lossd/status_macros.h"
 #include "server/admission/memory_limit.h"
+#include "server/calls/accept.h"
 #include "server/calls/environment.h"
-#include "server/calls/methods.h"
-#include "server/calls/stream_call.h"
-#include "server/calls/unary_call.h"
 #include "server/front/front.h"
 #include "server/listen_address.h"
 #include "server/memory/heap.h"
@@ -111,11 +109,11 @@ void SetChannelArguments(const wire::Limits& limits, grpc::ServerBuilder& builde
 }
 
 // Every kTrimPeriod gives back output memory that is no longer used, and, after calls, what the
-// general allocator kept.
+// general allocator kept; and makes up for what there was no memory for.
 class Trimmer final : public Event {
  public:
-  Trimmer(grpc::CompletionQueue* queue, BufferPool* pool, const CallCount* calls)
-      : queue_(queue), pool_(pool), calls_(calls) {
+  explicit Trimmer(const Environment* environment)
+      : environment_(environment), pool_(environment->pool), calls_(environment->calls) {
     Arm();
   }
   void Stop() {
@@ -137,14 +135,16 @@ class Trimmer final : public Event {
     }
     begun_before_ = begun;
     const std::lock_guard lock(mutex_);
-    if (!stopped_) Arm();
+    if (stopped_) return;
+    AcceptPutOff(*environment_);
+    Arm();
   }
   void Arm() {
-    alarm_.Set(queue_, std::chrono::system_clock::now() + absl::ToChronoSeconds(kTrimPeriod),
-               Tag());
+    alarm_.Set(environment_->queue,
+               std::chrono::system_clock::now() + absl::ToChronoSeconds(kTrimPeriod), Tag());
   }
 
-  grpc::CompletionQueue* queue_;
+  const Environment* environment_;
   BufferPool* pool_;
   const CallCount* calls_;
   int64_t begun_before_ = 0;    // when it ran last
@@ -174,6 +174,7 @@ struct Server::Impl {
   Executor executor;
   BufferPool pool{kMaxIdleOutputBytes};
   CallCount calls;
+  PutOff put_off{};
   AdmissionCounters admission;
   CallMetrics metrics;
   CallCaps caps;
@@ -281,6 +282,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .executor = &impl->executor,
                        .pool = &impl->pool,
                        .calls = &impl->calls,
+                       .put_off = &impl->put_off,
                        .authenticator = &impl->front->authenticator(),
                        .counters = &impl->admission,
                        .caps = &impl->caps,
@@ -293,12 +295,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .info = InfoOf(options.limits, impl->executor)};
   impl->ticker.Start(impl->queue.get());
   for (int i = 0; i < kAcceptDepth; ++i) {
-    UnaryCall::Accept(impl->environment, kUnaryCompute);
-    UnaryCall::Accept(impl->environment, kUnaryServerInfo);
-    StreamCall::Accept(impl->environment);
+    for (size_t method = 0; method < kMethodNames.size(); ++method) {
+      Accept(impl->environment, static_cast<Method>(method));
+    }
   }
   impl->health.Serve(impl->queue.get());
-  impl->trimmer = std::make_unique<Trimmer>(impl->queue.get(), &impl->pool, &impl->calls);
+  impl->trimmer = std::make_unique<Trimmer>(&impl->environment);
   for (int i = 0; i < std::min(kMaxPollers, UsableThreads()); ++i) {
     impl->pollers.emplace_back(&Impl::Poll, impl.get());
   }

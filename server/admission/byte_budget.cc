@@ -1,6 +1,7 @@
 #include "server/admission/byte_budget.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 
@@ -17,7 +18,9 @@ absl::Status Draining() { return Refuse(Refusal::kDraining, "the server is about
 }  // namespace
 
 ByteBudget::ByteBudget(const BudgetLimits& limits, AdmissionCounters* counters)
-    : limits_(limits), small_reserve_(limits.bytes / 10), counters_(counters) {}
+    : limits_(limits), small_reserve_(limits.bytes / 10), counters_(counters) {
+  waiting_.reserve(limits.max_waiting);
+}
 
 ByteBudget::~ByteBudget() = default;
 
@@ -48,8 +51,13 @@ absl::Status ByteBudget::Grant::Extend(int64_t more) {
 
 void ByteBudget::Count(PeerKey peer, int64_t bytes) {
   granted_ += bytes;
-  granted_to_[peer] += bytes;
+  held_.find(peer)->second.bytes += bytes;
   counters_->granted_bytes = granted_;
+}
+
+void ByteBudget::LetGo(PeerKey peer) {
+  const auto held = held_.find(peer);
+  if (--held->second.requests == 0) held_.erase(held);
 }
 
 ByteBudget::Grant ByteBudget::Take(const Request& request) {
@@ -61,14 +69,11 @@ void ByteBudget::Release(PeerKey peer, int64_t bytes) {
   Answers answers;
   {
     const std::lock_guard lock(mutex_);
-    granted_ -= bytes;
-    counters_->granted_bytes = granted_;
-    const auto of_peer = granted_to_.find(peer);
-    of_peer->second -= bytes;
-    if (of_peer->second == 0) granted_to_.erase(of_peer);
+    Count(peer, -bytes);
+    LetGo(peer);
     if (!waiting_.empty()) Serve(now_, answers);
   }
-  Deliver(std::move(answers));
+  Deliver(answers);
 }
 
 // ------------------------------------------------------------------------------------ waiting
@@ -86,12 +91,14 @@ std::optional<absl::StatusOr<ByteBudget::Grant>> ByteBudget::Acquire(const Reque
   const std::lock_guard lock(mutex_);
   now_ = now;
   if (draining_) return Draining();
-  if (waiting_.empty() && HasRoom(request.bytes)) return Take(request);
-  if (static_cast<int64_t>(waiting_.size()) >= limits_.max_waiting) {
+  const bool at_once = waiting_.empty() && HasRoom(request.bytes);
+  if (!at_once && static_cast<int64_t>(waiting_.size()) >= limits_.max_waiting) {
     return Refuse(Refusal::kQueueFull,
                   absl::StrFormat("the server's memory is in use and %d calls wait for it already",
                                   waiting_.size()));
   }
+  ++held_[request.peer].requests;
+  if (at_once) return Take(request);
   const Interval patience = (request.deadline - now) / 4;
   waiter->request_ = request;
   waiter->since_ = now;
@@ -103,8 +110,8 @@ std::optional<absl::StatusOr<ByteBudget::Grant>> ByteBudget::Acquire(const Reque
   // Others who may be granted something now are told by the next to come here without locks.
   Answers own;
   ServeOnce(now, waiter, own);
-  if (own.empty()) return std::nullopt;
-  return std::move(own.front().outcome);
+  if (own.first == nullptr) return std::nullopt;
+  return std::exchange(waiter->outcome_, std::nullopt);
 }
 
 bool ByteBudget::Withdraw(Waiter* waiter, Instant now) {
@@ -113,10 +120,11 @@ bool ByteBudget::Withdraw(Waiter* waiter, Instant now) {
     const std::lock_guard lock(mutex_);
     const auto found = std::find(waiting_.begin(), waiting_.end(), waiter);
     if (found == waiting_.end()) return false;
+    LetGo(waiter->request_.peer);
     Remove(found - waiting_.begin());
     Serve(now, answers);
   }
-  Deliver(std::move(answers));
+  Deliver(answers);
   return true;
 }
 
@@ -136,7 +144,7 @@ void ByteBudget::Tick(Instant now) {
     }
     Serve(now, answers);
   }
-  Deliver(std::move(answers));
+  Deliver(answers);
 }
 
 void ByteBudget::Drain(Instant now) {
@@ -146,11 +154,23 @@ void ByteBudget::Drain(Instant now) {
     draining_ = true;
     while (!waiting_.empty()) Dismiss(0, Draining(), answers);
   }
-  Deliver(std::move(answers));
+  Deliver(answers);
 }
 
+void ByteBudget::Answers::Add(Waiter* waiter, absl::StatusOr<Grant> outcome) {
+  waiter->outcome_ = std::move(outcome);
+  waiter->next_ = nullptr;
+  (last != nullptr ? last->next_ : first) = waiter;
+  last = waiter;
+}
+
+// Who is told may be gone before the next is, or wait again.
 void ByteBudget::Deliver(Answers answers) {
-  for (Answer& answer : answers) answer.waiter->OnAnswer(std::move(answer.outcome));
+  for (Waiter* waiter = answers.first; waiter != nullptr;) {
+    Waiter* const next = waiter->next_;
+    waiter->OnAnswer(*std::exchange(waiter->outcome_, std::nullopt));
+    waiter = next;
+  }
 }
 
 // ------------------------------------------------------------------------- with mutex_ held
@@ -165,9 +185,8 @@ bool ByteBudget::WithinShare(const Request& request) const {
   const bool others_wait = std::any_of(waiting_.begin(), waiting_.end(), [&](const Waiter* waiter) {
     return waiter->request_.peer != request.peer;
   });
-  const auto held = granted_to_.find(request.peer);
-  return !others_wait || held == granted_to_.end() ||
-         held->second + request.bytes <= limits_.bytes / 2;
+  const int64_t held = held_.find(request.peer)->second.bytes;
+  return !others_wait || held == 0 || held + request.bytes <= limits_.bytes / 2;
 }
 
 void ByteBudget::Serve(Instant now, Answers& answers) {
@@ -177,7 +196,7 @@ void ByteBudget::Serve(Instant now, Answers& answers) {
 }
 
 bool ByteBudget::ServeOnce(Instant now, const Waiter* only, Answers& answers) {
-  const size_t answered = answers.size();
+  bool any = false;
   bool blocked[kClasses] = {};
   for (size_t i = 0; i < waiting_.size();) {
     Waiter* const waiter = waiting_[i];
@@ -185,8 +204,9 @@ bool ByteBudget::ServeOnce(Instant now, const Waiter* only, Answers& answers) {
     bool& behind = blocked[ClassOf(request.bytes)];
     const bool served = only == nullptr || only == waiter;
     if (served && !behind && HasRoom(request.bytes) && WithinShare(request)) {
-      answers.push_back({waiter, Take(request)});
+      answers.Add(waiter, Take(request));
       Remove(i);
+      any = true;
       continue;
     }
     // Who may not have more for the sake of others is not in their way.
@@ -196,11 +216,12 @@ bool ByteBudget::ServeOnce(Instant now, const Waiter* only, Answers& answers) {
     }
     ++i;
   }
-  return answers.size() > answered;
+  return any;
 }
 
 void ByteBudget::Dismiss(size_t index, absl::Status why, Answers& answers) {
-  answers.push_back({waiting_[index], std::move(why)});
+  LetGo(waiting_[index]->request_.peer);
+  answers.Add(waiting_[index], std::move(why));
   Remove(index);
 }
 

@@ -86,6 +86,8 @@ class ByteBudget {
     Instant since_;
     Instant until_;
     Refusal late_ = Refusal::kQueueTimeout;
+    std::optional<absl::StatusOr<Grant>> outcome_;  // once it is decided
+    Waiter* next_ = nullptr;                        // of those to be told
   };
 
   ByteBudget(const BudgetLimits& limits, AdmissionCounters* counters);
@@ -95,6 +97,7 @@ class ByteBudget {
 
   // A grant or a refusal at once, or nullopt: `waiter` will be told. More than max_request():
   // kTooLarge. May be called with a lock held that OnAnswer takes; a Grant may not be destroyed so.
+  // The only function here that allocates, before it changes anything.
   std::optional<absl::StatusOr<Grant>> Acquire(const Request& request, Instant now, Waiter* waiter);
 
   // True: it waited, and will not be answered.
@@ -109,11 +112,17 @@ class ByteBudget {
   int64_t max_request() const { return limits_.bytes - small_reserve_; }
 
  private:
-  struct Answer {
-    Waiter* waiter;
-    absl::StatusOr<Grant> outcome;
+  // What a peer holds. There is one as long as the peer has grants or waits for some.
+  struct Held {
+    int64_t bytes = 0;
+    int64_t requests = 0;
   };
-  using Answers = std::vector<Answer>;
+  // Those whose outcome is decided, to be told of it without locks.
+  struct Answers {
+    void Add(Waiter* waiter, absl::StatusOr<Grant> outcome);
+    Waiter* first = nullptr;
+    Waiter* last = nullptr;
+  };
 
   static void Deliver(Answers answers);
 
@@ -123,6 +132,7 @@ class ByteBudget {
   bool HasRoom(int64_t bytes) const;
   bool WithinShare(const Request& request) const;
   void Count(PeerKey peer, int64_t bytes);
+  void LetGo(PeerKey peer);
   Grant Take(const Request& request);
   void Serve(Instant now, Answers& answers);
   bool ServeOnce(Instant now, const Waiter* only, Answers& answers);  // `only`, or all if nullptr
@@ -134,7 +144,7 @@ class ByteBudget {
   AdmissionCounters* const counters_;
   std::mutex mutex_;
   int64_t granted_ = 0;
-  std::map<PeerKey, int64_t> granted_to_;
+  std::map<PeerKey, Held> held_;
   std::vector<Waiter*> waiting_;  // oldest first; a handful
   Instant now_;                   // as far as it has been told
   bool draining_ = false;

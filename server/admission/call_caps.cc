@@ -29,20 +29,20 @@ absl::StatusOr<CallCaps::Pass> CallCaps::Begin(std::string_view name, Instant no
   }
   Peer& peer = PeerOf(connected ? AddressOf(name) : "unix", now);
   if (absl::Status may = CheckPeer(peer, name, connected, now); !may.ok()) return may;
-  peer.starts -= 1;
-  ++peer.calls;
-  counters_->calls = ++calls_;
   Pass pass;
-  pass.caps_ = this;
-  pass.peer_ = &peer;
   pass.connection_ = peer.connections.end();
-  if (connected) {
+  if (connected) {  // allocates: before anything is counted
     pass.connection_ = peer.connections.find(name);
     if (pass.connection_ == peer.connections.end()) {
       pass.connection_ = peer.connections.emplace(name, 0).first;
     }
     ++pass.connection_->second;
   }
+  pass.caps_ = this;
+  pass.peer_ = &peer;
+  peer.starts -= 1;
+  ++peer.calls;
+  counters_->calls = ++calls_;
   return pass;
 }
 

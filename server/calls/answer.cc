@@ -11,6 +11,21 @@
 
 namespace lossd {
 
+namespace {
+
+constexpr char kOurMistake[] = "internal error of the server; details are in its log";
+
+// What a caller is told beside the code, and what is written down, is not worth a call.
+template <class Work>
+void IfMemoryAllows(Work work) {
+  try {
+    work();
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+}  // namespace
+
 absl::Status OutOfMemory() { return Refuse(Refusal::kOutOfMemory, "the server is out of memory"); }
 
 absl::Status Thrown(const std::exception& thrown) {
@@ -36,14 +51,16 @@ grpc::Status Conclude(CallRecord& record, const absl::Status& status, AdmissionC
   if (const std::optional<Refusal> why = RefusalOf(status)) {
     ++counters.refused_for(*why);
     reason = TokenOf(*why);
-    for (const auto& [key, value] : TrailersOf(status)) context.AddTrailingMetadata(key, value);
+    IfMemoryAllows([&] {
+      for (const auto& [key, value] : TrailersOf(status)) context.AddTrailingMetadata(key, value);
+    });
   }
-  record.Ended(status, reason);
-  if (absl::IsInternal(status) || absl::IsUnknown(status)) {
-    return wire::ToGrpc(
-        absl::Status(status.code(), "internal error of the server; details are in its log"));
-  }
-  return wire::ToGrpc(status);
+  IfMemoryAllows([&] { record.Ended(status, reason); });
+  const bool ours = absl::IsInternal(status) || absl::IsUnknown(status);
+  grpc::Status concluded = wire::ToGrpc(absl::Status(status.code(), ""));
+  IfMemoryAllows(
+      [&] { concluded = wire::ToGrpc(ours ? absl::Status(status.code(), kOurMistake) : status); });
+  return concluded;
 }
 
 }  // namespace lossd

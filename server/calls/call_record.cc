@@ -1,6 +1,7 @@
 #include "server/calls/call_record.h"
 
 #include <chrono>
+#include <new>
 #include <vector>
 
 #include "server/calls/request_id.h"
@@ -53,7 +54,11 @@ CallRecord::~CallRecord() {
   call_.code = Code();
   call_.duration = std::chrono::steady_clock::now() - began_;
   if (metrics_ != nullptr) metrics_->Count(call_);
-  if (log_ != nullptr && log_->Writes(LevelOf(call_.code))) WriteLine();
+  if (log_ == nullptr || !log_->Writes(LevelOf(call_.code))) return;
+  try {
+    WriteLine();
+  } catch (const std::bad_alloc&) {  // a call is worth more than its line
+  }
 }
 
 void CallRecord::WriteLine() const {

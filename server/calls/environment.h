@@ -3,6 +3,8 @@
 
 #include <grpcpp/completion_queue.h>
 
+#include <array>
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -20,6 +22,7 @@
 #include "server/log/log.h"
 #include "server/memory/buffer_pool.h"
 #include "server/metrics/call_metrics.h"
+#include "server/metrics/labels.h"
 
 namespace lossd {
 
@@ -77,6 +80,9 @@ class CallCount {
   int64_t begun_ = 0;
 };
 
+// How often each method could not be waited for, for want of memory (server/calls/accept.h).
+using PutOff = std::array<std::atomic<int>, kMethodNames.size()>;
+
 // What calls need from their server. All of it outlives every call.
 struct Environment {
   RawLossService* service = nullptr;
@@ -84,6 +90,7 @@ struct Environment {
   Executor* executor = nullptr;
   BufferPool* pool = nullptr;
   CallCount* calls = nullptr;
+  PutOff* put_off = nullptr;
   const Authenticator* authenticator = nullptr;
   AdmissionCounters* counters = nullptr;
   CallCaps* caps = nullptr;

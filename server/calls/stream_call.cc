@@ -2,22 +2,32 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/str_format.h"
 #include "lossd/status_macros.h"
 #include "protos/wire/response_codec.h"
+#include "server/calls/accept.h"
 #include "server/calls/answer.h"
 #include "server/calls/outputs.h"
 
 namespace lossd {
 
-void StreamCall::Accept(const Environment& environment) {
+bool StreamCall::Accept(const Environment& environment) {
   environment.calls->Waiting();
-  auto* const call = new StreamCall(environment);
-  environment.service->RequestComputeStream(&call->context_, &call->stream_, environment.queue,
-                                            environment.queue, call->request_event_.Tag());
+  StreamCall* call = nullptr;
+  try {
+    call = new StreamCall(environment);
+    environment.service->RequestComputeStream(&call->context_, &call->stream_, environment.queue,
+                                              environment.queue, call->request_event_.Tag());
+  } catch (const std::bad_alloc&) {
+    delete call;
+    environment.calls->NeverBegan();
+    return false;
+  }
+  return true;
 }
 
 StreamCall::StreamCall(const Environment& environment)
@@ -30,9 +40,10 @@ StreamCall::StreamCall(const Environment& environment)
 void StreamCall::Drop() {
   if (references_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
   environment_.ticker->Remove(this);
-  CallCount* const calls = environment_.calls;
+  const Environment& environment = environment_;
   delete this;
-  calls->Ended();
+  AcceptPutOff(environment);
+  environment.calls->Ended();
 }
 
 // ----------------------------------------------------------------------------------- events
@@ -44,21 +55,21 @@ void StreamCall::OnRequest(bool ok) {
     delete this;
     return calls->NeverBegan();
   }
-  Accept(environment_);
+  lossd::Accept(environment_, Method::kComputeStream);
   environment_.calls->Began();
   environment_.ticker->Add(this);
   {
     const Instant now = std::chrono::steady_clock::now();
     const std::lock_guard lock(mutex_);
-    record_.Began(context_, now);
     times_.emplace(environment_.times, now);
-    if (absl::Status may = Begin(now); !may.ok()) Fail(std::move(may));
+    if (absl::Status may = Guarded([&] { return Begin(now); }); !may.ok()) Fail(std::move(may));
     Read();
   }
   Drop();
 }
 
 absl::Status StreamCall::Begin(Instant now) {
+  record_.Began(context_, now);
   LOSSD_RETURN_IF_ERROR(environment_.authenticator->Authenticate(context_));
   LOSSD_ASSIGN_OR_RETURN(pass_, environment_.caps->Begin(context_.peer(), now));
   return absl::OkStatus();

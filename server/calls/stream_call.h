@@ -6,7 +6,6 @@
 #include <grpcpp/support/byte_buffer.h>
 
 #include <atomic>
-#include <deque>
 #include <mutex>
 #include <optional>
 
@@ -20,6 +19,7 @@
 #include "server/admission/call_times.h"
 #include "server/admission/stream_cost.h"
 #include "server/admission/watch.h"
+#include "server/calls/bounded_queue.h"
 #include "server/calls/call_record.h"
 #include "server/calls/environment.h"
 #include "server/calls/event.h"
@@ -41,8 +41,8 @@ namespace lossd {
 class StreamCall final : private ByteBudget::Waiter, private Watched, private Task {
  public:
   // Waits for a call; when one comes, the next is waited for. `environment` outlives the server's
-  // completion queue.
-  static void Accept(const Environment& environment);
+  // completion queue. False: there is no memory for it.
+  static bool Accept(const Environment& environment);
 
   StreamCall(const StreamCall&) = delete;
   StreamCall& operator=(const StreamCall&) = delete;
@@ -137,8 +137,8 @@ class StreamCall final : private ByteBudget::Waiter, private Watched, private Ta
   int64_t received_bytes_ = 0;            // of messages behind the header
   int64_t paid_message_bytes_ = kUsualMessageBytes;
   StreamSession session_;
-  std::deque<Arrival> arrivals_;
-  std::deque<Answer> answers_;
+  BoundedQueue<Arrival, kMaxInFlight> arrivals_;
+  BoundedQueue<Answer, kMaxInFlight + 1> answers_;  // the summary is not in flight
   grpc::ByteBuffer incoming_;
   grpc::ByteBuffer outgoing_;
   int in_flight_ = 0;

@@ -1,20 +1,31 @@
 #include "server/calls/unary_call.h"
 
 #include <chrono>
+#include <new>
 #include <optional>
 #include <utility>
 
+#include "lossd/status_macros.h"
 #include "server/admission/call_times.h"
+#include "server/calls/accept.h"
 #include "server/calls/answer.h"
 
 namespace lossd {
 
-void UnaryCall::Accept(const Environment& environment, const UnaryMethod& method) {
+bool UnaryCall::Accept(const Environment& environment, const UnaryMethod& method) {
   environment.calls->Waiting();
-  auto* const call = new UnaryCall(environment, method);
-  (environment.service->*method.request)(&call->context_, &call->request_, &call->responder_,
-                                         environment.queue, environment.queue,
-                                         call->request_event_.Tag());
+  UnaryCall* call = nullptr;
+  try {
+    call = new UnaryCall(environment, method);
+    (environment.service->*method.request)(&call->context_, &call->request_, &call->responder_,
+                                           environment.queue, environment.queue,
+                                           call->request_event_.Tag());
+  } catch (const std::bad_alloc&) {
+    delete call;
+    environment.calls->NeverBegan();
+    return false;
+  }
+  return true;
 }
 
 UnaryCall::UnaryCall(const Environment& environment, const UnaryMethod& method)
@@ -31,33 +42,30 @@ void UnaryCall::OnRequest(bool ok) {
     delete this;
     return calls->NeverBegan();
   }
-  Accept(environment_, method_);
+  lossd::Accept(environment_, method_.method);
   environment_.calls->Began();
   begun_ = std::chrono::steady_clock::now();
-  record_.Began(context_, begun_);
-  record_.Received(request_.Length());
   SetDue(begun_ + environment_.times.call);
   environment_.ticker->Add(this);
-  Begin();
+  const absl::StatusOr<Next> next = Guarded([this] { return Begin(); });
+  if (!next.ok()) return Answer(next.status());
+  if (*next == Next::kHere) return Run();
+  if (*next == Next::kSubmitted) return Submit();
 }
 
-void UnaryCall::Begin() {
-  if (absl::Status may = environment_.authenticator->Authenticate(context_); !may.ok()) {
-    return Answer(std::move(may));
-  }
-  absl::StatusOr<CallCaps::Pass> pass = environment_.caps->Begin(context_.peer(), begun_);
-  if (!pass.ok()) return Answer(pass.status());
-  pass_ = *std::move(pass);
+absl::StatusOr<UnaryCall::Next> UnaryCall::Begin() {
+  record_.Began(context_, begun_);
+  record_.Received(request_.Length());
+  LOSSD_RETURN_IF_ERROR(environment_.authenticator->Authenticate(context_));
+  LOSSD_ASSIGN_OR_RETURN(pass_, environment_.caps->Begin(context_.peer(), begun_));
   const auto length = static_cast<int64_t>(request_.Length());
   std::optional<absl::StatusOr<ByteBudget::Grant>> grant = environment_.budget->Acquire(
       {.peer = pass_.peer(), .bytes = 2 * length, .deadline = DeadlineOf(context_, begun_)}, begun_,
       this);
-  if (!grant) return;  // OnAnswer goes on
-  if (!grant->ok()) return Answer(grant->status());
-  grant_ = *std::move(*grant);
+  if (!grant) return Next::kWait;  // OnAnswer goes on, and may have been there already
+  LOSSD_ASSIGN_OR_RETURN(grant_, *std::move(grant));
   const bool waits_for_nobody = length <= kInlineBytes || !environment_.executor->busy();
-  if (length <= kInlineUnaryBytes && waits_for_nobody) return Run();
-  Submit();
+  return length <= kInlineUnaryBytes && waits_for_nobody ? Next::kHere : Next::kSubmitted;
 }
 
 void UnaryCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
@@ -132,9 +140,10 @@ void UnaryCall::Drop() {
   if (references_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
   environment_.ticker->Remove(this);
   if (broken_off_) pass_.BrokenOff();
-  CallCount* const calls = environment_.calls;
+  const Environment& environment = environment_;
   delete this;
-  calls->Ended();
+  AcceptPutOff(environment);
+  environment.calls->Ended();
 }
 
 }  // namespace lossd

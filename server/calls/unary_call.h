@@ -37,8 +37,8 @@ struct UnaryMethod {
 class UnaryCall final : private ByteBudget::Waiter, private Watched, private Task {
  public:
   // Waits for a call of `method`; when one comes, the next is waited for. Both arguments outlive
-  // the server's completion queue.
-  static void Accept(const Environment& environment, const UnaryMethod& method);
+  // the server's completion queue. False: there is no memory for it.
+  static bool Accept(const Environment& environment, const UnaryMethod& method);
 
   UnaryCall(const UnaryCall&) = delete;
   UnaryCall& operator=(const UnaryCall&) = delete;
@@ -53,8 +53,10 @@ class UnaryCall final : private ByteBudget::Waiter, private Watched, private Tas
   void OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) override;
   void OnDue(Instant now) override;
 
+  enum class Next : int8_t { kWait, kHere, kSubmitted };
+
   // The way of a call that was let in; each step ends in the next or in Answer.
-  void Begin();
+  absl::StatusOr<Next> Begin();
   void Submit();
   void Run() override;
   void Answer(const absl::StatusOr<grpc::ByteBuffer>& answer);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -71,21 +72,31 @@ int64_t AcceptLoop::connections() {
   return open_.Count() + static_cast<int64_t>(silent_.size());
 }
 
+// Where memory is short, there may be some later; what could not be kept of a connection then, its
+// client makes again.
 void AcceptLoop::Run() {
-  while (true) {
-    std::vector<pollfd> polled = Wanted(absl::Now());
-    if (poll(polled.data(), polled.size(), TimeoutMs(absl::Now())) < 0 && errno != EINTR) {
-      // ENOMEM: the system may have some later.
+  for (bool go_on = true; go_on;) {
+    try {
+      go_on = Turn();
+    } catch (const std::bad_alloc&) {
       absl::SleepFor(kPause);
-      continue;
-    }
-    if (polled[0].revents != 0) return;
-    const absl::Time now = absl::Now();
-    LookAtSilent(polled, now);
-    for (size_t i = 0; i < sockets_.size(); ++i) {
-      if (polled[1 + i].revents != 0) AcceptAll(sockets_[i].fd(), now);
     }
   }
+}
+
+bool AcceptLoop::Turn() {
+  std::vector<pollfd> polled = Wanted(absl::Now());
+  if (poll(polled.data(), polled.size(), TimeoutMs(absl::Now())) < 0 && errno != EINTR) {
+    absl::SleepFor(kPause);  // ENOMEM
+    return true;
+  }
+  if (polled[0].revents != 0) return false;
+  const absl::Time now = absl::Now();
+  LookAtSilent(polled, now);
+  for (size_t i = 0; i < sockets_.size(); ++i) {
+    if (polled[1 + i].revents != 0) AcceptAll(sockets_[i].fd(), now);
+  }
+  return true;
 }
 
 // The end of the pipe, the listening sockets, the silent connections.
@@ -145,23 +156,21 @@ void AcceptLoop::HandOver(OwnedFd fd) {
   open_.Add(fd.get());
   Acceptor::NewConnectionParameters connection;
   connection.listener_fd = -1;
-  connection.fd = fd.Release();
+  connection.fd = fd.get();
   acceptor_->HandleNewConnection(&connection);
+  fd.Release();
 }
 
 void AcceptLoop::LookAtSilent(const std::vector<pollfd>& polled, absl::Time now) {
   const std::lock_guard lock(mutex_);
-  std::deque<Silent> still;
   for (size_t i = 0; i < silent_.size(); ++i) {
     Silent& one = silent_[i];
     const bool readable = (polled[1 + sockets_.size() + i].revents & kReadable) != 0;
-    if (readable && HasSpoken(one.fd.get())) {
-      HandOver(std::move(one.fd));
-    } else if (!readable && now < one.until) {
-      still.push_back(std::move(one));
-    }
+    if (!readable && now < one.until) continue;
+    OwnedFd fd = std::move(one.fd);  // what is left is closed
+    if (readable && HasSpoken(fd.get())) HandOver(std::move(fd));
   }
-  silent_ = std::move(still);
+  std::erase_if(silent_, [](const Silent& one) { return one.fd.get() < 0; });
 }
 
 }  // namespace lossd

@@ -63,6 +63,7 @@ class AcceptLoop {
              const Limits& limits)
       : sockets_(std::move(sockets)), acceptor_(std::move(acceptor)), limits_(limits) {}
   void Run();
+  bool Turn();  // false: stopped
   std::vector<pollfd> Wanted(absl::Time now) const;
   int TimeoutMs(absl::Time now) const;
   void AcceptAll(int listener, absl::Time now);
