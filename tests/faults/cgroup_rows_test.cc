@@ -89,6 +89,7 @@ class CgroupRows : public Row {
   // `count` clients want `problem` computed at once; all get it, to the bit, in the end.
   void AllAreServed(int count, const Problem& problem, TransferMode mode) {
     std::vector<std::thread> trainers;
+    trainers.reserve(count);
     for (int i = 0; i < count; ++i) {
       trainers.emplace_back([&] {
         Client client = *Client::Connect(address(), {.channels = 1});
