@@ -24,7 +24,7 @@ def wait_for(what, condition, seconds=DEADLINE_SECONDS):
 
 
 class Program:
-    """One process, its output in `log`; killed at the latest when the block ends."""
+    """One process, its output in `log`; ended at the latest when the block ends."""
 
     def __init__(self, command, log, **more):
         self.log = pathlib.Path(log)
@@ -35,9 +35,13 @@ class Program:
         return self
 
     def __exit__(self, failure, *_):
-        if self.process.poll() is None:
+        # Asked first: nginx, killed, would leave its workers behind.
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-        self.process.wait()
+            self.process.wait()
         if failure:
             print(f"--- the end of {self.log}\n{self.text()[-3000:]}")
 
