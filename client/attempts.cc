@@ -6,10 +6,9 @@
 namespace lossd {
 namespace {
 
-// How long messages may be held after their call was over: far longer than it takes to flush them,
-// far shorter than callers like to wait past their deadline. A peer that no longer reads would hold
-// them until keepalive finds it dead.
-constexpr absl::Duration kGrace = absl::Milliseconds(200);
+// How often the transport is reminded of what it still holds: far less often than it takes to flush
+// it, far more often than callers like to wait past their deadline.
+constexpr absl::Duration kReminder = absl::Milliseconds(100);
 
 // Kept alive by the reports, timers and conditions that refer to it.
 class Loop : public std::enable_shared_from_this<Loop> {
@@ -23,24 +22,32 @@ class Loop : public std::enable_shared_from_this<Loop> {
         done_(std::move(done)) {}
 
   void Run() {
+    RemindAt(replay_.deadline());
     attempt_([self = shared_from_this()](absl::Status status) { self->Over(std::move(status)); });
   }
 
  private:
+  // A message that is stuck may hold up the report itself.
+  void RemindAt(absl::Time time) {
+    reminder_ = driver_.At(time, [this] {
+      Transport& transport = driver_.transport();
+      transport.Reclaim();
+      RemindAt(transport.Now() + kReminder);
+    });
+  }
+
   void Over(absl::Status status) {
-    const auto self = shared_from_this();
-    if (!loans_.AllReturned()) {
-      driver_.At(driver_.transport().Now() + kGrace, [weak = weak_from_this(), over = attempts_] {
-        const std::shared_ptr<Loop> loop = weak.lock();
-        if (loop && loop->attempts_ == over) loop->driver_.transport().Reclaim();
-      });
-    }
-    driver_.When([self] { return self->loans_.AllReturned(); },
-                 [self, status = std::move(status)] { self->Ended(status); });
+    driver_.Cancel(reminder_);
+    if (loans_.AllReturned()) return Ended(status);
+    RemindAt(driver_.transport().Now());
+    driver_.When([this] { return loans_.AllReturned(); },
+                 [self = shared_from_this(), status = std::move(status)] {
+                   self->driver_.Cancel(self->reminder_);
+                   self->Ended(status);
+                 });
   }
 
   void Ended(const absl::Status& status) {
-    ++attempts_;
     if (status.ok()) return done_(status);
     const absl::Time now = driver_.transport().Now();
     const absl::StatusOr<absl::Duration> wait = replay_.AfterFailure(status, now);
@@ -53,7 +60,7 @@ class Loop : public std::enable_shared_from_this<Loop> {
   const Loans loans_;
   const Attempt attempt_;
   const std::function<void(absl::Status)> done_;
-  int attempts_ = 0;  // that have ended, their messages let go of
+  Driver::Timer reminder_;  // from the beginning of an attempt until its messages are let go of
 };
 
 }  // namespace

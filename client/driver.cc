@@ -12,10 +12,6 @@ constexpr absl::Duration kPollInterval = absl::Milliseconds(1);
 
 }  // namespace
 
-void Driver::At(absl::Time time, std::function<void()> task) {
-  timers_.emplace(time, std::move(task));
-}
-
 void Driver::When(std::function<bool()> condition, std::function<void()> task) {
   if (condition()) return task();
   waits_.push_back({std::move(condition), std::move(task)});

@@ -22,7 +22,14 @@ class Driver {
   EventQueue& queue() { return *queue_; }
 
   // Runs `task` once at `time`.
-  void At(absl::Time time, std::function<void()> task);
+  using Timers = std::multimap<absl::Time, std::function<void()>>;
+  using Timer = Timers::iterator;
+  Timer At(absl::Time time, std::function<void()> task) {
+    return timers_.emplace(time, std::move(task));
+  }
+
+  // Precondition: the timer's task has not begun.
+  void Cancel(Timer timer) { timers_.erase(timer); }
 
   // Runs `task` once `condition` holds: at once, or else soon after it comes true.
   void When(std::function<bool()> condition, std::function<void()> task);
@@ -41,7 +48,7 @@ class Driver {
 
   Transport& transport_;
   std::unique_ptr<EventQueue> queue_;
-  std::multimap<absl::Time, std::function<void()>> timers_;
+  Timers timers_;
   std::vector<Wait> waits_;
 };
 

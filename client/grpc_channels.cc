@@ -86,10 +86,4 @@ std::shared_ptr<GrpcChannel> GrpcChannels::MostPromising() {
   return channels_[best];
 }
 
-void GrpcChannels::Replace() {
-  Channels fresh = Dial();
-  const std::lock_guard lock(mutex_);
-  channels_.swap(fresh);
-}
-
 }  // namespace lossd

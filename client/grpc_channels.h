@@ -33,10 +33,6 @@ class GrpcChannels {
   // none is, servers that were lost are dialled again at once.
   std::shared_ptr<GrpcChannel> Choose();
 
-  // Makes new calls take new connections, so that the old ones go when their last call is over: a
-  // connection goes with its channel, and nothing tells which of them is stuck.
-  void Replace();
-
  private:
   using Channels = std::vector<std::shared_ptr<GrpcChannel>>;
 
@@ -48,7 +44,7 @@ class GrpcChannels {
   const Dialling dialling_;
   const size_t count_;
   std::mutex mutex_;
-  Channels channels_;
+  const Channels channels_;
   size_t turn_ = 0;  // index of a target
 };
 

@@ -15,6 +15,7 @@
 #include "client/grpc_channels.h"
 #include "client/grpc_credentials.h"
 #include "client/grpc_queue.h"
+#include "client/grpc_sockets.h"
 #include "client/target.h"
 #include "lossd/status_macros.h"
 
@@ -48,7 +49,6 @@ grpc::ChannelArguments Arguments(const ClientOptions& options, bool replicas) {
   // gRPC's own replay ends at 256 KiB; ours has no such end, and the two would multiply.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
-  // Also bounds how long memory stays lent to a connection on which nobody reads.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
@@ -71,7 +71,9 @@ grpc::ChannelArguments Arguments(const ClientOptions& options, bool replicas) {
 
 class GrpcTransport : public Transport {
  public:
-  GrpcTransport(Dialling dialling, int channels) : channels_(std::move(dialling), channels) {}
+  // `sockets` are those of the arguments of `dialling`.
+  GrpcTransport(Dialling dialling, int channels, std::shared_ptr<GrpcSockets> sockets)
+      : channels_(std::move(dialling), channels), sockets_(std::move(sockets)) {}
 
   std::unique_ptr<EventQueue> NewQueue() override { return std::make_unique<GrpcQueue>(); }
   absl::Time Now() const override { return absl::Now(); }
@@ -89,10 +91,11 @@ class GrpcTransport : public Transport {
                                         deadline, events);
   }
 
-  void Reclaim() override { channels_.Replace(); }
+  void Reclaim() override { sockets_->BreakStuck(Now()); }
 
  private:
   GrpcChannels channels_;
+  const std::shared_ptr<GrpcSockets> sockets_;
 };
 
 // gRPC shuts down when its last object goes, and then waits up to 10 s for a poller of its own that
@@ -129,9 +132,11 @@ absl::StatusOr<std::shared_ptr<Transport>> MakeGrpcTransport(const std::string& 
   if (token != nullptr && !options.tls.has_value()) {
     LOSSD_RETURN_IF_ERROR(KeepOffTheNetwork(endpoints.targets, arguments));
   }
+  const auto sockets = std::make_shared<GrpcSockets>();
+  sockets->Watch(arguments);
   return std::make_shared<GrpcTransport>(
       Dialling{std::move(endpoints), arguments, std::move(credentials), std::move(token)},
-      options.channels);
+      options.channels, sockets);
 }
 
 }  // namespace lossd

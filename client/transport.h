@@ -85,8 +85,8 @@ class Transport {
   // Whether a stream may cover part of a tensor. Who plays a service may know whole ones only.
   virtual bool TakesParts() const { return true; }
 
-  // Called when messages of a call that is over are still held after a while: lets go of them soon,
-  // at the price of connections if need be. Does no harm to calls under way.
+  // Called again and again while a call outlasts its deadline, or messages of one that is over are
+  // still held: ends what holds them, where nothing moves, at the price of connections if need be.
   virtual void Reclaim() = 0;
 };
 

@@ -140,11 +140,14 @@ TEST_F(GrpcTransportTest, WakeEndsAWait) {
   queue_->RunOne(absl::InfiniteFuture());  // returns
 }
 
-TEST_F(GrpcTransportTest, ReclaimMakesNewConnections) {
+TEST_F(GrpcTransportTest, ReclaimLeavesConnectionsWithNothingToSend) {
   ASSERT_TRUE(Unary(Counted("x", count_)).ok());
-  transport_->Reclaim();
+  for (int i = 0; i < 3; ++i) {
+    transport_->Reclaim();
+    queue_->RunOne(transport_->Now() + absl::Milliseconds(100));
+  }
   ASSERT_TRUE(Unary(Counted("x", count_)).ok());
-  EXPECT_EQ(server_.service().peers().size(), 2u);
+  EXPECT_EQ(server_.service().peers().size(), 1u);
 }
 
 }  // namespace

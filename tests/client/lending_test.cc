@@ -44,22 +44,21 @@ class Hoarder : public LocalService {
   std::vector<TransportMessage> hoard_;
 };
 
-// Gives the hoard up when it is asked to.
+// Gives the hoard up when it has been asked to often enough.
 class ReclaimingTransport : public LocalTransport {
  public:
   explicit ReclaimingTransport(std::shared_ptr<Hoarder> hoarder)
       : LocalTransport(hoarder), hoarder_(std::move(hoarder)) {}
   void Reclaim() override {
-    ++reclaims_;
-    if (gives_up_) hoarder_->hoard().clear();
+    if (++reclaims_ == gives_up_after_) hoarder_->hoard().clear();
   }
   int reclaims() const { return reclaims_; }
-  void set_gives_up() { gives_up_ = true; }
+  void set_gives_up_after(int reclaims) { gives_up_after_ = reclaims; }
 
  private:
   const std::shared_ptr<Hoarder> hoarder_;
   int reclaims_ = 0;
-  bool gives_up_ = false;
+  int gives_up_after_ = 0;
 };
 
 class Lending : public testing::TestWithParam<TransferMode> {
@@ -68,7 +67,7 @@ class Lending : public testing::TestWithParam<TransferMode> {
   void Start(std::vector<Script> scripts) {
     hoarder_ = std::make_shared<Hoarder>(std::move(scripts));
     transport_ = std::make_unique<ReclaimingTransport>(hoarder_);
-    if (gives_up_) transport_->set_gives_up();
+    transport_->set_gives_up_after(gives_up_after_);
     driver_ = std::make_unique<Driver>(*transport_);
     call_.emplace(LossSpec{}, world_.inputs(), world_.into(), ClientOptions{.block_bytes = 160},
                   CallOptions{.mode = GetParam()});
@@ -84,7 +83,7 @@ class Lending : public testing::TestWithParam<TransferMode> {
 
   Doubling world_;
   std::shared_ptr<Hoarder> hoarder_;
-  bool gives_up_ = false;
+  int gives_up_after_ = 0;  // calls of Reclaim; 0: never
   std::unique_ptr<ReclaimingTransport> transport_;
   std::unique_ptr<Driver> driver_;
   std::optional<ComputeCall> call_;
@@ -123,11 +122,16 @@ TEST_P(Lending, AReplayWaitsForTheAttemptBefore) {
   EXPECT_TRUE(answer_.has_value());
 }
 
-TEST_P(Lending, WhatIsHeldForLongIsReclaimedOnce) {
-  gives_up_ = true;
+TEST_P(Lending, WhatIsHeldIsAskedForUntilItComes) {
+  gives_up_after_ = 3;
   Start({{.failure = absl::InvalidArgumentError("no"), .blocks_before_failure = 1}});
-  EXPECT_EQ(transport_->reclaims(), 1);
+  EXPECT_EQ(transport_->reclaims(), 3);
   EXPECT_TRUE(answer_.has_value());
+  const absl::Time over = transport_->Now();
+  driver_->At(over + absl::Seconds(9), [] {});
+  driver_->RunOnce();
+  driver_->RunOnce();
+  EXPECT_EQ(transport_->reclaims(), 3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, Lending,

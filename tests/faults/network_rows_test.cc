@@ -17,6 +17,9 @@ namespace {
 
 using ::testing::AnyOf;
 
+// How much after its deadline a call may return; most of it is for a busy machine.
+constexpr absl::Duration kLate = absl::Seconds(1);
+
 bool Shell(const std::string& command) {
   return std::system((command + " > /dev/null 2>&1").c_str()) == 0;
 }
@@ -67,8 +70,8 @@ class NetworkRows : public ::testing::Test {
                      ":50151")});
     address_ = network_->inner() + ":50151";
     ASSERT_TRUE(server_->ReadLine().has_value());
-    client_ = std::make_unique<Client>(*Client::Connect(
-        address_, {.retry = {.max_attempts = 1}, .channels = 1, .block_bytes = 100'000}));
+    client_ = std::make_unique<Client>(
+        *Client::Connect(address_, {.channels = 1, .block_bytes = 100'000}));
     ASSERT_EQ(Call(), absl::OkStatus());
     base_ = StateOf(server_->pid());
   }
@@ -84,13 +87,11 @@ class NetworkRows : public ::testing::Test {
       const absl::Time begin = absl::Now();
       EXPECT_THAT(Call(absl::Milliseconds(500)).code(),
                   AnyOf(absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kUnavailable));
-      // Not the deadline: the memory lent to the connection must come back first, and gRPC looks
-      // after it in turns of 10 s.
-      EXPECT_LT(absl::Now() - begin, absl::Seconds(15));
+      EXPECT_LT(absl::Now() - begin, absl::Milliseconds(500) + kLate);
     }
     ASSERT_TRUE(Shell(mend)) << mend;
     const absl::Time mended = absl::Now();
-    EXPECT_TRUE(HoldsWithin(absl::Seconds(20), [this] { return Call(absl::Seconds(2)).ok(); }));
+    EXPECT_TRUE(HoldsWithin(absl::Seconds(5), [this] { return Call(absl::Seconds(2)).ok(); }));
     std::printf("  works again after %s\n", absl::FormatDuration(absl::Now() - mended).c_str());
   }
 
