@@ -293,6 +293,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .limits = options.limits,
                        .times = options.times,
                        .info = InfoOf(options.limits, impl->executor)};
+  impl->caps.TellOffenders([front = impl->front.get()](auto peer) { front->Break(peer); });
   impl->ticker.Start(impl->queue.get());
   for (int i = 0; i < kAcceptDepth; ++i) {
     for (size_t method = 0; method < kMethodNames.size(); ++method) {

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "absl/strings/str_format.h"
+#include "server/admission/refusal.h"
 
 namespace lossd {
 namespace {
@@ -20,6 +21,15 @@ bool IsConnection(std::string_view name) {
 }  // namespace
 
 absl::StatusOr<CallCaps::Pass> CallCaps::Begin(std::string_view name, Instant now) {
+  absl::StatusOr<Pass> pass = Enter(name, now);
+  if (tell_ && IsConnection(name) && RefusalOf(pass.status()) == Refusal::kPeerQuota &&
+      offenders_.TurnedAway(name, now)) {
+    tell_(name);
+  }
+  return pass;
+}
+
+absl::StatusOr<CallCaps::Pass> CallCaps::Enter(std::string_view name, Instant now) {
   const bool connected = IsConnection(name);
   const std::lock_guard lock(mutex_);
   if (draining_) return Refuse(Refusal::kDraining, "the server is about to stop");

@@ -2,6 +2,7 @@
 #define LOSSD_SERVER_ADMISSION_CALL_CAPS_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -12,6 +13,7 @@
 #include "core/exec/fair_queue.h"
 #include "server/admission/counters.h"
 #include "server/admission/instant.h"
+#include "server/admission/offenders.h"
 
 namespace lossd {
 
@@ -67,6 +69,10 @@ class CallCaps {
   CallCaps(const CallLimits& limits, AdmissionCounters* counters)
       : limits_(limits), counters_(counters) {}
 
+  // `tell` gets the names of connections that should be broken (see Offenders), on whatever thread
+  // Begin is called. Before the first call.
+  void TellOffenders(std::function<void(std::string_view name)> tell) { tell_ = std::move(tell); }
+
   // kPeerQuota, kTooManyCalls or kDraining where the call may not begin.
   absl::StatusOr<Pass> Begin(std::string_view name, Instant now);
 
@@ -82,6 +88,7 @@ class CallCaps {
     Share share;
   };
 
+  absl::StatusOr<Pass> Enter(std::string_view name, Instant now);
   absl::Status CheckPeer(Peer& peer, std::string_view name, bool connected, Instant now) const;
   Peer& PeerOf(std::string_view address, Instant now);
   void End(Peer& peer, Connections::iterator connection);
@@ -92,6 +99,8 @@ class CallCaps {
   std::map<std::string, Peer, std::less<>> peers_;  // some of them without a call
   int64_t calls_ = 0;
   bool draining_ = false;
+  Offenders offenders_;
+  std::function<void(std::string_view name)> tell_;  // empty: nobody is told
 };
 
 }  // namespace lossd

@@ -72,6 +72,11 @@ int64_t AcceptLoop::connections() {
   return open_.Count() + static_cast<int64_t>(silent_.size());
 }
 
+void AcceptLoop::Break(std::string_view peer) {
+  const std::lock_guard lock(mutex_);
+  if (open_.Break(peer)) Warn("calls beyond all quotas");
+}
+
 // Where memory is short, there may be some later; what could not be kept of a connection then, its
 // client makes again.
 void AcceptLoop::Run() {

@@ -53,6 +53,9 @@ class AcceptLoop {
 
   int64_t connections();  // open now
 
+  // Ends a connection of gRPC's; see OpenConnections::Break. Thread-safe.
+  void Break(std::string_view peer);
+
  private:
   struct Silent {
     OwnedFd fd;

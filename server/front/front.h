@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -50,6 +51,9 @@ class Front {
   const Authenticator& authenticator() const { return *authenticator_; }
   int64_t connections() { return accept_loop_->connections(); }
   int64_t max_connections() const { return max_connections_; }
+
+  // Ends the TCP connection that gRPC gives this name. From Start to Close, on any thread.
+  void Break(std::string_view peer) { accept_loop_->Break(peer); }
 
  private:
   explicit Front(const ServerOptions& options) : options_(options) {}

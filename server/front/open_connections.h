@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -24,6 +25,10 @@ class OpenConnections {
 
   // How many are open; looks at all of them.
   int64_t Count();
+
+  // Shuts down the TCP connection whose other end gRPC calls `peer` ("ipv4:1.2.3.4:567"), so that
+  // gRPC finds it broken. False: there is none.
+  bool Break(std::string_view peer) const;
 
  private:
   static constexpr absl::Duration kLookAgain = absl::Milliseconds(10);

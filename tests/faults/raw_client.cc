@@ -129,8 +129,8 @@ std::optional<Frame> RawClient::Read(double seconds) {
       Note(frame);
       return frame;
     }
-    const double left = absl::ToDoubleSeconds(until - absl::Now());
-    if (left <= 0 || !Fill(left)) return std::nullopt;
+    const double left = std::max(0.0, absl::ToDoubleSeconds(until - absl::Now()));
+    if (!Fill(left)) return std::nullopt;
   }
 }
 

@@ -87,6 +87,34 @@ TEST(CallCaps, BreakingCallsOffCostsMore) {
   EXPECT_EQ(begun, 10);
 }
 
+TEST(CallCaps, ConnectionsThatGoOnAndOnAreToldOfOnce) {
+  AdmissionCounters counters;
+  CallCaps caps({.calls_per_connection = 0}, &counters);
+  std::vector<std::string> told;
+  caps.TellOffenders([&](std::string_view name) { told.emplace_back(name); });
+  const auto turn_away = [&](const char* name, int64_t times, Instant now) {
+    for (int64_t i = 0; i < times; ++i) EXPECT_FALSE(caps.Begin(name, now).ok());
+  };
+  turn_away("ipv4:10.0.0.1:1", Offenders::kMostRefused, kStart);
+  turn_away("ipv4:10.0.0.1:2", Offenders::kMostRefused, kStart + milliseconds(999));
+  EXPECT_TRUE(told.empty());
+  turn_away("ipv4:10.0.0.1:1", 500, kStart + milliseconds(999));
+  EXPECT_EQ(told, std::vector<std::string>{"ipv4:10.0.0.1:1"});
+  turn_away("ipv4:10.0.0.1:2", 1, kStart + seconds(1));  // another period
+  EXPECT_EQ(told.size(), 1u);
+}
+
+TEST(CallCaps, OnlyQuotasOfThePeerMakeOffenders) {
+  AdmissionCounters counters;
+  CallCaps caps({.calls = 0}, &counters);
+  int told = 0;
+  caps.TellOffenders([&](std::string_view) { ++told; });
+  for (int64_t i = 0; i < 2 * Offenders::kMostRefused; ++i) {
+    EXPECT_FALSE(caps.Begin("ipv4:10.0.0.1:1", kStart).ok());
+  }
+  EXPECT_EQ(told, 0);
+}
+
 TEST(CallCaps, DrainingTurnsAway) {
   AdmissionCounters counters;
   CallCaps caps({}, &counters);
