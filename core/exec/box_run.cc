@@ -308,7 +308,8 @@ absl::Status ForEachStretch(const Cut& cut, Executor& executor, StopToken stop, 
     const int64_t plane = unit / cut.units_per_plane;
     const int64_t begin = unit % cut.units_per_plane * cut.unit;
     const int64_t end = std::min(cut.positions, begin + cut.unit);
-    for (int64_t p = begin; p < end; p += cut.stretch) {
+    // A unit of costly short rows may take long.
+    for (int64_t p = begin; p < end && !stop.stop_requested(); p += cut.stretch) {
       body(unit, plane, p, std::min(cut.stretch, end - p));
     }
     ThreadWorkspace().TrimLarge();
