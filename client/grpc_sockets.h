@@ -15,7 +15,7 @@ namespace lossd {
 //
 // In the middle of a write gRPC ends neither a connection nor the calls whose messages are part of
 // it. Where a line is dead, or nobody reads at its other end, that holds them, and the memory they
-// were lent, until TCP gives up. A socket that is shut down fails the write. (docs/adr/014)
+// were lent, until TCP gives up. A socket that is shut down fails the write. (docs/adr/018)
 // Thread-safe.
 class GrpcSockets : public std::enable_shared_from_this<GrpcSockets> {
  public:
