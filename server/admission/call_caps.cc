@@ -76,10 +76,11 @@ absl::Status CallCaps::CheckPeer(Peer& peer, std::string_view name, bool connect
   }
   if (!connected) return absl::OkStatus();
   const auto connection = peer.connections.find(name);
-  if (connection != peer.connections.end() && connection->second >= limits_.calls_per_connection) {
-    return Refuse(Refusal::kPeerQuota,
-                  absl::StrFormat("this connection has %d calls, the most it may have at once",
-                                  connection->second));
+  const int64_t calls = connection == peer.connections.end() ? 0 : connection->second;
+  if (calls >= limits_.calls_per_connection) {
+    return Refuse(
+        Refusal::kPeerQuota,
+        absl::StrFormat("this connection has %d calls, the most it may have at once", calls));
   }
   return absl::OkStatus();
 }
