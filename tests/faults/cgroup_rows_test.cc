@@ -134,8 +134,8 @@ TEST_F(CgroupRows, Row37_StreamsInAMemoryCgroup) {
   TearDown();  // before the group goes
 }
 
-// Once it serves, calls should need no more threads than there are. Not always so: now and then gRPC
-// wants another helper, and without it answers nobody.
+// Once it serves, calls should need no more threads than there are. Not always so: now and then
+// gRPC wants another helper, and without it answers nobody.
 TEST_F(CgroupRows, SlowRow44_NoMoreThreads) {
   const ControlGroup group("pids");
   if (!group.made()) GTEST_SKIP() << "no control group can be made for pids";
