@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "client/lossctl/choices.h"
 #include "lossd/status_macros.h"
 
 namespace lossd::lossctl {
@@ -76,11 +77,6 @@ constexpr ComputeFlagRow kTable[] = {
      "softmax: the probabilities of the classes"},
 };
 
-constexpr Choice<Loss (*)()> kLosses[] = {
-    {"softmax", [] { return Loss(SoftmaxLoss{}); }},
-    {"multinomial_logistic", [] { return Loss(MultinomialLogisticLoss{}); }},
-    {"nll", [] { return Loss(NllLoss{}); }},
-};
 constexpr Choice<WeightNormalization> kNormalizations[] = {
     {"local", WeightNormalization::kLocal},
     {"global", WeightNormalization::kGlobal},
@@ -103,17 +99,6 @@ constexpr Choice<AllIgnoredPolicy> kAllIgnored[] = {
 constexpr Choice<NonFinitePolicy> kNonFinite[] = {
     {"propagate", NonFinitePolicy::kPropagate},
     {"error", NonFinitePolicy::kError},
-};
-constexpr Choice<DType> kGradientDTypes[] = {
-    {"f32", DType::kF32},
-    {"f64", DType::kF64},
-    {"f16", DType::kF16},
-    {"bf16", DType::kBF16},
-};
-constexpr Choice<TransferMode> kTransports[] = {
-    {"auto", TransferMode::kAuto},
-    {"unary", TransferMode::kUnary},
-    {"stream", TransferMode::kStream},
 };
 constexpr Choice<TargetKindFlag> kTargetKinds[] = {
     {"auto", TargetKindFlag::kAuto},
@@ -196,7 +181,7 @@ absl::StatusOr<LossSpec> ReadSpec(const ComputeFlags& flags) {
   LOSSD_RETURN_IF_ERROR(ReadNumber("--denominator", flags.denominator, &spec.denominator));
   LOSSD_RETURN_IF_ERROR(ReadNumber("--gradient-scale", flags.gradient_scale, &spec.gradient_scale));
   LOSSD_RETURN_IF_ERROR(ReadChoice("--gradient-dtype", flags.gradient_dtype,
-                                   absl::MakeConstSpan(kGradientDTypes), &spec.gradient_dtype));
+                                   absl::MakeConstSpan(kFloatingDTypes), &spec.gradient_dtype));
   LOSSD_RETURN_IF_ERROR(ReadChoice("--all-ignored", flags.all_ignored,
                                    absl::MakeConstSpan(kAllIgnored), &spec.all_ignored_policy));
   LOSSD_RETURN_IF_ERROR(ReadChoice("--non-finite", flags.non_finite,

@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/lossctl/choices.h"
 #include "lossd/status_macros.h"
 
 namespace lossd::lossctl {
@@ -53,23 +54,6 @@ constexpr BenchFlagRow kTable[] = {
      "failed calls that still are a success; default 0"},
 };
 
-constexpr Choice<Loss (*)()> kLosses[] = {
-    {"softmax", [] { return Loss(SoftmaxLoss{}); }},
-    {"multinomial_logistic", [] { return Loss(MultinomialLogisticLoss{}); }},
-    {"nll", [] { return Loss(NllLoss{}); }},
-};
-constexpr Choice<DType> kDTypes[] = {
-    {"f32", DType::kF32},
-    {"f64", DType::kF64},
-    {"f16", DType::kF16},
-    {"bf16", DType::kBF16},
-};
-constexpr Choice<TransferMode> kTransports[] = {
-    {"auto", TransferMode::kAuto},
-    {"unary", TransferMode::kUnary},
-    {"stream", TransferMode::kStream},
-};
-
 // Overwrites `value` where the flag is given.
 template <class Field>
 absl::Status ReadCount(const char* flag, const Flag& text, int64_t least, int64_t most,
@@ -108,7 +92,7 @@ absl::Status ReadProblem(const BenchFlags& flags, BenchPlan* plan) {
   ProblemShape& problem = plan->problem;
   problem.loss = make();
   LOSSD_ASSIGN_OR_RETURN(problem.dtype, ParseChoice("--dtype", flags.dtype.value_or("f32"),
-                                                    absl::MakeConstSpan(kDTypes)));
+                                                    absl::MakeConstSpan(kFloatingDTypes)));
   LOSSD_ASSIGN_OR_RETURN(problem.shape, ParseShape(flags.shape.value_or("256x1000")));
   LOSSD_RETURN_IF_ERROR(ReadCount("--inputs", flags.inputs, 1, 1024, &problem.inputs));
   return ReadCount("--seed", flags.seed, 0, std::numeric_limits<int64_t>::max(), &problem.seed);
