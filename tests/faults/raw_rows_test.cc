@@ -315,6 +315,8 @@ TEST_F(RawRows, Row40_HpackHugeLiteral_ExpectedFail) {
       << "what is taken within 4 s tells how fast the sanitizer copies, and memory nothing";
 #endif
   Serve();
+  // The copying may keep a thread that others wait for: then their calls end, CANCELLED or STALLED.
+  sentinel().Allow(1000);
   RawClient client = Greeted();
   // A name of 1 GiB: its length first, then as much of it as the server takes, up to 96 MiB.
   const std::string start = std::string("\x10\x7f", 2) + std::string("\x81\xff\xff\xff\x03", 5);
@@ -327,22 +329,27 @@ TEST_F(RawRows, Row40_HpackHugeLiteral_ExpectedFail) {
     sent += 16 << 10;
     peak = std::max(peak, sentinel().grown_bytes());
   }
-  std::printf("  %ld KiB of one header were taken; at most +%ld KiB of memory; \"%s\"\n",
-              static_cast<long>(sent >> 10), static_cast<long>(peak >> 10), client.what().c_str());
-  const bool withstood = peak < (8 << 20) && sent < (8 << 20);
-  EXPECT_FALSE(withstood) << "expected to fail, but it does not any more: make it an ordinary row";
+  std::printf(
+      "  %ld KiB of one header were taken; at most +%ld KiB of memory; \"%s\"; %d calls of the "
+      "victim failed\n",
+      static_cast<long>(sent >> 10), static_cast<long>(peak >> 10), client.what().c_str(),
+      sentinel().failed());
+  // How much is taken within the time depends on the machine; that it goes on does not.
+  while (client.Read(0)) {
+  }
+  EXPECT_EQ(client.what(), "") << "expected to fail, but it is closed now: make it an ordinary row";
 }
 
 // A length that goes on for ever in bytes that add nothing (CVE-2023-33953, too).
 TEST_F(RawRows, Row40_HpackEndlessLength_ExpectedFail) {
   Serve();
+  sentinel().Allow(1000);  // as above
   RawClient client = Greeted();
   client.Send(http2::Bytes(http2::kHeaders, http2::kNone, 1, std::string("\x10\x7f", 2)));
-  const int64_t sent = Flood(client, [](uint32_t) {
+  Flood(client, [](uint32_t) {
     return http2::Bytes(http2::kContinuation, 0, 1, std::string(16 << 10, '\x80'));
   });
-  const bool withstood = !client.what().empty() && sent < 64;
-  EXPECT_FALSE(withstood) << "expected to fail, but it does not any more: make it an ordinary row";
+  EXPECT_EQ(client.what(), "") << "expected to fail, but it is closed now: make it an ordinary row";
 }
 
 }  // namespace

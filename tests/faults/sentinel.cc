@@ -58,6 +58,7 @@ void Sentinel::CallOnce(int number) {
   const absl::Status status = call.Try(client_, mode);
   const std::lock_guard lock(mutex_);
   slowest_ = std::max(slowest_, absl::Now() - begin);
+  if (absl::IsDataLoss(status)) ++wrong_;
   if (!status.ok()) failures_.push_back(absl::StrCat("call ", number, ": ", status.ToString()));
 }
 
@@ -88,6 +89,11 @@ absl::Duration Sentinel::slowest() const {
   return slowest_;
 }
 
+int Sentinel::failed() const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<int>(failures_.size());
+}
+
 void Sentinel::Check(absl::Duration settle) {
   AwaitCalls(2);
   stop_ = true;
@@ -95,6 +101,7 @@ void Sentinel::Check(absl::Duration settle) {
   EXPECT_LE(failures_.size(), allowed_)
       << "of " << calls_
       << " calls of the victim; the first: " << (failures_.empty() ? "" : failures_.front());
+  EXPECT_EQ(wrong_, 0) << "answers of the victim that differ from the core's";
   ASSERT_GT(StateOf(pid_).rss_bytes, 0) << "the server is gone";
   HoldsWithin(settle, [this] { return grown_descriptors() <= 0 && grown_bytes() <= most_grown_; });
   EXPECT_LE(grown_descriptors(), 0);

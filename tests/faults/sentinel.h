@@ -42,7 +42,8 @@ class Sentinel {
   Sentinel(const Sentinel&) = delete;
   Sentinel& operator=(const Sentinel&) = delete;
 
-  // For the rows in which the victim may be hit: how many of its calls may fail.
+  // For the rows in which the victim may be hit: how many of its calls may fail. No answer may be
+  // wrong.
   void Allow(int failures) { allowed_ = failures; }
 
   // For the rows after which memory does not return: how much may be missing.
@@ -62,6 +63,9 @@ class Sentinel {
 
   absl::Duration slowest() const;
 
+  // Calls of the victim that failed so far.
+  int failed() const;
+
  private:
   void Victim();
   void CallOnce(int number);
@@ -78,6 +82,7 @@ class Sentinel {
   std::atomic<int> calls_{0};
   mutable std::mutex mutex_;
   std::vector<std::string> failures_;
+  int wrong_ = 0;
   absl::Duration slowest_ = absl::ZeroDuration();
   std::thread victim_;
 };
