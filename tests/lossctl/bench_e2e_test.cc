@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -100,6 +101,61 @@ TEST(Bench, AServerThatGoesIsSeen) {
   EXPECT_EQ(service.Stop(), 0);
   EXPECT_EQ(bench.program().Wait(), 1);
   EXPECT_THAT(bench.program().out(), AllOf(HasSubstr(" 0 wrong, "), HasSubstr(" x UNAVAILABLE: ")));
+}
+
+// A server with its metrics on a port of their own.
+class WatchedService {
+ public:
+  WatchedService() : service_({"--metrics-listen=127.0.0.1:0"}) {
+    const std::string line = service_.NextLine();
+    absl::string_view address = line;
+    EXPECT_TRUE(absl::ConsumePrefix(&address, "lossd: metrics on ")) << line;
+    metrics_ = std::string(address);
+  }
+  const std::string& address() const { return service_.addresses().front(); }
+  const std::string& metrics() const { return metrics_; }
+
+ private:
+  Service service_;
+  std::string metrics_;
+};
+
+TEST(Bench, TheServersShareOfTheTimeIsThatOfTheRunsCalls) {
+  const WatchedService first;
+  const WatchedService second;
+  for (const char* transport : {"unary", "stream"}) {
+    const Outcome outcome = RunLossctl(
+        BenchArguments(absl::StrCat(first.address(), ",", second.address()),
+                       {absl::StrCat("--metrics=", first.metrics(), ",", second.metrics()),
+                        absl::StrCat("--transport=", transport), "--shape=33x17", "--calls=40",
+                        "--concurrency=3", "--json"}));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    const Json json = Json::parse(outcome.out, nullptr, /*allow_exceptions=*/false);
+    ASSERT_FALSE(json.is_discarded()) << outcome.out;
+    const Json& side = json["server_side"];
+    EXPECT_EQ(side["calls"], 40) << side;
+    for (const char* phase : {"queue_seconds", "compute_seconds", "whole_seconds"}) {
+      EXPECT_EQ(side[phase]["calls"], 40) << side;
+      EXPECT_GT(side[phase]["mean"], 0) << side;
+      EXPECT_LE(side[phase]["p50"], side[phase]["p99"]) << side;
+    }
+    EXPECT_EQ(side["upload_seconds"]["calls"], transport == std::string("unary") ? 0 : 40) << side;
+    EXPECT_GE(side["whole_seconds"]["mean"], side["compute_seconds"]["mean"]) << side;
+  }
+}
+
+TEST(Bench, MetricsThatAreNotThereAreSaidBeforeTheLoad) {
+  const WatchedService service;
+  // What answers there speaks gRPC.
+  const Outcome wrong = RunLossctl(
+      BenchArguments(service.address(), {absl::StrCat("--metrics=", service.address())}));
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_THAT(wrong.out, IsEmpty());
+  EXPECT_THAT(wrong.err, AllOf(HasSubstr(absl::StrCat("http://", service.address(), "/metrics: ")),
+                               HasSubstr("--metrics-listen")));
+  const Outcome misspelt = RunLossctl(BenchArguments(service.address(), {"--metrics=host"}));
+  EXPECT_EQ(misspelt.exit_code, 2);
+  EXPECT_THAT(misspelt.err, HasSubstr("--metrics has 'host'; wanted host:port"));
 }
 
 }  // namespace

@@ -38,6 +38,7 @@ TEST(BenchFlags, AllOfThemCount) {
   flags.connections = "3";
   flags.attempts = "1";
   flags.allow_failures = "11";
+  flags.metrics = "a:1,b:2";
   flags.server.timeout = "4s";
   const absl::StatusOr<BenchPlan> plan = ReadBench(flags);
   ASSERT_TRUE(plan.ok()) << plan.status();
@@ -55,6 +56,7 @@ TEST(BenchFlags, AllOfThemCount) {
   EXPECT_EQ(plan->client.channels, 3);
   EXPECT_EQ(plan->client.retry.max_attempts, 1);
   EXPECT_EQ(plan->allowed_failures, 11);
+  EXPECT_EQ(plan->metrics.size(), 2u);
 }
 
 TEST(BenchFlags, ARateHasManyCallers) {
@@ -91,6 +93,7 @@ TEST(BenchFlags, RefusesByName) {
       {&BenchFlags::attempts, "0", "--attempts is 0"},
       {&BenchFlags::allow_failures, "-1", "--allow-failures is -1"},
       {&BenchFlags::transport, "pigeon", "--transport is 'pigeon'"},
+      {&BenchFlags::metrics, "a:1,b", "--metrics has 'b'; wanted host:port"},
   };
   for (const auto& row : kRows) {
     BenchFlags flags;

@@ -2,6 +2,7 @@
 #include "client/lossctl/bench/bench_report.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -86,6 +87,38 @@ TEST(BenchReport, NoWrongAnswerIsAllowed) {
   nothing.tally = {};
   EXPECT_FALSE(nothing.well());
   EXPECT_THAT(BenchText(nothing), Not(HasSubstr("latency")));
+}
+
+TEST(BenchReport, TheServersShareIsToldWhereItWasAskedFor) {
+  BenchReport report = Report();
+  EXPECT_THAT(BenchText(report), Not(HasSubstr("server side")));
+  EXPECT_TRUE(BenchJson(report)["server_side"].is_null());
+  ServerTimes times;
+  const double infinity = std::numeric_limits<double>::infinity();
+  times.phases[0] = {{{1e-3, 1000}, {infinity, 1000}}, .25};
+  times.phases[kWholePhase] = {{{1e-3, 0}, {2e-3, 1234}, {infinity, 1234}}, 1.234};
+  report.server_times = times;
+  EXPECT_TRUE(report.well());
+  EXPECT_THAT(BenchText(report),
+              AllOf(HasSubstr("server side   1,234 calls by its metrics\n"
+                              "  queue       mean 250 us, p50 ~500 us, p99 ~990 us\n"
+                              "  upload      not seen\n"),
+                    HasSubstr("  whole       mean 1.00 ms, p50 ~1.50 ms, p99 ~1.99 ms\n")));
+  const Json json = BenchJson(report)["server_side"];
+  EXPECT_EQ(json["calls"], 1234);
+  EXPECT_EQ(json["queue_seconds"]["calls"], 1000);
+  EXPECT_EQ(json["queue_seconds"]["mean"], 250e-6);
+  EXPECT_NEAR(json["whole_seconds"]["p99"], 1.99e-3, 1e-9);
+  EXPECT_EQ(json["upload_seconds"], Json({{"calls", 0}}));
+}
+
+TEST(BenchReport, AServersShareThatIsNotKnownIsAFault) {
+  BenchReport report = Report();
+  report.server_times = absl::FailedPreconditionError("http://a:1/metrics: started\x1b again");
+  EXPECT_FALSE(report.well());
+  EXPECT_THAT(BenchText(report),
+              HasSubstr("server side   not known: http://a:1/metrics: started  again\n"));
+  EXPECT_EQ(BenchJson(report)["server_side"]["error"], "http://a:1/metrics: started\x1b again");
 }
 
 TEST(BenchReport, APictureFitsAScreenWhateverTheTimes) {

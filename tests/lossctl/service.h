@@ -54,6 +54,9 @@ class Service {
 
   const std::vector<std::string>& addresses() const { return addresses_; }  // as lossd prints them
 
+  // Of what lossd says after them.
+  std::string NextLine() { return program_.ReadLine(); }
+
   // Asks it to end; its exit code.
   int Stop();
 

@@ -41,7 +41,7 @@ ARROWS = {
     "client_api": {"types", "absl"},
     "client": {"client_api", "types", "files", "wire", "absl", "grpc"},
     "npy": {"types", "absl"},
-    "lossctl": {"client_api", "types", "npy", "absl", "cli11", "json"},
+    "lossctl": {"client_api", "types", "npy", "absl", "cli11", "httplib", "json"},
     "examples": {"client_api", "types", "absl", "cli11", "mpi", "zlib"},
     "support": {"types", "absl", "gtest", "openssl"},
 }
@@ -62,6 +62,7 @@ OUTSIDE = [  # header name -> library; the first match counts
     (r"spdlog/", "spdlog"),
     (r"prometheus/", "prometheus"),
     (r"microhttpd\.h", "microhttpd"),
+    (r"httplib\.h", "httplib"),
     (r"nlohmann/", "json"),
     (r"(gtest|gmock)/", "gtest"),
     (r"mpi\.h", "mpi"),

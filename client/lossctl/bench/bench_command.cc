@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdio>
 #include <optional>
 #include <string>
 #include <thread>
@@ -12,11 +13,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "client/lossctl/bench/bench_report.h"
 #include "client/lossctl/bench/load.h"
 #include "client/lossctl/bench/problem.h"
+#include "client/lossctl/bench/server_times.h"
 #include "client/lossctl/progress_bar.h"
 #include "client/lossctl/report.h"
+#include "client/lossctl/units.h"
 #include "lossd/status_macros.h"
 
 namespace lossd::lossctl {
@@ -79,6 +83,12 @@ Tally Run(const BenchPlan& plan, const Problem& problem, Client client, StopSign
   return run.WaitForEnd();
 }
 
+int NoMetrics(const absl::Status& status) {
+  absl::FPrintF(stderr, "lossctl: %s\nhint: --metrics is where lossd has its --metrics-listen\n",
+                OneLine(status.message()));
+  return kRefused;
+}
+
 }  // namespace
 
 int RunBench(const BenchFlags& flags) {
@@ -93,6 +103,8 @@ int RunBench(const BenchFlags& flags) {
   if (const absl::Status learned = problem.Learn(*client, plan->call); !learned.ok()) {
     return Refused(learned, *flags.server.server);
   }
+  ServerWatch watch(plan->metrics, ServerWatch::RealWorld());
+  if (const absl::Status begun = watch.Begin(); !begun.ok()) return NoMetrics(begun);
   BenchReport report{*flags.server.server, *info,
                      *std::move(plan),     problem.elements(),
                      problem.sent_bytes(), problem.received_bytes(),
@@ -101,6 +113,7 @@ int RunBench(const BenchFlags& flags) {
     if (const int printed = Print(BenchHead(report)); printed != kDone) return printed;
   }
   report.tally = Run(report.plan, problem, *client, signals);
+  if (!report.plan.metrics.empty()) report.server_times = watch.End();
   const int printed =
       Print(flags.json ? absl::StrCat(Text(BenchJson(report)), "\n") : BenchText(report));
   if (printed != kDone) return printed;

@@ -52,6 +52,9 @@ constexpr BenchFlagRow kTable[] = {
 
     {&Flags::allow_failures, "--allow-failures", kReport, "N",
      "failed calls that still are a success; default 0"},
+    {&Flags::metrics, "--metrics", kReport, "ADDR[,ADDR...]",
+     "host:port of the servers' --metrics-listen: tells how long\ncalls waited, were uploaded, "
+     "computed and downloaded"},
 };
 
 // Overwrites `value` where the flag is given.
@@ -136,6 +139,9 @@ absl::StatusOr<BenchPlan> ReadBench(const BenchFlags& flags) {
       ReadCount("--attempts", flags.attempts, 1, 1000, &plan.client.retry.max_attempts));
   LOSSD_RETURN_IF_ERROR(ReadCount("--allow-failures", flags.allow_failures, 0,
                                   std::numeric_limits<int64_t>::max(), &plan.allowed_failures));
+  if (flags.metrics) {
+    LOSSD_ASSIGN_OR_RETURN(plan.metrics, ParseMetricsAddresses("--metrics", *flags.metrics));
+  }
   return plan;
 }
 

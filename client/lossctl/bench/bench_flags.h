@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "client/lossctl/bench/load.h"
+#include "client/lossctl/bench/metrics_page.h"
 #include "client/lossctl/bench/problem.h"
 #include "client/lossctl/flags.h"
 #include "lossd/client.h"
@@ -30,6 +32,7 @@ struct BenchFlags {
   Flag duration;
   Flag calls;
   Flag allow_failures;
+  Flag metrics;
   bool json = false;
 };
 
@@ -50,6 +53,7 @@ struct BenchPlan {
   ClientOptions client;
   CallOptions call;
   int64_t allowed_failures = 0;
+  std::vector<MetricsAddress> metrics;
   std::string loss;  // as the flags say it, likewise below
   std::string transport;
 };

@@ -88,6 +88,23 @@ std::vector<Row> LatencyRows(const Histogram& latency) {
   return rows;
 }
 
+std::vector<Row> ServerRows(const absl::StatusOr<ServerTimes>& times) {
+  if (!times.ok()) {
+    return {{"server side", absl::StrCat("not known: ", OneLine(times.status().message()))}};
+  }
+  std::vector<Row> rows = {
+      {"server side", absl::StrCat(Count(times->calls()), " calls by its metrics")}};
+  for (size_t i = 0; i < times->phases.size(); ++i) {
+    const BucketedTimes& phase = times->phases[i];
+    rows.emplace_back(absl::StrCat("  ", kServerPhases[i].name),
+                      phase.calls() == 0 ? "not seen"
+                                         : absl::StrCat("mean ", HumanTime(phase.mean()), ", p50 ~",
+                                                        HumanTime(phase.Quantile(.5)), ", p99 ~",
+                                                        HumanTime(phase.Quantile(.99))));
+  }
+  return rows;
+}
+
 std::string FailureText(const Tally& tally) {
   std::string text;
   for (const auto& [reason, group] : tally.failures) {
@@ -103,6 +120,22 @@ Json LatencyJson(const Histogram& latency) {
   Json json = {{"min", seconds(latency.min())}, {"mean", seconds(latency.mean())}};
   for (const Percentile& p : kPercentiles) json[p.name] = seconds(latency.Quantile(p.share));
   json["max"] = seconds(latency.max());
+  return json;
+}
+
+Json ServerJson(const std::optional<absl::StatusOr<ServerTimes>>& times) {
+  if (!times) return nullptr;
+  if (!times->ok()) return {{"error", times->status().message()}};
+  Json json = {{"calls", (*times)->calls()}};
+  for (size_t i = 0; i < (*times)->phases.size(); ++i) {
+    const BucketedTimes& phase = (*times)->phases[i];
+    Json& part = json[absl::StrCat(kServerPhases[i].name, "_seconds")];
+    part = {{"calls", phase.calls()}};
+    if (phase.calls() == 0) continue;
+    part["mean"] = absl::ToDoubleSeconds(phase.mean());
+    part["p50"] = absl::ToDoubleSeconds(phase.Quantile(.5));
+    part["p99"] = absl::ToDoubleSeconds(phase.Quantile(.99));
+  }
   return json;
 }
 
@@ -138,7 +171,7 @@ Json LoadJson(const BenchPlan& plan) {
 
 bool BenchReport::well() const {
   return tally.wrong == 0 && tally.failed + tally.not_begun <= plan.allowed_failures &&
-         tally.right() > 0;
+         tally.right() > 0 && (!server_times || server_times->ok());
 }
 
 std::string Picture(const Histogram& times) {
@@ -195,6 +228,9 @@ std::string BenchText(const BenchReport& report) {
   if (tally.right() > 0) {
     for (Row& row : LatencyRows(tally.latency)) rows.push_back(std::move(row));
   }
+  if (report.server_times) {
+    for (Row& row : ServerRows(*report.server_times)) rows.push_back(std::move(row));
+  }
   const std::string picture = Picture(tally.latency);
   return absl::StrCat(Table(rows), picture.empty() ? "" : "\n", picture, FailureText(tally));
 }
@@ -224,6 +260,7 @@ Json BenchJson(const BenchReport& report) {
         {"received_bytes_per_second", calls * static_cast<double>(report.received_bytes)}}},
       {"latency_seconds", LatencyJson(tally.latency)},
       {"histogram_seconds", HistogramJson(tally.latency)},
+      {"server_side", ServerJson(report.server_times)},
       {"failures", FailuresJson(tally)},
       {"well", report.well()},
   };

@@ -2,11 +2,13 @@
 #define LOSSD_CLIENT_LOSSCTL_BENCH_BENCH_REPORT_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
 #include "client/lossctl/bench/bench_flags.h"
 #include "client/lossctl/bench/load.h"
+#include "client/lossctl/bench/server_times.h"
 #include "lossd/client.h"
 #include "nlohmann/json.hpp"
 
@@ -21,8 +23,10 @@ struct BenchReport {
   int64_t sent_bytes = 0;
   int64_t received_bytes = 0;
   Tally tally = {};
+  std::optional<absl::StatusOr<ServerTimes>> server_times = {};  // none: not asked for
 
-  // Whether all is as it should be: no wrong answer, no more failures than allowed.
+  // Whether all is as it should be: no wrong answer, no more failures than allowed, all known that
+  // was asked for.
   bool well() const;
 };
 
