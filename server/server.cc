@@ -236,6 +236,7 @@ ServerState Server::Impl::State() {
                        .idle_output_bytes = pool.idle_bytes(),
                        .connections = front->connections(),
                        .max_connections = front->max_connections(),
+                       .refused_connections = front->refused_connections(),
                        .threads = executor.threads(),
                        .version = LOSSD_VERSION,
                        .simd_target = environment.info.simd_target};

@@ -74,7 +74,15 @@ int64_t AcceptLoop::connections() {
 
 void AcceptLoop::Break(std::string_view peer) {
   const std::lock_guard lock(mutex_);
-  if (open_.Break(peer)) Warn("calls beyond all quotas");
+  if (!open_.Break(peer)) return;
+  Count(ConnectionRefusal::kPeerQuota);
+  Warn("calls beyond all quotas");
+}
+
+std::array<int64_t, kConnectionRefusals> AcceptLoop::refused() const {
+  std::array<int64_t, kConnectionRefusals> counts{};
+  std::copy(refused_.begin(), refused_.end(), counts.begin());
+  return counts;
 }
 
 // Where memory is short, there may be some later; what could not be kept of a connection then, its
@@ -147,8 +155,14 @@ bool AcceptLoop::Accept(int listener, absl::Time now) {
 void AcceptLoop::Admit(OwnedFd fd, absl::Time now) {
   const std::lock_guard lock(mutex_);
   const auto silent = static_cast<int64_t>(silent_.size());
-  if (!open_.Below(limits_.connections - silent, now)) return Warn("too many connections");
-  if (silent >= limits_.silent) silent_.pop_front();
+  if (!open_.Below(limits_.connections - silent, now)) {
+    Count(ConnectionRefusal::kTooMany);
+    return Warn("too many connections");
+  }
+  if (silent >= limits_.silent) {
+    Count(ConnectionRefusal::kSilent);
+    silent_.pop_front();
+  }
   silent_.push_back({std::move(fd), now + limits_.silent_timeout});
 }
 
@@ -172,6 +186,7 @@ void AcceptLoop::LookAtSilent(const std::vector<pollfd>& polled, absl::Time now)
     Silent& one = silent_[i];
     const bool readable = (polled[1 + sockets_.size() + i].revents & kReadable) != 0;
     if (!readable && now < one.until) continue;
+    if (!readable) Count(ConnectionRefusal::kSilent);
     OwnedFd fd = std::move(one.fd);  // what is left is closed
     if (readable && HasSpoken(fd.get())) HandOver(std::move(fd));
   }

@@ -4,6 +4,9 @@
 #include <grpcpp/server_builder.h>
 #include <poll.h>
 
+#include <array>
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -15,6 +18,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/front/connection_refusal.h"
 #include "server/front/listen_socket.h"
 #include "server/front/open_connections.h"
 #include "server/log/log.h"
@@ -53,6 +57,9 @@ class AcceptLoop {
 
   int64_t connections();  // open now
 
+  // Connections that were refused or ended so far, by reason. Thread-safe.
+  std::array<int64_t, kConnectionRefusals> refused() const;
+
   // Ends a connection of gRPC's; see OpenConnections::Break. Thread-safe.
   void Break(std::string_view peer);
 
@@ -73,6 +80,7 @@ class AcceptLoop {
   bool Accept(int listener, absl::Time now);
   void Admit(OwnedFd fd, absl::Time now);
   void Warn(std::string_view reason) const;
+  void Count(ConnectionRefusal why) { ++refused_[static_cast<size_t>(why)]; }
   void HandOver(OwnedFd fd);
   void LookAtSilent(const std::vector<pollfd>& polled, absl::Time now);
 
@@ -83,6 +91,7 @@ class AcceptLoop {
   OwnedFd stop_write_;  // closed in order to stop
   absl::Time pause_until_ = absl::InfinitePast();
   std::deque<Silent> silent_;  // the oldest first
+  std::array<std::atomic<int64_t>, kConnectionRefusals> refused_{};
 
   std::mutex mutex_;
   OpenConnections open_;

@@ -3,6 +3,7 @@
 
 #include <grpcpp/server_builder.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -51,6 +52,9 @@ class Front {
   const Authenticator& authenticator() const { return *authenticator_; }
   int64_t connections() { return accept_loop_->connections(); }
   int64_t max_connections() const { return max_connections_; }
+  std::array<int64_t, kConnectionRefusals> refused_connections() const {
+    return accept_loop_->refused();
+  }
 
   // Ends the TCP connection that gRPC gives this name. From Start to Close, on any thread.
   void Break(std::string_view peer) { accept_loop_->Break(peer); }

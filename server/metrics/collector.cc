@@ -50,6 +50,14 @@ void AddServer(const ServerState& state, std::vector<MetricFamily>& families) {
   families.push_back(Gauge("lossd_connections", "Connections that are open.", state.connections));
   families.push_back(Gauge("lossd_connections_limit", "Connections that may be open at once.",
                            state.max_connections));
+  MetricFamily refused =
+      Family("lossd_connections_rejected_total", "Connections that the server refused or ended.",
+             MetricType::Counter);
+  for (size_t i = 0; i < kConnectionRefusals; ++i) {
+    AddCounter(refused, {{"reason", std::string(kConnectionRefusalNames[i])}},
+               static_cast<double>(state.refused_connections[i]));
+  }
+  families.push_back(std::move(refused));
   families.push_back(Gauge("lossd_compute_threads", "Threads that compute.", state.threads));
   MetricFamily build = Family("lossd_build_info", "What is running; always 1.", MetricType::Gauge);
   AddGauge(build, {{"version", state.version}, {"simd_target", state.simd_target}}, 1);

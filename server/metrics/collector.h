@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "server/admission/refusal.h"
+#include "server/front/connection_refusal.h"
 #include "server/metrics/call_metrics.h"
 
 namespace lossd {
@@ -27,6 +28,7 @@ struct ServerState {
   int64_t idle_output_bytes = 0;
   int64_t connections = 0;
   int64_t max_connections = 0;
+  std::array<int64_t, kConnectionRefusals> refused_connections{};
   int64_t threads = 0;
   std::string version;
   std::string simd_target;

@@ -163,6 +163,36 @@ TEST(Metrics, RefusalsAreCountedByReason) {
           R"(lossd_requests_total{method="Compute",loss="none",code="RESOURCE_EXHAUSTED"})", 1)));
 }
 
+double Rejected(const Server& server, const std::string& reason) {
+  return Scrape(server.metrics_address())
+      .at("lossd_connections_rejected_total{reason=\"" + reason + "\"}");
+}
+
+TEST(Metrics, ConnectionsThatAreTurnedAwayAreCountedByReason) {
+  ServerOptions options = WithMetrics();
+  options.connections.max_connections = 2;
+  options.connections.handshake_timeout = absl::Milliseconds(200);
+  const auto server = StartServer(options);
+  const std::string& address = server->addresses().front();
+  for (const char* reason : {"TOO_MANY_CONNECTIONS", "SILENT", "PEER_QUOTA"}) {
+    EXPECT_EQ(Rejected(*server, reason), 0) << reason;
+  }
+  {
+    const RawSocket closed(address);  // by its client: that is not turned away
+  }
+  const RawSocket silent(address);
+  EXPECT_TRUE(silent.WaitForClose());
+  EXPECT_EQ(Rejected(*server, "SILENT"), 1);
+  const RawSocket first(address);
+  const RawSocket second(address);
+  for (const RawSocket* const one : {&first, &second}) one->Send(kHttp2Begin);
+  WaitUntil([&] { return server->connections() == 2; });
+  const RawSocket third(address);
+  EXPECT_TRUE(third.WaitForClose());
+  EXPECT_EQ(Rejected(*server, "TOO_MANY_CONNECTIONS"), 1);
+  EXPECT_EQ(Rejected(*server, "PEER_QUOTA"), 0);
+}
+
 TEST(Metrics, GaugesFollowWhatIsHeld) {
   ServerOptions options = WithMetrics();
   options.memory_budget = int64_t{1} << 30;
