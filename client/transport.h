@@ -100,7 +100,7 @@ inline constexpr char kHealthCheckMethod[] = "/grpc.health.v1.Health/Check";
 inline constexpr std::string_view kPushbackPayload = "lossd.client/retry-pushback-ms";
 
 // Payload of an error status: why lossd itself turned the call away (the trailer "loss-reason").
-// Without it the error was made on the way.
+// Without it the error was made on the way. Callers read it with LossReason.
 inline constexpr std::string_view kReasonPayload = "lossd.client/loss-reason";
 
 }  // namespace lossd

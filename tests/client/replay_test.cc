@@ -25,6 +25,18 @@ absl::Status DownWithPushback(absl::string_view milliseconds) {
   return status;
 }
 
+absl::Status Refused(absl::StatusCode code, absl::string_view reason,
+                     absl::string_view milliseconds) {
+  absl::Status status(code, "turned away");
+  const auto set = [&](std::string_view key, absl::string_view value) {
+    if (value.empty()) return;
+    status.SetPayload(absl::string_view(key.data(), key.size()), absl::Cord(value));
+  };
+  set(kReasonPayload, reason);
+  set(kPushbackPayload, milliseconds);
+  return status;
+}
+
 Replay Make(const RetryPolicy& policy, double uniform, absl::Duration timeout = absl::Hours(1)) {
   return Replay(policy, kStart + timeout, [uniform] { return uniform; });
 }
@@ -47,6 +59,15 @@ TEST(Replay, GivesUpAfterTheLastAttempt) {
   const absl::Status error = replay.AfterFailure(Down(), kStart).status();
   EXPECT_EQ(error.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(error.message()), HasSubstr("nobody there (given up after 2 attempts)"));
+}
+
+TEST(Replay, TheReasonOfTheLastAttemptIsKept) {
+  Replay replay = Make({.max_attempts = 2}, 0);
+  ASSERT_TRUE(replay.AfterFailure(Down(), kStart).ok());
+  const absl::Status error = Refused(absl::StatusCode::kUnavailable, "A_LATER_ONE", "");
+  EXPECT_EQ(LossReason(replay.AfterFailure(error, kStart).status()), "A_LATER_ONE");
+  EXPECT_EQ(LossReason(Down()), "");
+  EXPECT_EQ(LossReason(absl::OkStatus()), "");
 }
 
 TEST(Replay, OneAttemptIsReportedAsItIs) {
@@ -84,23 +105,11 @@ TEST(Replay, ServersWishIsHeeded) {
   }
 }
 
-absl::Status Refused(absl::StatusCode code, absl::string_view reason,
-                     absl::string_view milliseconds) {
-  absl::Status status(code, "turned away");
-  const auto set = [&](std::string_view key, absl::string_view value) {
-    if (value.empty()) return;
-    status.SetPayload(absl::string_view(key.data(), key.size()), absl::Cord(value));
-  };
-  set(kReasonPayload, reason);
-  set(kPushbackPayload, milliseconds);
-  return status;
-}
-
 TEST(Replay, WhatIsTooLargeForTheServerStaysSo) {
-  const absl::Status error = absl::ResourceExhaustedError("turned away");
   for (const char* reason : {"TOO_LARGE", "A_REASON_OF_A_LATER_SERVER"}) {
-    EXPECT_EQ(Make(kPolicy, 1).AfterFailure(Refused(error.code(), reason, ""), kStart).status(),
-              error);
+    const absl::Status error = Refused(absl::StatusCode::kResourceExhausted, reason, "");
+    EXPECT_EQ(Make(kPolicy, 1).AfterFailure(error, kStart).status(), error);
+    EXPECT_EQ(LossReason(error), reason);
   }
 }
 
@@ -116,7 +125,7 @@ TEST(Replay, APeerOverItsQuotaComesBackWhenTold) {
   const absl::Status error = Refused(absl::StatusCode::kResourceExhausted, "PEER_QUOTA", "300");
   EXPECT_EQ(*Make(kPolicy, 1).AfterFailure(error, kStart), absl::Milliseconds(300));
   EXPECT_EQ(Make({.max_attempts = 1}, 1).AfterFailure(error, kStart).status(),
-            absl::ResourceExhaustedError("turned away"));
+            Refused(absl::StatusCode::kResourceExhausted, "PEER_QUOTA", ""));
 }
 
 TEST(Replay, AnOverloadedServerIsAskedUntilTheDeadline) {
@@ -131,6 +140,7 @@ TEST(Replay, AnOverloadedServerIsAskedUntilTheDeadline) {
   EXPECT_EQ(attempts, 10);
   EXPECT_EQ(wait.status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_THAT(std::string(wait.status().message()), HasSubstr("after 10 attempts"));
+  EXPECT_EQ(LossReason(wait.status()), "QUEUE_FULL");
   // One that has gone is not.
   Replay gone = Make({.max_attempts = 2}, 1);
   ASSERT_TRUE(gone.AfterFailure(DownWithPushback("100"), kStart).ok());

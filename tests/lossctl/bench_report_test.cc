@@ -5,6 +5,8 @@
 #include <limits>
 #include <string>
 
+#include "absl/strings/cord.h"
+#include "client/transport.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -70,6 +72,14 @@ TEST(BenchReport, FailuresAreGroupedAndDecide) {
   const Json json = BenchJson(report);
   EXPECT_EQ(json["failures"][0]["code"], "UNAVAILABLE");
   EXPECT_EQ(json["failures"][0]["count"], 3);
+  EXPECT_EQ(json["failures"][0]["reason"], "");
+  absl::Status full = absl::UnavailableError("no room");
+  full.SetPayload(absl::string_view(kReasonPayload.data(), kReasonPayload.size()),
+                  absl::Cord("QUEUE_\x1b"));
+  BenchReport turned_away = Report();
+  turned_away.tally.Add({full}, {});
+  EXPECT_THAT(BenchText(turned_away), HasSubstr("  1 x UNAVAILABLE (QUEUE_ ): no room\n"));
+  EXPECT_EQ(BenchJson(turned_away)["failures"][0]["reason"], "QUEUE_\x1b");
   report.plan.allowed_failures = 3;
   EXPECT_TRUE(report.well());
   report.tally.not_begun = 1;

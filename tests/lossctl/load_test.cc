@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/cord.h"
 #include "absl/synchronization/mutex.h"
+#include "client/transport.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -131,9 +133,13 @@ TEST(Load, StopEndsItAndSaysSo) {
 
 TEST(Load, WrongAndFailedCallsAreToldApart) {
   FakeTime time;
-  LoadRun run({.calls = 6}, time.Clock(), [&](int, int64_t index) -> Verdict {
+  absl::Status turned_away = absl::InternalError("try after 3 attempts");
+  turned_away.SetPayload(absl::string_view(kReasonPayload.data(), kReasonPayload.size()),
+                         absl::Cord("BAD_DAY"));
+  LoadRun run({.calls = 7}, time.Clock(), [&](int, int64_t index) -> Verdict {
     time.Work(kMs);
     if (index == 1) return {.wrong = true};
+    if (index == 5) return {turned_away};
     if (index == 2) return {absl::UnavailableError("try after 3 attempts")};
     if (index == 3) return {absl::UnavailableError("try after 17 attempts")};
     if (index == 4) return {absl::InternalError("try after 3 attempts")};
@@ -142,12 +148,14 @@ TEST(Load, WrongAndFailedCallsAreToldApart) {
   const Tally tally = run.WaitForEnd();
   EXPECT_EQ(tally.right(), 2);
   EXPECT_EQ(tally.wrong, 1);
-  EXPECT_EQ(tally.failed, 3);
-  EXPECT_EQ(tally.calls(), 6);
-  ASSERT_EQ(tally.failures.size(), 2u);
-  EXPECT_EQ(tally.failures.at("UNAVAILABLE: try after # attempts").count, 2);
-  EXPECT_EQ(tally.failures.at("UNAVAILABLE: try after # attempts").example, "try after 3 attempts");
-  EXPECT_EQ(tally.failures.at("INTERNAL: try after # attempts").count, 1);
+  EXPECT_EQ(tally.failed, 4);
+  EXPECT_EQ(tally.calls(), 7);
+  ASSERT_EQ(tally.failures.size(), 3u);
+  const Failures& away = tally.failures.at("UNAVAILABLE : try after # attempts");
+  EXPECT_EQ(away.count, 2);
+  EXPECT_EQ(away.example, absl::UnavailableError("try after 3 attempts"));
+  EXPECT_EQ(tally.failures.at("INTERNAL : try after # attempts").count, 1);
+  EXPECT_EQ(tally.failures.at("INTERNAL BAD_DAY: try after # attempts").example, turned_away);
 }
 
 }  // namespace

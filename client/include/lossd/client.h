@@ -19,6 +19,10 @@ namespace lossd {
 
 class Transport;
 
+// Why the server turned the last attempt of a call away, in the one word of its trailer
+// "loss-reason" ("TOO_LARGE", "QUEUE_FULL", ...: docs/operations.md); empty: it did not.
+std::string LossReason(const absl::Status& error);
+
 // How calls that failed UNAVAILABLE are replayed. Safe, because a loss is a pure function of its
 // request; a stream sends again only the blocks that were not answered.
 struct RetryPolicy {
@@ -97,7 +101,7 @@ struct CallOptions {
 //
 // Errors: the server's code and message, unchanged. kUnavailable: the service could not be reached
 // within the retries. kDeadlineExceeded, kCancelled as usual. The client does not repeat the
-// server's checks.
+// server's checks. LossReason tells why a server turned a call away.
 //
 // Example:
 //   LOSSD_ASSIGN_OR_RETURN(lossd::Client client, lossd::Client::Connect("loss.example:50151"));

@@ -107,10 +107,12 @@ std::vector<Row> ServerRows(const absl::StatusOr<ServerTimes>& times) {
 
 std::string FailureText(const Tally& tally) {
   std::string text;
-  for (const auto& [reason, group] : tally.failures) {
-    const size_t colon = reason.find(':');
-    absl::StrAppend(&text, "  ", Count(group.count), " x ", reason.substr(0, colon), ": ",
-                    OneLine(group.example), "\n");
+  for (const auto& [alike, group] : tally.failures) {
+    const std::string reason = LossReason(group.example);
+    absl::StrAppend(&text, "  ", Count(group.count), " x ",
+                    absl::StatusCodeToString(group.example.code()),
+                    reason.empty() ? "" : absl::StrCat(" (", OneLine(reason), ")"), ": ",
+                    OneLine(group.example.message()), "\n");
   }
   return text.empty() ? "" : absl::StrCat("\nfailures\n", text);
 }
@@ -149,10 +151,11 @@ Json HistogramJson(const Histogram& latency) {
 
 Json FailuresJson(const Tally& tally) {
   Json failures = Json::array();
-  for (const auto& [reason, group] : tally.failures) {
-    failures.push_back({{"code", reason.substr(0, reason.find(':'))},
+  for (const auto& [alike, group] : tally.failures) {
+    failures.push_back({{"code", absl::StatusCodeToString(group.example.code())},
+                        {"reason", LossReason(group.example)},
                         {"count", group.count},
-                        {"example", group.example}});
+                        {"example", group.example.message()}});
   }
   return failures;
 }

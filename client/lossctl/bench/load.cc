@@ -40,9 +40,11 @@ absl::Duration LatestBegin(const Load& load) {
 void Tally::Add(const Verdict& verdict, absl::Duration since_due) {
   if (!verdict.status.ok()) {
     ++failed;
-    Failures& group = failures[absl::StrCat(absl::StatusCodeToString(verdict.status.code()), ": ",
-                                            WithoutNumbers(verdict.status.message()))];
-    if (group.count++ == 0) group.example = std::string(verdict.status.message());
+    const absl::Status& error = verdict.status;
+    Failures& group =
+        failures[absl::StrCat(absl::StatusCodeToString(error.code()), " ", LossReason(error), ": ",
+                              WithoutNumbers(error.message()))];
+    if (group.count++ == 0) group.example = error;
   } else if (verdict.wrong) {
     ++wrong;
   } else {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "client/lossctl/bench/histogram.h"
@@ -33,9 +34,10 @@ struct LoadClock {
   std::function<void(absl::Duration)> sleep_until;  // may return early
 };
 
+// Calls that failed alike.
 struct Failures {
   int64_t count = 0;
-  std::string example;  // the words of the first
+  absl::Status example;  // the first
 };
 
 // What became of the calls.
@@ -43,7 +45,7 @@ struct Tally {
   Histogram latency = {};  // of right answers, each from the moment its call was due
   int64_t wrong = 0;
   int64_t failed = 0;
-  std::map<std::string, Failures> failures;  // by code and words, numbers in them made alike
+  std::map<std::string, Failures> failures;  // by code, reason and words, their numbers made alike
   int64_t not_begun = 0;                     // fell due, and no caller was free in time
   bool interrupted = false;                  // the load was stopped; then not_begun is not counted
   absl::Duration elapsed;                    // until the last call ended
