@@ -200,7 +200,7 @@ ExactSum::Portable ExactSum::ToPortable() const {
   while (low <= sum.last_ && sum.digits_[low] == 0) ++low;
   if (low > sum.last_) return portable;
   portable.exponent = kLowestExponent + 32 * low;
-  std::vector<std::byte>& bytes = portable.magnitude;
+  auto& bytes = portable.magnitude;
   // With one digit more than there are, whose bits are those of the sign.
   for (int i = low; i <= std::min(sum.last_ + 1, kTop); ++i) {
     const int width = i == kTop ? 8 : 4;  // the top digit is a signed 64-bit number
@@ -229,7 +229,7 @@ absl::StatusOr<ExactSum> ExactSum::FromPortable(const Portable& portable) {
   sum.nan_terms_ = portable.nan_terms;
   sum.positive_infinities_ = portable.positive_infinities;
   sum.negative_infinities_ = portable.negative_infinities;
-  const std::vector<std::byte>& bytes = portable.magnitude;
+  const auto& bytes = portable.magnitude;
   if (bytes.empty()) {
     if (portable.exponent != 0) return bad("exponent is ", portable.exponent, " for an empty sum");
     return sum;

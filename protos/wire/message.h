@@ -44,11 +44,17 @@ struct WireTensor {
   ScatteredBytes data;
 };
 
-// Bytes to be sent without being copied. `release` runs once, on any thread, when gRPC has let go
-// of them; it may be empty.
+// Bytes to be sent. `release` runs once, on any thread, when nothing looks at them any more; it may
+// be empty. Where memory runs out it is destroyed, perhaps without having run.
 struct Payload {
   ByteSpan bytes;
   std::function<void()> release;
+};
+
+// A tensor to be sent.
+struct OutgoingTensor {
+  TensorDesc desc;
+  Payload data;
 };
 
 }  // namespace lossd::wire

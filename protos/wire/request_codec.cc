@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
 #include "lossd/v1/loss.pb.h"
+#include "protos/wire/compact.h"
 #include "protos/wire/spec_codec.h"
 #include "protos/wire/tensor_codec.h"
 #include "protos/wire/walker.h"
@@ -146,25 +147,11 @@ absl::StatusOr<DecodedBlock> ReadBlock(const v1::PredictionBlock& block, const L
       .storage = large.storage()};
 }
 
-Writer Write(OutgoingTensor tensor) {
-  Writer writer;
-  writer.Fields(ToProto(tensor.desc));
-  writer.Bytes(kTensorDataField, std::move(tensor.data));
-  return writer;
-}
-
 void WriteOptional(int number, std::optional<OutgoingTensor> tensor, Writer& writer) {
-  if (tensor) writer.Message(number, Write(*std::move(tensor)));
+  if (tensor) WriteTensor(number, *std::move(tensor), writer);
 }
 
-// The request as far as it is small.
-Request SpecOnly(const LossSpec& spec) {
-  Request request;
-  *request.mutable_spec() = ToProto(spec);
-  return request;
-}
-
-absl::StatusOr<grpc::ByteBuffer> FinishPart(int number, Writer part) {
+absl::StatusOr<grpc::ByteBuffer> FinishPart(int number, Writer&& part) {
   Writer writer;
   writer.Message(number, std::move(part));
   return std::move(writer).Finish();
@@ -186,7 +173,7 @@ LossTensorDescs DecodedRequest::Descs() const {
 }
 
 absl::StatusOr<DecodedRequest> DecodeComputeRequest(const Message& message) {
-  const auto request = std::make_shared<Request>();
+  const std::shared_ptr<Request> request = MakeCompact<Request>();
   LOSSD_ASSIGN_OR_RETURN(const LargeFields large,
                          ParseAround(message, kRequestRules, kMaxSmallBytes, request));
   return ReadRequest(*request, large, Carries::kBytes);
@@ -194,7 +181,7 @@ absl::StatusOr<DecodedRequest> DecodeComputeRequest(const Message& message) {
 
 absl::StatusOr<DecodedStreamPart> DecodeStreamRequest(const Message& message) {
   constexpr int64_t kMaxSmall = kMaxSmallBytes + kMaxBoxes * kMaxBoxBytes;
-  const auto part = std::make_shared<Part>();
+  const std::shared_ptr<Part> part = MakeCompact<Part>();
   LOSSD_ASSIGN_OR_RETURN(const LargeFields large,
                          ParseAround(message, kPartRules, kMaxSmall, part));
   switch (part->part_case()) {
@@ -212,41 +199,43 @@ absl::StatusOr<DecodedStreamPart> DecodeStreamRequest(const Message& message) {
 
 absl::StatusOr<grpc::ByteBuffer> EncodeComputeRequest(const LossSpec& spec,
                                                       LossTensors<OutgoingTensor> tensors) {
+  const Compact<Request> request;
+  ToProto(spec, *request->mutable_spec());
   Writer writer;
-  writer.Fields(SpecOnly(spec));
-  writer.Message(tensors.target_kind == TargetKind::kClassIndices
-                     ? Request::kClassIndicesFieldNumber
-                     : Request::kClassProbabilitiesFieldNumber,
-                 Write(std::move(tensors.targets)));
+  writer.Fields(*request);
+  WriteTensor(tensors.target_kind == TargetKind::kClassIndices
+                  ? Request::kClassIndicesFieldNumber
+                  : Request::kClassProbabilitiesFieldNumber,
+              std::move(tensors.targets), writer);
   WriteOptional(Request::kClassWeightsFieldNumber, std::move(tensors.class_weights), writer);
   WriteOptional(Request::kPositionWeightsFieldNumber, std::move(tensors.position_weights), writer);
   WriteOptional(Request::kUpstreamGradientFieldNumber, std::move(tensors.upstream_gradient),
                 writer);
-  writer.Message(Request::kPredictionsFieldNumber, Write(std::move(tensors.predictions)));
+  WriteTensor(Request::kPredictionsFieldNumber, std::move(tensors.predictions), writer);
   return std::move(writer).Finish();
 }
 
 absl::StatusOr<grpc::ByteBuffer> EncodeStreamHeader(const LossSpec& spec,
                                                     const LossTensorDescs& tensors,
                                                     const std::vector<Box>& boxes) {
-  Part part;
-  v1::StreamHeader& header = *part.mutable_header();
+  const Compact<Part> part;
+  v1::StreamHeader& header = *part->mutable_header();
   Request& request = *header.mutable_request();
-  *request.mutable_spec() = ToProto(spec);
-  (tensors.target_kind == TargetKind::kClassIndices ? *request.mutable_class_indices()
-                                                    : *request.mutable_class_probabilities()) =
-      ToProto(tensors.targets);
-  if (tensors.class_weights) *request.mutable_class_weights() = ToProto(*tensors.class_weights);
+  ToProto(spec, *request.mutable_spec());
+  ToProto(tensors.targets, tensors.target_kind == TargetKind::kClassIndices
+                               ? *request.mutable_class_indices()
+                               : *request.mutable_class_probabilities());
+  if (tensors.class_weights) ToProto(*tensors.class_weights, *request.mutable_class_weights());
   if (tensors.position_weights) {
-    *request.mutable_position_weights() = ToProto(*tensors.position_weights);
+    ToProto(*tensors.position_weights, *request.mutable_position_weights());
   }
   if (tensors.upstream_gradient) {
-    *request.mutable_upstream_gradient() = ToProto(*tensors.upstream_gradient);
+    ToProto(*tensors.upstream_gradient, *request.mutable_upstream_gradient());
   }
-  *request.mutable_predictions() = ToProto(tensors.predictions);
-  for (const Box& box : boxes) *header.add_boxes() = ToProto(box);
+  ToProto(tensors.predictions, *request.mutable_predictions());
+  for (const Box& box : boxes) ToProto(box, *header.add_boxes());
   Writer writer;
-  writer.Fields(part);
+  writer.Fields(*part);
   return std::move(writer).Finish();
 }
 
@@ -264,11 +253,12 @@ absl::StatusOr<grpc::ByteBuffer> EncodeBlock(const Box& box,
                                              std::vector<Payload> class_probabilities,
                                              std::vector<Payload> predictions) {
   v1::PredictionBlock block;
-  *block.mutable_box() = ToProto(box);
+  ToProto(box, *block.mutable_box());
   Writer writer;
   writer.Fields(block);
-  writer.Bytes(v1::PredictionBlock::kClassProbabilitiesFieldNumber, std::move(class_probabilities));
-  writer.Bytes(v1::PredictionBlock::kPredictionsFieldNumber, std::move(predictions));
+  writer.Bytes(v1::PredictionBlock::kClassProbabilitiesFieldNumber,
+               absl::MakeSpan(class_probabilities));
+  writer.Bytes(v1::PredictionBlock::kPredictionsFieldNumber, absl::MakeSpan(predictions));
   return FinishPart(Part::kBlockFieldNumber, std::move(writer));
 }
 

@@ -69,13 +69,7 @@ using DecodedStreamPart = std::variant<DecodedHeader, DecodedSideData, DecodedBl
 absl::StatusOr<DecodedRequest> DecodeComputeRequest(const Message& message);
 absl::StatusOr<DecodedStreamPart> DecodeStreamRequest(const Message& message);
 
-// A tensor to be sent.
-struct OutgoingTensor {
-  TensorDesc desc;
-  Payload data;
-};
-
-// The messages as bytes, tensor bytes not copied. More than kMaxMessageBytes in all:
+// The messages as bytes, large tensors not copied. More than kMaxMessageBytes in all:
 // kInvalidArgument.
 absl::StatusOr<grpc::ByteBuffer> EncodeComputeRequest(const LossSpec& spec,
                                                       LossTensors<OutgoingTensor> tensors);

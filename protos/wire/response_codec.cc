@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
 #include "lossd/v1/loss.pb.h"
+#include "protos/wire/compact.h"
 #include "protos/wire/result_codec.h"
 #include "protos/wire/spec_codec.h"
 #include "protos/wire/tensor_codec.h"
@@ -102,11 +103,7 @@ absl::StatusOr<DecodedBlockResult> ReadBlock(const v1::BlockResult& block,
 }
 
 void WriteOutput(int number, std::optional<OutgoingTensor> tensor, Writer& writer) {
-  if (!tensor) return;
-  Writer inside;
-  inside.Fields(ToProto(tensor->desc));
-  inside.Bytes(kTensorDataField, std::move(tensor->data));
-  writer.Message(number, std::move(inside));
+  if (tensor) WriteTensor(number, *std::move(tensor), writer);
 }
 
 void WriteOutput(int number, std::optional<Payload> bytes, Writer& writer) {
@@ -116,7 +113,7 @@ void WriteOutput(int number, std::optional<Payload> bytes, Writer& writer) {
 }  // namespace
 
 absl::StatusOr<DecodedResponse> DecodeComputeResponse(const Message& message) {
-  const auto response = std::make_shared<Response>();
+  const std::shared_ptr<Response> response = MakeCompact<Response>();
   absl::StatusOr<LargeFields> large =
       ParseAround(message, kResponseRules, kMaxSmallBytes, response);
   if (!large.ok()) return AsInternal(large.status());
@@ -131,7 +128,7 @@ absl::StatusOr<DecodedResponse> DecodeComputeResponse(const Message& message) {
 }
 
 absl::StatusOr<DecodedStreamAnswer> DecodeStreamResponse(const Message& message) {
-  const auto answer = std::make_shared<Answer>();
+  const std::shared_ptr<Answer> answer = MakeCompact<Answer>();
   absl::StatusOr<LargeFields> large = ParseAround(message, kAnswerRules, kMaxSmallBytes, answer);
   if (!large.ok()) return AsInternal(large.status());
   switch (answer->part_case()) {
@@ -147,10 +144,10 @@ absl::StatusOr<DecodedStreamAnswer> DecodeStreamResponse(const Message& message)
 
 absl::StatusOr<grpc::ByteBuffer> EncodeComputeResponse(const LossResult& result,
                                                        OutputFields<OutgoingTensor> outputs) {
-  Response response;
-  *response.mutable_result() = ToProto(result);
+  const Compact<Response> response;
+  ToProto(result, *response->mutable_result());
   Writer writer;
-  writer.Fields(response);
+  writer.Fields(*response);
   WriteOutput(Response::kPositionLossesFieldNumber, std::move(outputs.position_losses), writer);
   WriteOutput(Response::kLogSumExpFieldNumber, std::move(outputs.log_sum_exp), writer);
   WriteOutput(Response::kArgmaxHitsFieldNumber, std::move(outputs.argmax_hits), writer);
@@ -162,11 +159,11 @@ absl::StatusOr<grpc::ByteBuffer> EncodeComputeResponse(const LossResult& result,
 absl::StatusOr<grpc::ByteBuffer> EncodeBlockResult(const Box& box, const PartialSums& sums,
                                                    OutputFields<Payload> outputs) {
   using Block = v1::BlockResult;
-  Block block;
-  *block.mutable_box() = ToProto(box);
-  *block.mutable_sums() = ToProto(sums);
+  const Compact<Block> block;
+  ToProto(box, *block->mutable_box());
+  ToProto(sums, *block->mutable_sums());
   Writer inside;
-  inside.Fields(block);
+  inside.Fields(*block);
   WriteOutput(Block::kPositionLossesFieldNumber, std::move(outputs.position_losses), inside);
   WriteOutput(Block::kLogSumExpFieldNumber, std::move(outputs.log_sum_exp), inside);
   WriteOutput(Block::kArgmaxHitsFieldNumber, std::move(outputs.argmax_hits), inside);
@@ -178,10 +175,10 @@ absl::StatusOr<grpc::ByteBuffer> EncodeBlockResult(const Box& box, const Partial
 }
 
 absl::StatusOr<grpc::ByteBuffer> EncodeSummary(const LossResult& result) {
-  Answer answer;
-  *answer.mutable_summary() = ToProto(result);
+  const Compact<Answer> answer;
+  ToProto(result, *answer->mutable_summary());
   Writer writer;
-  writer.Fields(answer);
+  writer.Fields(*answer);
   return std::move(writer).Finish();
 }
 

@@ -59,8 +59,7 @@ absl::StatusOr<PartialSums> FromProto(const v1::PartialSums& sums) {
   return read;
 }
 
-v1::PartialSums ToProto(const PartialSums& sums) {
-  v1::PartialSums written;
+void ToProto(const PartialSums& sums, v1::PartialSums& written) {
   WriteSum(sums.loss_sum, *written.mutable_loss_sum());
   WriteSum(sums.weight_sum, *written.mutable_weight_sum());
   written.set_position_count(sums.position_count);
@@ -69,7 +68,6 @@ v1::PartialSums ToProto(const PartialSums& sums) {
   written.set_clamped_count(sums.clamped_count);
   written.set_nonfinite_count(sums.nonfinite_count);
   written.set_correct_count(sums.correct_count);
-  return written;
 }
 
 absl::StatusOr<LossResult> FromProto(const v1::LossResult& result) {
@@ -95,8 +93,7 @@ absl::StatusOr<LossResult> FromProto(const v1::LossResult& result) {
   return read;
 }
 
-v1::LossResult ToProto(const LossResult& result) {
-  v1::LossResult written;
+void ToProto(const LossResult& result, v1::LossResult& written) {
   written.set_loss(result.loss);
   written.set_loss_sum(result.loss_sum);
   written.set_weight_sum(result.weight_sum);
@@ -107,8 +104,7 @@ v1::LossResult ToProto(const LossResult& result) {
   written.set_clamped_count(result.clamped_count);
   written.set_nonfinite_count(result.nonfinite_count);
   if (result.correct_count) written.set_correct_count(*result.correct_count);
-  *written.mutable_exact() = ToProto(result.exact);
-  return written;
+  ToProto(result.exact, *written.mutable_exact());
 }
 
 }  // namespace lossd::wire

@@ -9,11 +9,11 @@ namespace lossd::wire {
 
 // kInvalidArgument where an exact sum is not in its portable form, or a count is negative.
 absl::StatusOr<PartialSums> FromProto(const v1::PartialSums& sums);
-v1::PartialSums ToProto(const PartialSums& sums);
+void ToProto(const PartialSums& sums, v1::PartialSums& written);
 
 // Likewise; `exact` is required.
 absl::StatusOr<LossResult> FromProto(const v1::LossResult& result);
-v1::LossResult ToProto(const LossResult& result);
+void ToProto(const LossResult& result, v1::LossResult& written);
 
 }  // namespace lossd::wire
 

@@ -72,10 +72,12 @@ OutputSet ReadOutputs(const v1::Outputs& outputs) {
 
 }  // namespace
 
-absl::Status CheckEnum(absl::string_view field, int number,
+absl::Status CheckEnum(const FieldName& field, int number,
                        const google::protobuf::EnumDescriptor& type) {
   const google::protobuf::EnumValueDescriptor* value = type.FindValueByNumber(number);
   if (value != nullptr && number != 0) return absl::OkStatus();
+  const absl::string_view dot = field.message.empty() ? "" : ".";
+  const std::string name = absl::StrCat(field.message, dot, field.field);
   std::string wanted;
   for (int i = 0; i < type.value_count(); ++i) {
     if (type.value(i)->number() == 0) continue;
@@ -83,10 +85,10 @@ absl::Status CheckEnum(absl::string_view field, int number,
   }
   if (value != nullptr) {
     return absl::InvalidArgumentError(
-        absl::StrCat(field, " is ", value->name(), "; wanted one of ", wanted));
+        absl::StrCat(name, " is ", value->name(), "; wanted one of ", wanted));
   }
   return absl::UnimplementedError(
-      absl::StrCat(field, " is ", number, ", which is not known; wanted one of ", wanted));
+      absl::StrCat(name, " is ", number, ", which is not known; wanted one of ", wanted));
 }
 
 absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec) {
@@ -128,8 +130,7 @@ absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec) {
   return read;
 }
 
-v1::LossSpec ToProto(const LossSpec& spec) {
-  v1::LossSpec written;
+void ToProto(const LossSpec& spec, v1::LossSpec& written) {
   std::visit(LossWriter{written}, spec.loss);
   if (spec.class_axis) written.set_class_axis(*spec.class_axis);
   if (spec.weight_normalization) {
@@ -153,20 +154,17 @@ v1::LossSpec ToProto(const LossSpec& spec) {
   outputs.set_log_sum_exp(spec.outputs.log_sum_exp);
   outputs.set_argmax_hits(spec.outputs.argmax_hits);
   outputs.set_probabilities(spec.outputs.probabilities);
-  return written;
 }
 
 Box FromProto(const v1::Box& box) {
   return {box.outer_begin(), box.outer_count(), box.inner_begin(), box.inner_count()};
 }
 
-v1::Box ToProto(const Box& box) {
-  v1::Box written;
+void ToProto(const Box& box, v1::Box& written) {
   written.set_outer_begin(box.outer_begin);
   written.set_outer_count(box.outer_count);
   written.set_inner_begin(box.inner_begin);
   written.set_inner_count(box.inner_count);
-  return written;
 }
 
 }  // namespace lossd::wire

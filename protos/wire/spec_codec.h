@@ -11,25 +11,36 @@
 
 namespace lossd::wire {
 
+// The name of a field, put together where an error needs it.
+struct FieldName {
+  FieldName(const char* field_in) : field(field_in) {}  // NOLINT(google-explicit-constructor)
+  FieldName(absl::string_view message_in, const char* field_in)
+      : message(message_in), field(field_in) {}
+
+  absl::string_view message;  // empty: a field of the outermost message
+  absl::string_view field;
+};
+
 // kInvalidArgument for 0 (*_UNSPECIFIED), kUnimplemented for a number without a name; both name
 // `field` and the values there are.
-absl::Status CheckEnum(absl::string_view field, int number,
+absl::Status CheckEnum(const FieldName& field, int number,
                        const google::protobuf::EnumDescriptor& type);
 
 // A core enum from the number of its wire enum: they are equal.
 template <class Core>
-absl::StatusOr<Core> ReadEnum(absl::string_view field, int number,
+absl::StatusOr<Core> ReadEnum(const FieldName& field, int number,
                               const google::protobuf::EnumDescriptor& type) {
   if (absl::Status status = CheckEnum(field, number, type); !status.ok()) return status;
   return static_cast<Core>(number);
 }
 
-// Absent fields get their defaults; ranges are not checked.
+// Absent fields get their defaults; ranges are not checked. `written`, here and in the other
+// codecs: an empty message.
 absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec);
-v1::LossSpec ToProto(const LossSpec& spec);
+void ToProto(const LossSpec& spec, v1::LossSpec& written);
 
 Box FromProto(const v1::Box& box);
-v1::Box ToProto(const Box& box);
+void ToProto(const Box& box, v1::Box& written);
 
 }  // namespace lossd::wire
 

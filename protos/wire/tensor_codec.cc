@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <optional>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
+#include "protos/wire/compact.h"
 #include "protos/wire/spec_codec.h"
 
 namespace lossd::wire {
@@ -26,12 +27,12 @@ static_assert(Same(Layout::kColumnMajor, v1::LAYOUT_COLUMN_MAJOR));
 
 absl::StatusOr<TensorDesc> ReadDesc(absl::string_view field, const v1::Tensor& tensor) {
   TensorDesc desc;
-  LOSSD_ASSIGN_OR_RETURN(desc.dtype, ReadEnum<DType>(absl::StrCat(field, ".dtype"), tensor.dtype(),
+  LOSSD_ASSIGN_OR_RETURN(desc.dtype, ReadEnum<DType>(FieldName(field, "dtype"), tensor.dtype(),
                                                      *v1::DType_descriptor()));
   if (tensor.has_layout()) {
-    LOSSD_ASSIGN_OR_RETURN(desc.layout,
-                           ReadEnum<Layout>(absl::StrCat(field, ".layout"), tensor.layout(),
-                                            *v1::Layout_descriptor()));
+    LOSSD_ASSIGN_OR_RETURN(
+        desc.layout,
+        ReadEnum<Layout>(FieldName(field, "layout"), tensor.layout(), *v1::Layout_descriptor()));
   }
   if (tensor.shape_size() > kMaxRank) {
     return absl::InvalidArgumentError(absl::StrCat(field, ".shape has rank ", tensor.shape_size(),
@@ -79,12 +80,16 @@ absl::StatusOr<WireTensor> ReadTensor(absl::string_view field, const v1::Tensor&
   return read;
 }
 
-v1::Tensor ToProto(const TensorDesc& desc) {
-  v1::Tensor written;
+void ToProto(const TensorDesc& desc, v1::Tensor& written) {
   written.set_dtype(static_cast<v1::DType>(desc.dtype));
   written.mutable_shape()->Assign(desc.shape.begin(), desc.shape.end());
   written.set_layout(static_cast<v1::Layout>(desc.layout));
-  return written;
+}
+
+void WriteTensor(int number, OutgoingTensor tensor, Writer& writer) {
+  const Compact<v1::Tensor> fields;
+  ToProto(tensor.desc, *fields);
+  writer.Message(number, *fields, kTensorDataField, std::move(tensor.data));
 }
 
 }  // namespace lossd::wire

@@ -22,7 +22,10 @@ absl::StatusOr<WireTensor> ReadTensor(absl::string_view field, const v1::Tensor&
                                       const LargeFields& large, int slot, Carries carries);
 
 // All but the data.
-v1::Tensor ToProto(const TensorDesc& desc);
+void ToProto(const TensorDesc& desc, v1::Tensor& written);
+
+// The tensor as field `number` of what `writer` writes.
+void WriteTensor(int number, OutgoingTensor tensor, Writer& writer);
 
 }  // namespace lossd::wire
 

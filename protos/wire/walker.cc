@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
 #include "protos/wire/scattered_stream.h"
@@ -18,10 +19,15 @@ using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 using google::protobuf::io::CodedOutputStream;
 
-void AppendVarint(uint32_t value, std::string& to) {
-  uint8_t bytes[5];
-  to.append(reinterpret_cast<char*>(bytes),
-            CodedOutputStream::WriteVarint32ToArray(value, bytes) - bytes);
+// The message with its large fields empty.
+using Skeleton = absl::InlinedVector<uint8_t, 512>;
+
+// Puts the head of a length-delimited field before the bytes of `text` from `at` on, its value.
+void InsertHead(uint32_t tag, size_t at, Skeleton& text) {
+  uint8_t bytes[10];
+  uint8_t* end = CodedOutputStream::WriteVarint32ToArray(tag, bytes);
+  end = CodedOutputStream::WriteVarint32ToArray(static_cast<uint32_t>(text.size() - at), end);
+  text.insert(text.begin() + static_cast<ptrdiff_t>(at), bytes, end);
 }
 
 uint32_t TagOf(const FieldRule& rule) {
@@ -41,15 +47,15 @@ class Walker {
       : bytes_(bytes), stream_(bytes), in_(&stream_), max_small_bytes_(max_small_bytes) {}
 
   Verdict Walk(absl::Span<const FieldRule> rules) {
-    return Level(rules, static_cast<int>(bytes_.size()), skeleton_);
+    return Level(rules, static_cast<int>(bytes_.size()));
   }
 
-  const std::string& skeleton() const { return skeleton_; }
+  const Skeleton& skeleton() const { return skeleton_; }
   std::array<ScatteredBytes, kMaxSlots>& slots() { return slots_; }
 
  private:
   // One message, up to position `end`, which lies within the bytes.
-  Verdict Level(absl::Span<const FieldRule> rules, int end, std::string& skeleton) {
+  Verdict Level(absl::Span<const FieldRule> rules, int end) {
     Verdict verdict = Verdict::kPlain;
     uint32_t seen = 0;
     while (in_.CurrentPosition() < end) {
@@ -59,7 +65,7 @@ class Walker {
                                      [&](const FieldRule& r) { return TagOf(r) == tag; });
       if (rule == rules.end()) {
         if (!WireFormatLite::SkipField(&in_, tag)) return Verdict::kInvalid;
-        if (!Keep(begin, in_.CurrentPosition(), skeleton)) return Verdict::kTooLarge;
+        if (!Keep(begin, in_.CurrentPosition())) return Verdict::kTooLarge;
         continue;
       }
       int length = 0;
@@ -74,7 +80,7 @@ class Walker {
         verdict = Verdict::kUnusual;
       }
       seen |= bit;
-      const Verdict inner = Followed(*rule, tag, length, skeleton);
+      const Verdict inner = Followed(*rule, tag, length);
       if (inner == Verdict::kInvalid || inner == Verdict::kTooLarge) return inner;
       if (inner == Verdict::kUnusual) verdict = Verdict::kUnusual;
     }
@@ -82,7 +88,7 @@ class Walker {
   }
 
   // The value of a field that a rule names.
-  Verdict Followed(const FieldRule& rule, uint32_t tag, int length, std::string& skeleton) {
+  Verdict Followed(const FieldRule& rule, uint32_t tag, int length) {
     const int body = in_.CurrentPosition();
     if (rule.inside.empty()) {
       if (!in_.Skip(length)) return Verdict::kInvalid;
@@ -90,12 +96,10 @@ class Walker {
       return Verdict::kPlain;
     }
     const CodedInputStream::Limit limit = in_.PushLimit(length);
-    std::string inside;
-    const Verdict verdict = Level(rule.inside, body + length, inside);
+    const size_t inside = skeleton_.size();
+    const Verdict verdict = Level(rule.inside, body + length);
     in_.PopLimit(limit);
-    AppendVarint(tag, skeleton);
-    AppendVarint(static_cast<uint32_t>(inside.size()), skeleton);
-    skeleton.append(inside);
+    InsertHead(tag, inside, skeleton_);
     return verdict;
   }
 
@@ -105,11 +109,11 @@ class Walker {
   }
 
   // Copies bytes [begin, end) to the skeleton.
-  bool Keep(int begin, int end, std::string& skeleton) {
+  bool Keep(int begin, int end) {
     if (!Count(end - begin)) return false;
-    const size_t size = skeleton.size();
-    skeleton.resize(size + (end - begin));
-    bytes_.CopyTo(begin, end - begin, reinterpret_cast<std::byte*>(skeleton.data() + size));
+    const size_t size = skeleton_.size();
+    skeleton_.resize(size + (end - begin));
+    bytes_.CopyTo(begin, end - begin, reinterpret_cast<std::byte*>(skeleton_.data() + size));
     return true;
   }
 
@@ -140,7 +144,7 @@ class Walker {
   int64_t small_bytes_ = 0;
   size_t piece_ = 0;         // of Range: where the last one ended
   int64_t piece_begin_ = 0;  // offset of that piece
-  std::string skeleton_;
+  Skeleton skeleton_;
   std::array<ScatteredBytes, kMaxSlots> slots_;
 };
 
@@ -169,7 +173,10 @@ absl::StatusOr<LargeFields> ParseAround(const Message& message, absl::Span<const
   }
   LargeFields fields;
   if (verdict == Verdict::kPlain) {
-    if (!parsed->ParseFromString(walker.skeleton())) return bad("is not valid protobuf");
+    const auto& skeleton = walker.skeleton();
+    if (!parsed->ParseFromArray(skeleton.data(), static_cast<int>(skeleton.size()))) {
+      return bad("is not valid protobuf");
+    }
     fields.slots_ = std::move(walker.slots());
     fields.storage_ = message.storage();
   } else {

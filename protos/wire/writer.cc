@@ -31,17 +31,12 @@ grpc::Slice ToSlice(Payload payload) {
 
 }  // namespace
 
-std::string& Writer::Text() {
-  if (parts_.empty() || parts_.back().text.empty()) parts_.emplace_back();
-  return parts_.back().text;
-}
-
 void Writer::Tag(int number, int64_t length) {
   uint8_t bytes[16];
   const uint32_t tag = WireFormatLite::MakeTag(number, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
   uint8_t* end = CodedOutputStream::WriteVarint32ToArray(tag, bytes);
   end = CodedOutputStream::WriteVarint64ToArray(static_cast<uint64_t>(length), end);
-  Text().append(reinterpret_cast<char*>(bytes), end - bytes);
+  text_.insert(text_.end(), bytes, end);
   size_ += end - bytes;
 }
 
@@ -50,60 +45,66 @@ void Writer::Fields(const google::protobuf::MessageLite& fields) {
   size_ += size;
   // Generated code writes nothing larger; the size is enough for Finish to refuse it.
   if (size == 0 || size > kMaxMessageBytes) return;
-  fields.AppendToString(&Text());
+  const size_t at = text_.size();
+  text_.resize(at + size);
+  fields.SerializeWithCachedSizesToArray(text_.data() + at);
 }
 
-void Writer::Message(int number, Writer message) {
+void Writer::Message(int number, Writer&& message) {
   Tag(number, message.size_);
+  const size_t at = text_.size();
+  text_.insert(text_.end(), message.text_.begin(), message.text_.end());
+  for (Lent& lent : message.lent_) lent_.push_back({at + lent.at, std::move(lent.payload)});
   size_ += message.size_;
-  for (Part& part : message.parts_) {
-    if (!part.text.empty()) {
-      Text().append(part.text);
-    } else {
-      parts_.push_back(std::move(part));
-    }
-  }
 }
 
-void Writer::Message(int number, const google::protobuf::MessageLite& message) {
-  Writer writer;
-  writer.Fields(message);
-  Message(number, std::move(writer));
+void Writer::Message(int number, const google::protobuf::MessageLite& fields, int bytes_number,
+                     Payload payload) {
+  const auto length = static_cast<int64_t>(payload.bytes.size());
+  const uint32_t tag =
+      WireFormatLite::MakeTag(bytes_number, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+  const auto envelope = static_cast<int64_t>(CodedOutputStream::VarintSize32(tag) +
+                                             CodedOutputStream::VarintSize64(length));
+  Tag(number, static_cast<int64_t>(fields.ByteSizeLong()) + (length == 0 ? 0 : envelope + length));
+  Fields(fields);
+  Bytes(bytes_number, std::move(payload));
 }
 
-void Writer::Bytes(int number, std::vector<Payload> payloads) {
-  // Slices first: they own the releases, whatever happens after.
-  std::vector<Part> parts;
+void Writer::Bytes(int number, absl::Span<Payload> payloads) {
   int64_t size = 0;
-  for (Payload& payload : payloads) {
-    size += static_cast<int64_t>(payload.bytes.size());
-    Part part{.text = {}, .payload = ToSlice(std::move(payload))};
-    if (part.payload.size() > 0) parts.push_back(std::move(part));
-  }
-  if (size == 0) return;
-  Tag(number, size);
+  for (const Payload& payload : payloads) size += static_cast<int64_t>(payload.bytes.size());
+  if (size > 0) Tag(number, size);
   size_ += size;
-  for (Part& part : parts) parts_.push_back(std::move(part));
-}
-
-void Writer::Bytes(int number, Payload payload) {
-  std::vector<Payload> payloads;
-  payloads.push_back(std::move(payload));
-  Bytes(number, std::move(payloads));
+  for (Payload& payload : payloads) {
+    if (payload.bytes.size() > kCopiedBytes) {
+      lent_.push_back({text_.size(), ToSlice(std::move(payload))});
+      continue;
+    }
+    const auto* bytes = reinterpret_cast<const uint8_t*>(payload.bytes.data());
+    text_.insert(text_.end(), bytes, bytes + payload.bytes.size());
+    if (payload.release) payload.release();
+  }
 }
 
 absl::StatusOr<grpc::ByteBuffer> Writer::Finish() && {
-  const std::vector<Part> parts = std::move(parts_);
+  const auto lent = std::move(lent_);
   if (size_ > kMaxMessageBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("message has ", size_, " bytes; wanted at most ", kMaxMessageBytes));
   }
-  std::vector<grpc::Slice> slices;
-  slices.reserve(parts.size());
-  for (const Part& part : parts) {
-    slices.push_back(part.text.empty() ? part.payload : grpc::Slice(part.text));
+  absl::InlinedVector<grpc::Slice, 8> slices;
+  size_t begin = 0;
+  const auto text_up_to = [&](size_t end) {
+    if (end > begin) slices.emplace_back(text_.data() + begin, end - begin);
+    begin = end;
+  };
+  for (const Lent& part : lent) {
+    text_up_to(part.at);
+    slices.push_back(part.payload);
   }
-  return grpc::ByteBuffer(slices.data(), slices.size());
+  text_up_to(text_.size());
+  // In place: a byte buffer cannot be moved, and each copy allocates.
+  return absl::StatusOr<grpc::ByteBuffer>(absl::in_place, slices.data(), slices.size());
 }
 
 }  // namespace lossd::wire

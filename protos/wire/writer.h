@@ -6,13 +6,18 @@
 #include <grpcpp/support/slice.h>
 
 #include <cstdint>
-#include <string>
-#include <vector>
+#include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "protos/wire/message.h"
 
 namespace lossd::wire {
+
+// Payloads up to this size are copied into the message, and their release runs at once: that takes
+// less time than to lend them and to hear when they are let go of.
+inline constexpr size_t kCopiedBytes = 4 << 10;
 
 // Writes one protobuf message whose large byte fields are sent from where they are. Fields written
 // in the order of their numbers give the bytes that generated code would give.
@@ -22,13 +27,16 @@ class Writer {
   void Fields(const google::protobuf::MessageLite& fields);
 
   // A field of message type; written also where the message is empty.
-  void Message(int number, Writer message);
-  void Message(int number, const google::protobuf::MessageLite& message);
+  void Message(int number, Writer&& message);
+
+  // One that has the fields of `fields`, and behind them one of type bytes.
+  void Message(int number, const google::protobuf::MessageLite& fields, int bytes_number,
+               Payload payload);
 
   // A field of type bytes: the payloads one after the other. Not written where they are empty, as
   // proto3 has it.
-  void Bytes(int number, std::vector<Payload> payloads);
-  void Bytes(int number, Payload payload);
+  void Bytes(int number, absl::Span<Payload> payloads);
+  void Bytes(int number, Payload payload) { Bytes(number, absl::MakeSpan(&payload, 1)); }
 
   int64_t size() const { return size_; }
 
@@ -37,16 +45,16 @@ class Writer {
   absl::StatusOr<grpc::ByteBuffer> Finish() &&;
 
  private:
-  // Text written here, or a payload where `text` is empty.
-  struct Part {
-    std::string text;
+  // Stands in the message before what is at `at` in the text.
+  struct Lent {
+    size_t at;
     grpc::Slice payload;
   };
 
-  std::string& Text();  // to append to; size_ is the caller's concern
   void Tag(int number, int64_t length);
 
-  std::vector<Part> parts_;
+  absl::InlinedVector<uint8_t, 2048> text_;  // all but what is lent; small messages in place
+  absl::InlinedVector<Lent, 2> lent_;
   int64_t size_ = 0;
 };
 

@@ -265,7 +265,7 @@ TEST(ExactSumPortable, ExtremesSurviveTheRoundTrip) {
 }
 
 TEST(ExactSumPortable, HostileFormsAreRefused) {
-  using Bytes = std::vector<std::byte>;
+  using Bytes = decltype(ExactSum::Portable::magnitude);
   const auto bytes = [](size_t count, int value) { return Bytes(count, std::byte(value)); };
   constexpr int kMinInt = std::numeric_limits<int>::min();
   constexpr int kMaxInt = std::numeric_limits<int>::max();

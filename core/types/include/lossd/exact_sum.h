@@ -4,8 +4,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "lossd/tensor.h"
@@ -37,7 +37,7 @@ class ExactSum {
   // -1088..1024. Equal sums have equal forms.
   struct Portable {
     int32_t exponent = 0;
-    std::vector<std::byte> magnitude;
+    absl::InlinedVector<std::byte, 32> magnitude;
     int64_t nan_terms = 0;
     int64_t positive_infinities = 0;
     int64_t negative_infinities = 0;
