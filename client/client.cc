@@ -56,11 +56,6 @@ double Uniform() {
   return std::uniform_real_distribution<double>(0, 1)(generator);
 }
 
-TransportMessage ToTransport(const grpc::ByteBuffer& buffer) {
-  const wire::Message message(buffer);
-  return {message.bytes(), message.storage()};
-}
-
 }  // namespace
 
 struct Client::Impl {
@@ -95,11 +90,11 @@ struct Client::Impl {
   }
 
   // One small message each way, on the calling thread.
-  absl::StatusOr<TransportMessage> Exchange(const std::string& method,
-                                            const TransportMessage& request, Replay replay) {
-    using Answer = absl::StatusOr<TransportMessage>;
+  absl::StatusOr<wire::Message> Exchange(const std::string& method, const grpc::ByteBuffer& request,
+                                         Replay replay) {
+    using Answer = absl::StatusOr<wire::Message>;
     return RunHere<Answer>([&](Driver& driver, std::function<void(Answer)> leave) {
-      const auto answer = std::make_shared<TransportMessage>();
+      const auto answer = std::make_shared<wire::Message>();
       const absl::Time deadline = replay.deadline();
       RunAttempts(
           driver, std::move(replay), Loans(),
@@ -168,21 +163,19 @@ std::future<absl::StatusOr<LossResult>> Client::ComputeAsync(const LossSpec& spe
 }
 
 absl::StatusOr<ServerInfo> Client::GetServerInfo(const CallOptions& call) {
-  LOSSD_ASSIGN_OR_RETURN(
-      const TransportMessage answer,
-      impl_->Exchange(kServerInfoMethod, ToTransport(wire::EncodeServerInfoRequest()),
-                      impl_->ReplayUntil(impl_->DeadlineOf(call))));
-  return wire::DecodeServerInfo(wire::Message(answer.bytes, answer.owner));
+  LOSSD_ASSIGN_OR_RETURN(const wire::Message answer,
+                         impl_->Exchange(kServerInfoMethod, wire::EncodeServerInfoRequest(),
+                                         impl_->ReplayUntil(impl_->DeadlineOf(call))));
+  return wire::DecodeServerInfo(answer);
 }
 
 absl::StatusOr<bool> Client::CheckHealth(const std::string& service, const CallOptions& call) {
   // Asked once: a probe wants to know how it is now.
   const RetryPolicy once{.max_attempts = 1};
-  LOSSD_ASSIGN_OR_RETURN(
-      const TransportMessage answer,
-      impl_->Exchange(kHealthCheckMethod, ToTransport(wire::EncodeHealthRequest(service)),
-                      Replay(once, impl_->DeadlineOf(call), Uniform)));
-  return wire::DecodeHealthResponse(wire::Message(answer.bytes, answer.owner));
+  LOSSD_ASSIGN_OR_RETURN(const wire::Message answer,
+                         impl_->Exchange(kHealthCheckMethod, wire::EncodeHealthRequest(service),
+                                         Replay(once, impl_->DeadlineOf(call), Uniform)));
+  return wire::DecodeHealthResponse(answer);
 }
 
 }  // namespace lossd

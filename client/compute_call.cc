@@ -78,9 +78,10 @@ absl::StatusOr<bool> ComputeCall::ChooseUnary() {
   if (RequestDataBytes(job_.inputs) > unary_limit_bytes_ || ReplyBytes() > unary_limit_bytes_) {
     return false;
   }
-  LOSSD_ASSIGN_OR_RETURN(TransportMessage request, UnaryRequest());
-  const bool fits = request.bytes.size() <= unary_limit_bytes_;
-  if (fits) first_request_ = std::move(request);
+  absl::StatusOr<grpc::ByteBuffer> request = UnaryRequest();
+  if (!request.ok()) return request.status();
+  const bool fits = static_cast<int64_t>(request->Length()) <= unary_limit_bytes_;
+  if (fits) first_request_.emplace().Swap(&*request);
   return fits;
 }
 
@@ -98,7 +99,7 @@ int64_t ComputeCall::ReplyBytes() const {
   return bytes;
 }
 
-absl::StatusOr<TransportMessage> ComputeCall::UnaryRequest() const {
+absl::StatusOr<grpc::ByteBuffer> ComputeCall::UnaryRequest() const {
   const auto lend = [this](const TensorView& view) {
     return wire::OutgoingTensor{view.desc, job_.loans.Lend(view.bytes)};
   };
@@ -106,29 +107,24 @@ absl::StatusOr<TransportMessage> ComputeCall::UnaryRequest() const {
     return view ? std::make_optional(lend(*view)) : std::nullopt;
   };
   const LossInputs& in = job_.inputs;
-  LOSSD_ASSIGN_OR_RETURN(const grpc::ByteBuffer buffer,
-                         wire::EncodeComputeRequest(
-                             job_.spec, {lend(in.predictions), in.target_kind, lend(in.targets),
-                                         lend_if(in.class_weights), lend_if(in.position_weights),
-                                         lend_if(in.upstream_gradient)}));
-  const wire::Message message(buffer);
-  return TransportMessage{message.bytes(), message.storage()};
+  return wire::EncodeComputeRequest(
+      job_.spec, {lend(in.predictions), in.target_kind, lend(in.targets), lend_if(in.class_weights),
+                  lend_if(in.position_weights), lend_if(in.upstream_gradient)});
 }
 
 void ComputeCall::AttemptUnary(Driver& driver, absl::Time deadline, Report report) {
-  absl::StatusOr<TransportMessage> request =
-      first_request_ ? *std::exchange(first_request_, std::nullopt) : UnaryRequest();
+  absl::StatusOr<grpc::ByteBuffer> request = first_request_ ? grpc::ByteBuffer() : UnaryRequest();
   if (!request.ok()) return report(request.status());
+  if (first_request_) request->Swap(&*first_request_);
+  first_request_.reset();
   driver.transport().Unary(
-      driver.queue(), kComputeMethod, *std::move(request), deadline,
-      [this, report = std::move(report)](auto answer) { report(TakeUnary(std::move(answer))); });
+      driver.queue(), kComputeMethod, *request, deadline,
+      [this, report = std::move(report)](const auto& answer) { report(TakeUnary(answer)); });
 }
 
-absl::Status ComputeCall::TakeUnary(absl::StatusOr<TransportMessage> answer) {
+absl::Status ComputeCall::TakeUnary(const absl::StatusOr<wire::Message>& answer) {
   if (!answer.ok()) return answer.status();
-  LOSSD_ASSIGN_OR_RETURN(
-      wire::DecodedResponse response,
-      wire::DecodeComputeResponse(wire::Message(std::move(answer->bytes), answer->owner)));
+  LOSSD_ASSIGN_OR_RETURN(wire::DecodedResponse response, wire::DecodeComputeResponse(*answer));
   LOSSD_RETURN_IF_ERROR(PlaceWhole(response.outputs, job_.into));
   result_ = std::move(response.result);
   if (job_.progress && job_.geometry) {

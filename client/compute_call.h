@@ -35,17 +35,17 @@ class ComputeCall {
 
   absl::Status Check() const;
   absl::StatusOr<bool> ChooseUnary();
-  absl::StatusOr<TransportMessage> UnaryRequest() const;
+  absl::StatusOr<grpc::ByteBuffer> UnaryRequest() const;
   int64_t ReplyBytes() const;
   void AttemptUnary(Driver& driver, absl::Time deadline, Report report);
-  absl::Status TakeUnary(absl::StatusOr<TransportMessage> answer);
+  absl::Status TakeUnary(const absl::StatusOr<wire::Message>& answer);
   void AttemptStream(Driver& driver, absl::Time deadline, Report report);
 
   ComputeJob job_;
   TransferMode mode_;
   int parts_;
   int64_t unary_limit_bytes_;
-  std::optional<TransportMessage> first_request_;  // encoded to learn its size
+  std::optional<grpc::ByteBuffer> first_request_;  // encoded to learn its size
   std::optional<BlockLedger> ledger_;              // of a stream with a geometry
   std::unique_ptr<StreamAttempt> stream_;
   std::unique_ptr<FanOut> fan_out_;  // instead

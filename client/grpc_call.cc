@@ -12,25 +12,6 @@
 namespace lossd {
 namespace {
 
-// The message as slices that point at its bytes; each shares the owner.
-grpc::ByteBuffer ToGrpc(const TransportMessage& message) {
-  using Owner = std::shared_ptr<const void>;
-  std::vector<grpc::Slice> slices;
-  slices.reserve(message.bytes.pieces().size());
-  for (const ByteSpan piece : message.bytes.pieces()) {
-    // gRPC only reads what it sends.
-    slices.emplace_back(
-        const_cast<std::byte*>(piece.data()), piece.size(),
-        [](void* owner) { delete static_cast<Owner*>(owner); }, new Owner(message.owner));
-  }
-  return grpc::ByteBuffer(slices.data(), slices.size());
-}
-
-TransportMessage FromGrpc(const grpc::ByteBuffer& buffer) {
-  const wire::Message message(buffer);
-  return {message.bytes(), message.storage()};
-}
-
 // `authorized`: see GrpcLease::Authorize.
 absl::Status StatusOf(const grpc::Status& from, const grpc::ClientContext& context,
                       const absl::Status& authorized) {
@@ -55,24 +36,21 @@ absl::Status StatusOf(const grpc::Status& from, const grpc::ClientContext& conte
 class GrpcUnary : public GrpcEvent {
  public:
   GrpcUnary(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue, const std::string& method,
-            const TransportMessage& request, absl::Time deadline,
-            std::function<void(absl::StatusOr<TransportMessage>)> done)
+            const grpc::ByteBuffer& request, absl::Time deadline,
+            std::function<void(absl::StatusOr<wire::Message>)> done)
       : lease_(std::move(channel)),
         done_(std::move(done)),
         authorized_(lease_.Authorize(context_)) {
     context_.set_deadline(absl::ToChronoTime(deadline));
-    call_ = lease_.stub().PrepareUnaryCall(&context_, method, ToGrpc(request), queue.completions());
+    call_ = lease_.stub().PrepareUnaryCall(&context_, method, request, queue.completions());
     call_->StartCall();
     call_->Finish(&response_, &status_, this);
   }
 
   void Run(bool) override {
-    absl::StatusOr<TransportMessage> answer = TransportMessage{};
-    if (status_.ok()) {
-      answer = FromGrpc(response_);
-    } else {
-      answer = StatusOf(status_, context_, authorized_);
-    }
+    using Answer = absl::StatusOr<wire::Message>;
+    Answer answer = status_.ok() ? Answer(absl::in_place, response_)
+                                 : Answer(StatusOf(status_, context_, authorized_));
     const auto done = std::move(done_);
     delete this;  // before `done`: the call refers to the request's bytes
     done(std::move(answer));
@@ -80,7 +58,7 @@ class GrpcUnary : public GrpcEvent {
 
  private:
   const GrpcLease lease_;
-  std::function<void(absl::StatusOr<TransportMessage>)> done_;
+  std::function<void(absl::StatusOr<wire::Message>)> done_;
   grpc::ClientContext context_;
   const absl::Status authorized_;
   std::unique_ptr<grpc::GenericClientAsyncResponseReader> call_;  // lives in the context's call
@@ -98,8 +76,8 @@ absl::Status GrpcLease::Authorize(grpc::ClientContext& context) const {
 }
 
 void StartGrpcUnary(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue,
-                    const std::string& method, const TransportMessage& request, absl::Time deadline,
-                    std::function<void(absl::StatusOr<TransportMessage>)> done) {
+                    const std::string& method, const grpc::ByteBuffer& request, absl::Time deadline,
+                    std::function<void(absl::StatusOr<wire::Message>)> done) {
   new GrpcUnary(std::move(channel), queue, method, request, deadline,
                 std::move(done));  // deletes itself
 }
@@ -114,12 +92,11 @@ GrpcStream::GrpcStream(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue,
   call_->Read(&received_, &read_);
 }
 
-void GrpcStream::Write(TransportMessage message, bool last) {
+void GrpcStream::Write(const grpc::ByteBuffer& message, bool last) {
   writing_ = true;
-  const grpc::ByteBuffer buffer = ToGrpc(message);
   grpc::WriteOptions options;
   if (last) options.set_last_message();
-  call_->Write(buffer, options, &write_);
+  call_->Write(message, options, &write_);
 }
 
 void GrpcStream::Written(bool ok) {
@@ -130,7 +107,7 @@ void GrpcStream::Written(bool ok) {
 
 void GrpcStream::Read(bool ok) {
   if (!ok) return call_->Finish(&status_, &finish_);
-  TransportMessage message = FromGrpc(received_);
+  wire::Message message(received_);
   received_.Clear();
   events_->OnMessage(std::move(message));
   call_->Read(&received_, &read_);

@@ -54,15 +54,15 @@ class GrpcLease {
 
 // See Transport::Unary.
 void StartGrpcUnary(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue,
-                    const std::string& method, const TransportMessage& request, absl::Time deadline,
-                    std::function<void(absl::StatusOr<TransportMessage>)> done);
+                    const std::string& method, const grpc::ByteBuffer& request, absl::Time deadline,
+                    std::function<void(absl::StatusOr<wire::Message>)> done);
 
 class GrpcStream : public TransportStream {
  public:
   GrpcStream(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue, const std::string& method,
              absl::Time deadline, StreamEvents* events);
 
-  void Write(TransportMessage message, bool last) override;
+  void Write(const grpc::ByteBuffer& message, bool last) override;
   void Cancel() override { context_.TryCancel(); }
 
  private:

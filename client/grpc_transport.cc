@@ -78,9 +78,9 @@ class GrpcTransport : public Transport {
   std::unique_ptr<EventQueue> NewQueue() override { return std::make_unique<GrpcQueue>(); }
   absl::Time Now() const override { return absl::Now(); }
 
-  void Unary(EventQueue& queue, const std::string& method, TransportMessage request,
+  void Unary(EventQueue& queue, const std::string& method, const grpc::ByteBuffer& request,
              absl::Time deadline,
-             std::function<void(absl::StatusOr<TransportMessage>)> done) override {
+             std::function<void(absl::StatusOr<wire::Message>)> done) override {
     StartGrpcUnary(channels_.Choose(), static_cast<GrpcQueue&>(queue), method, request, deadline,
                    std::move(done));
   }

@@ -6,15 +6,18 @@
 #include <memory>
 
 #include "protos/wire/message.h"
+#include "protos/wire/writer.h"
 
 namespace lossd {
 
 // Counts the pieces of the caller's memory that are lent to the transport. Thread-safe.
 class Loans {
  public:
-  // Lends memory for one message. It counts as returned when the last copy of the payload's
-  // `release` is gone, so also where the payload is dropped without being sent.
+  // Lends memory for one message; what a message copies is not lent at all. It counts as returned
+  // when the last copy of the payload's `release` is gone, so also where the payload is dropped
+  // without being sent.
   wire::Payload Lend(ByteSpan bytes) const {
+    if (bytes.size() <= wire::kCopiedBytes) return {bytes, nullptr};
     count_->fetch_add(1, std::memory_order_relaxed);
     // Release and acquire: what the caller does with the memory next comes after all reading of it.
     const std::shared_ptr<void> loan(

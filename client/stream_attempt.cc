@@ -74,23 +74,21 @@ void StreamAttempt::WriteNext() {
   absl::StatusOr<StreamSource::Part> part = source_.Next();
   if (!part.ok()) return Fail(part.status());
   last_written_ = part->last;
-  stream_->Write(std::move(part->message), part->last);
+  stream_->Write(part->message, part->last);
 }
 
 void StreamAttempt::OnWritten() {
   if (!last_written_ && failure_.ok()) WriteNext();
 }
 
-void StreamAttempt::OnMessage(TransportMessage message) {
+void StreamAttempt::OnMessage(wire::Message message) {
   if (!failure_.ok()) return;
-  absl::Status taken = Take(std::move(message));
+  absl::Status taken = Take(message);
   if (!taken.ok()) Fail(std::move(taken));
 }
 
-absl::Status StreamAttempt::Take(TransportMessage message) {
-  LOSSD_ASSIGN_OR_RETURN(
-      wire::DecodedStreamAnswer answer,
-      wire::DecodeStreamResponse(wire::Message(std::move(message.bytes), message.owner)));
+absl::Status StreamAttempt::Take(const wire::Message& message) {
+  LOSSD_ASSIGN_OR_RETURN(wire::DecodedStreamAnswer answer, wire::DecodeStreamResponse(message));
   if (summary_.has_value()) {
     return absl::InternalError("the server sent another message after its summary");
   }

@@ -37,7 +37,7 @@ class StreamAttempt : public StreamEvents {
   void Cancel();
 
   void OnWritten() override;
-  void OnMessage(TransportMessage message) override;
+  void OnMessage(wire::Message message) override;
   void OnDone(absl::Status status) override;
 
  private:
@@ -47,7 +47,7 @@ class StreamAttempt : public StreamEvents {
   };
 
   void WriteNext();
-  absl::Status Take(TransportMessage message);
+  absl::Status Take(const wire::Message& message);
   absl::Status TakeBlock(wire::DecodedBlockResult result);
   absl::Status Commit(int64_t index, const wire::DecodedBlockResult& result);
   absl::StatusOr<LossResult> Outcome(const absl::Status& status);

@@ -84,10 +84,10 @@ absl::StatusOr<grpc::ByteBuffer> StreamSource::EncodeNext() {
 }
 
 absl::StatusOr<StreamSource::Part> StreamSource::Next() {
-  LOSSD_ASSIGN_OR_RETURN(const grpc::ByteBuffer buffer, EncodeNext());
-  const wire::Message message(buffer);
-  const bool last = !ledger_ || (side_ == sides_.size() && next_block_ == ledger_->plan().count());
-  return Part{{message.bytes(), message.storage()}, last};
+  Part part;
+  LOSSD_ASSIGN_OR_RETURN(part.message, EncodeNext());
+  part.last = !ledger_ || (side_ == sides_.size() && next_block_ == ledger_->plan().count());
+  return part;
 }
 
 }  // namespace lossd

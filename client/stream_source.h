@@ -19,7 +19,7 @@ class StreamSource {
   StreamSource(const ComputeJob& job, const BlockLedger* ledger);
 
   struct Part {
-    TransportMessage message;
+    grpc::ByteBuffer message;
     bool last = false;
   };
   // Precondition: no last part was returned yet.

@@ -1,6 +1,8 @@
 #ifndef LOSSD_CLIENT_TRANSPORT_H_
 #define LOSSD_CLIENT_TRANSPORT_H_
 
+#include <grpcpp/support/byte_buffer.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -9,19 +11,15 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "lossd/tensor.h"
+#include "protos/wire/message.h"
 
-// What the client library needs of the world: messages in and out, and time. All of it can be
-// played by a test.
+// What the client library needs of the world: messages in and out, as the codecs make and take
+// them, and time. All of it can be played by a test.
+//
+// Whoever carries a message drops the slices it is made of, on any thread, when it looks at them no
+// more.
 
 namespace lossd {
-
-// One encoded message. `owner` keeps the bytes alive; whoever carries the message drops it, on any
-// thread, when it looks at them no more.
-struct TransportMessage {
-  ScatteredBytes bytes;
-  std::shared_ptr<const void> owner;
-};
 
 // Where the events of calls are delivered: calls belong to the queue they were started on, and
 // their handlers run inside its RunOne and nowhere else. One thread at a time may start calls on a
@@ -47,7 +45,7 @@ class StreamEvents {
   virtual void OnWritten() = 0;
 
   // A message arrived. The next one is read when this returns.
-  virtual void OnMessage(TransportMessage message) = 0;
+  virtual void OnMessage(wire::Message message) = 0;
 
   // The stream is over: last event, always and once. The stream may be destroyed from here on.
   virtual void OnDone(absl::Status status) = 0;
@@ -60,7 +58,7 @@ class TransportStream {
 
   // Sends a message; `last`: and closes the sending half. At most one at a time: see OnWritten. A
   // write that fails is answered by OnDone alone.
-  virtual void Write(TransportMessage message, bool last) = 0;
+  virtual void Write(const grpc::ByteBuffer& message, bool last) = 0;
 
   // Ends the stream soon: OnDone still comes.
   virtual void Cancel() = 0;
@@ -75,9 +73,9 @@ class Transport {
   virtual absl::Time Now() const = 0;
 
   // One message each way. `done` runs once, at the latest soon after the deadline.
-  virtual void Unary(EventQueue& queue, const std::string& method, TransportMessage request,
+  virtual void Unary(EventQueue& queue, const std::string& method, const grpc::ByteBuffer& request,
                      absl::Time deadline,
-                     std::function<void(absl::StatusOr<TransportMessage>)> done) = 0;
+                     std::function<void(absl::StatusOr<wire::Message>)> done) = 0;
 
   virtual std::unique_ptr<TransportStream> Stream(EventQueue& queue, const std::string& method,
                                                   absl::Time deadline, StreamEvents* events) = 0;

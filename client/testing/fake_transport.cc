@@ -21,13 +21,6 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-TransportMessage ToTransport(const grpc::ByteBuffer& buffer) {
-  const wire::Message message(buffer);
-  return {message.bytes(), message.storage()};
-}
-
-wire::Message ToWire(const TransportMessage& message) { return {message.bytes, message.owner}; }
-
 wire::Payload Lasting(ByteSpan bytes) {
   const auto copy = std::make_shared<Bytes>(bytes.begin(), bytes.end());
   return {*copy, [copy] {}};
@@ -85,13 +78,13 @@ absl::Status Own(const LossTensors<wire::WireTensor>& from, Owned& to) {
   return Own(from.upstream_gradient, to.bytes.upstream_gradient, to.views.upstream_gradient);
 }
 
-absl::StatusOr<TransportMessage> Encoded(absl::StatusOr<grpc::ByteBuffer> buffer) {
+absl::StatusOr<wire::Message> Encoded(absl::StatusOr<grpc::ByteBuffer> buffer) {
   if (!buffer.ok()) return buffer.status();
-  return ToTransport(*buffer);
+  return wire::Message(*buffer);
 }
 
-absl::StatusOr<TransportMessage> ComputeUnary(const FakeService& service,
-                                              const wire::Message& message) {
+absl::StatusOr<wire::Message> ComputeUnary(const FakeService& service,
+                                           const wire::Message& message) {
   LOSSD_ASSIGN_OR_RETURN(const wire::DecodedRequest request, wire::DecodeComputeRequest(message));
   Owned owned;
   LOSSD_RETURN_IF_ERROR(Own(request.tensors, owned));
@@ -124,8 +117,8 @@ class ComputePeer : public StreamPeer {
  public:
   explicit ComputePeer(std::shared_ptr<const FakeService> service) : service_(std::move(service)) {}
 
-  void OnMessage(const TransportMessage& message, bool last, StreamReply& reply) override {
-    absl::Status status = Take(ToWire(message));
+  void OnMessage(const wire::Message& message, bool last, StreamReply& reply) override {
+    absl::Status status = Take(message);
     if (status.ok() && !last) return;
     if (status.ok()) status = Answer(reply);
     reply.End(std::move(status));
@@ -180,11 +173,11 @@ class ComputePeer : public StreamPeer {
     LOSSD_ASSIGN_OR_RETURN(const LossResult result,
                            service_->compute(spec_, owned_.views, outputs.Views()));
     for (const Box& box : boxes_) {
-      LOSSD_ASSIGN_OR_RETURN(const TransportMessage block,
+      LOSSD_ASSIGN_OR_RETURN(const wire::Message block,
                              Encoded(wire::EncodeBlockResult(box, {}, Fields(outputs, box))));
       reply.Send(block);
     }
-    LOSSD_ASSIGN_OR_RETURN(const TransportMessage summary, Encoded(wire::EncodeSummary(result)));
+    LOSSD_ASSIGN_OR_RETURN(const wire::Message summary, Encoded(wire::EncodeSummary(result)));
     reply.Send(summary);
     return absl::OkStatus();
   }
@@ -221,12 +214,12 @@ class FakeLocalService : public LocalService {
   explicit FakeLocalService(FakeService service)
       : service_(std::make_shared<const FakeService>(std::move(service))) {}
 
-  absl::StatusOr<TransportMessage> Unary(const std::string& method,
-                                         const TransportMessage& request) override {
-    if (method == kComputeMethod) return ComputeUnary(*service_, ToWire(request));
-    if (method == kServerInfoMethod) return ToTransport(wire::EncodeServerInfo(service_->info));
+  absl::StatusOr<wire::Message> Unary(const std::string& method,
+                                      const wire::Message& request) override {
+    if (method == kComputeMethod) return ComputeUnary(*service_, request);
+    if (method == kServerInfoMethod) return wire::Message(wire::EncodeServerInfo(service_->info));
     if (method == kHealthCheckMethod) {
-      return ToTransport(wire::EncodeHealthResponse(service_->serving));
+      return wire::Message(wire::EncodeHealthResponse(service_->serving));
     }
     return absl::UnimplementedError(absl::StrCat("no method ", method));
   }

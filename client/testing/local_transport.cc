@@ -77,13 +77,13 @@ class StreamState : public StreamReply, public std::enable_shared_from_this<Stre
     });
   }
 
-  void Write(const TransportMessage& message, bool last) {
+  void Write(const wire::Message& message, bool last) {
     if (ended_) return;
     peer_->OnMessage(message, last, *this);
     Post([](StreamEvents& events) { events.OnWritten(); });
   }
 
-  void Send(TransportMessage message) override {
+  void Send(wire::Message message) override {
     if (ended_) return;
     Post([message = std::move(message)](StreamEvents& events) { events.OnMessage(message); });
   }
@@ -115,7 +115,9 @@ class StreamState : public StreamReply, public std::enable_shared_from_this<Stre
 class LocalStream : public TransportStream {
  public:
   explicit LocalStream(std::shared_ptr<StreamState> state) : state_(std::move(state)) {}
-  void Write(TransportMessage message, bool last) override { state_->Write(message, last); }
+  void Write(const grpc::ByteBuffer& message, bool last) override {
+    state_->Write(wire::Message(message), last);
+  }
   void Cancel() override { state_->End(absl::CancelledError("CANCELLED")); }
 
  private:
@@ -138,10 +140,10 @@ void LocalTransport::AdvanceTo(absl::Time time) {
   now_ = std::max(now_, time);
 }
 
-void LocalTransport::Unary(EventQueue& queue, const std::string& method, TransportMessage request,
-                           absl::Time deadline,
-                           std::function<void(absl::StatusOr<TransportMessage>)> done) {
-  absl::StatusOr<TransportMessage> answer = service_->Unary(method, request);
+void LocalTransport::Unary(EventQueue& queue, const std::string& method,
+                           const grpc::ByteBuffer& request, absl::Time deadline,
+                           std::function<void(absl::StatusOr<wire::Message>)> done) {
+  absl::StatusOr<wire::Message> answer = service_->Unary(method, wire::Message(request));
   if (Now() > deadline) answer = absl::DeadlineExceededError("Deadline Exceeded");
   static_cast<LocalQueue&>(queue).Post(
       [answer = std::move(answer), done = std::move(done)] { done(answer); });

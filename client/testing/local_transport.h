@@ -16,7 +16,7 @@ namespace lossd {
 class StreamReply {
  public:
   virtual ~StreamReply() = default;
-  virtual void Send(TransportMessage message) = 0;
+  virtual void Send(wire::Message message) = 0;
   // The stream is over; nothing may be sent afterwards. Once.
   virtual void End(absl::Status status) = 0;
 };
@@ -26,15 +26,15 @@ class StreamPeer {
  public:
   virtual ~StreamPeer() = default;
   // A message arrived; `last`: and the sending half was closed. Not called after End.
-  virtual void OnMessage(const TransportMessage& message, bool last, StreamReply& reply) = 0;
+  virtual void OnMessage(const wire::Message& message, bool last, StreamReply& reply) = 0;
 };
 
 // The other end of all calls.
 class LocalService {
  public:
   virtual ~LocalService() = default;
-  virtual absl::StatusOr<TransportMessage> Unary(const std::string& method,
-                                                 const TransportMessage& request) = 0;
+  virtual absl::StatusOr<wire::Message> Unary(const std::string& method,
+                                              const wire::Message& request) = 0;
   virtual std::unique_ptr<StreamPeer> Stream(const std::string& method) = 0;
 };
 
@@ -47,9 +47,8 @@ class LocalTransport : public Transport {
 
   std::unique_ptr<EventQueue> NewQueue() override;
   absl::Time Now() const override;
-  void Unary(EventQueue& queue, const std::string& method, TransportMessage request,
-             absl::Time deadline,
-             std::function<void(absl::StatusOr<TransportMessage>)> done) override;
+  void Unary(EventQueue& queue, const std::string& method, const grpc::ByteBuffer& request,
+             absl::Time deadline, std::function<void(absl::StatusOr<wire::Message>)> done) override;
   std::unique_ptr<TransportStream> Stream(EventQueue& queue, const std::string& method,
                                           absl::Time deadline, StreamEvents* events) override;
   void Reclaim() override {}

@@ -44,9 +44,9 @@ class DoublingPeer : public StreamPeer {
   DoublingPeer(Script script, std::shared_ptr<DoublingService::Record> record)
       : script_(std::move(script)), record_(std::move(record)) {}
 
-  void OnMessage(const TransportMessage& message, bool last, StreamReply& reply) override {
+  void OnMessage(const wire::Message& message, bool last, StreamReply& reply) override {
     if (over_) return;
-    Take(*wire::DecodeStreamRequest(wire::Message(message.bytes, message.owner)), reply);
+    Take(*wire::DecodeStreamRequest(message), reply);
     if (script_.failure.ok() || script_.fail_before_summary) {
       if (last) End(reply);
     } else if (answers_.size() >= static_cast<size_t>(script_.blocks_before_failure)) {
@@ -63,7 +63,7 @@ class DoublingPeer : public StreamPeer {
       record_->spec = header->request.spec;
       record_->header_boxes = header->boxes;
       record_->parts.emplace_back("header");
-      for (const TransportMessage& message : script_.at_header) reply.Send(message);
+      for (const wire::Message& message : script_.at_header) reply.Send(message);
       denominator_ = ElementCount(header->request.tensors.predictions.desc.shape).value_or(0);
     } else if (const auto* side = std::get_if<wire::DecodedSideData>(&part)) {
       record_->parts.push_back(absl::StrCat("side ", static_cast<int>(side->kind), " @",
@@ -77,19 +77,19 @@ class DoublingPeer : public StreamPeer {
       outputs.gradient = Doubled(Floats(block.predictions), sums);
       sums.position_count = block.box.outer_count * block.box.inner_count;
       if (!record_->spec.outputs.gradient) outputs.gradient.reset();
-      answers_.push_back(ToTransport(*wire::EncodeBlockResult(block.box, sums, outputs)));
+      answers_.push_back(wire::Message(*wire::EncodeBlockResult(block.box, sums, outputs)));
       sums_.Merge(sums);
     }
   }
 
   void SendAll(StreamReply& reply) {
-    for (const TransportMessage& answer : answers_) reply.Send(answer);
+    for (const wire::Message& answer : answers_) reply.Send(answer);
   }
 
   void End(StreamReply& reply) {
     over_ = true;
     if (!script_.fail_before_summary && !script_.ends_without_summary) {
-      answers_.push_back(ToTransport(*wire::EncodeSummary(ResultOf(sums_, denominator_))));
+      answers_.push_back(wire::Message(*wire::EncodeSummary(ResultOf(sums_, denominator_))));
     }
     if (script_.meddle) script_.meddle(answers_);
     SendAll(reply);
@@ -98,18 +98,13 @@ class DoublingPeer : public StreamPeer {
 
   const Script script_;
   const std::shared_ptr<DoublingService::Record> record_;
-  std::vector<TransportMessage> answers_;
+  std::vector<wire::Message> answers_;
   PartialSums sums_;
   int64_t denominator_ = 0;
   bool over_ = false;
 };
 
 }  // namespace
-
-TransportMessage ToTransport(const grpc::ByteBuffer& buffer) {
-  const wire::Message message(buffer);
-  return {message.bytes(), message.storage()};
-}
 
 std::shared_ptr<DoublingService::Record> DoublingService::NewRecord(const std::string& method) {
   records_.push_back(std::make_shared<Record>());
@@ -122,11 +117,11 @@ const Script& DoublingService::NextScript() {
   return scripts_[std::min(records_.size(), scripts_.size()) - 1];
 }
 
-absl::StatusOr<TransportMessage> DoublingService::Unary(const std::string& method,
-                                                        const TransportMessage& request) {
+absl::StatusOr<wire::Message> DoublingService::Unary(const std::string& method,
+                                                     const wire::Message& request) {
   const std::shared_ptr<Record> record = NewRecord(method);
   const Script& script = NextScript();
-  const auto decoded = wire::DecodeComputeRequest(wire::Message(request.bytes, request.owner));
+  const auto decoded = wire::DecodeComputeRequest(request);
   if (!decoded.ok()) return decoded.status();
   record->spec = decoded->spec;
   if (!script.failure.ok()) return script.failure;
@@ -138,8 +133,8 @@ absl::StatusOr<TransportMessage> DoublingService::Unary(const std::string& metho
   if (!decoded->spec.outputs.gradient) outputs.gradient.reset();
   sums.position_count = *ElementCount(decoded->tensors.targets.desc.shape);
   const LossResult result = ResultOf(sums, *ElementCount(desc.shape));
-  std::vector<TransportMessage> answer = {
-      ToTransport(*wire::EncodeComputeResponse(result, outputs))};
+  std::vector<wire::Message> answer = {
+      wire::Message(*wire::EncodeComputeResponse(result, outputs))};
   if (script.meddle) script.meddle(answer);
   return answer.front();
 }

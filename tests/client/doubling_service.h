@@ -15,8 +15,6 @@
 
 namespace lossd {
 
-TransportMessage ToTransport(const grpc::ByteBuffer& buffer);
-
 // How one call goes.
 struct Script {
   absl::Status failure = {};          // what the call ends with
@@ -24,9 +22,9 @@ struct Script {
   bool fail_before_summary = false;   // instead: all blocks are answered, and then it ends so
   bool ends_without_summary = false;  // with OK
   bool never_ends = false;
-  std::vector<TransportMessage> at_header = {};  // sent before the first block has come
+  std::vector<wire::Message> at_header = {};  // sent before the first block has come
   // What becomes of the messages of a whole answer; by default nothing.
-  std::function<void(std::vector<TransportMessage>& answer)> meddle = {};
+  std::function<void(std::vector<wire::Message>& answer)> meddle = {};
 };
 
 // A stand-in for lossd on f32 predictions: the gradient is twice the predictions, the loss the sum
@@ -45,8 +43,8 @@ class DoublingService : public LocalService {
     std::vector<std::string> parts;  // "header", "side 4 @0 +16", "block"
   };
 
-  absl::StatusOr<TransportMessage> Unary(const std::string& method,
-                                         const TransportMessage& request) override;
+  absl::StatusOr<wire::Message> Unary(const std::string& method,
+                                      const wire::Message& request) override;
   std::unique_ptr<StreamPeer> Stream(const std::string& method) override;
 
   void set_transport(const Transport* transport) { transport_ = transport; }

@@ -106,10 +106,10 @@ TEST(FanOut, TheDeadlineIsThatOfTheWholeCall) {
 TEST(FanOut, ServersThatDivideByDifferentNumbersAreNotBelieved) {
   Doubling world({{},
                   {.meddle =
-                       [](std::vector<TransportMessage>& answer) {
+                       [](std::vector<wire::Message>& answer) {
                          LossResult wrong;
                          wrong.denominator = 3;
-                         answer.back() = ToTransport(*wire::EncodeSummary(wrong));
+                         answer.back() = wire::Message(*wire::EncodeSummary(wrong));
                        }},
                   {}});
   const absl::Status error = Compute(world, 3).status();

@@ -20,24 +20,25 @@ namespace {
 using ::testing::ElementsAre;
 
 // A message that counts itself as long as somebody holds it.
-TransportMessage Counted(std::string text, const std::shared_ptr<int>& count) {
-  const auto owned =
-      std::make_shared<std::pair<std::string, std::shared_ptr<int>>>(std::move(text), count);
-  return {ScatteredBytes(ByteSpan(reinterpret_cast<const std::byte*>(owned->first.data()),
-                                  owned->first.size())),
-          owned};
+grpc::ByteBuffer Counted(std::string text, const std::shared_ptr<int>& count) {
+  using Owned = std::pair<std::string, std::shared_ptr<int>>;
+  auto* owned = new Owned(std::move(text), count);
+  const grpc::Slice slice(
+      owned->first.data(), owned->first.size(),
+      [](void* last) { delete static_cast<Owned*>(last); }, owned);
+  return grpc::ByteBuffer(&slice, 1);
 }
 
-std::string Text(const TransportMessage& message) {
-  std::string text(message.bytes.size(), '\0');
-  message.bytes.CopyTo(0, message.bytes.size(), reinterpret_cast<std::byte*>(text.data()));
+std::string Text(const wire::Message& message) {
+  std::string text(message.bytes().size(), '\0');
+  message.bytes().CopyTo(0, message.bytes().size(), reinterpret_cast<std::byte*>(text.data()));
   return text;
 }
 
 // Sends messages one by one and records what comes.
 class Recorder : public StreamEvents {
  public:
-  explicit Recorder(std::vector<TransportMessage> messages) : messages_(std::move(messages)) {}
+  explicit Recorder(std::vector<grpc::ByteBuffer> messages) : messages_(std::move(messages)) {}
 
   void Run(Transport& transport, EventQueue& queue, absl::Duration timeout = absl::Seconds(30)) {
     stream_ = transport.Stream(queue, "/any/Method", transport.Now() + timeout, this);
@@ -51,24 +52,23 @@ class Recorder : public StreamEvents {
     const size_t sent = next_++;
     stream_->Write(std::exchange(messages_[sent], {}), next_ == messages_.size());
   }
-  void OnMessage(TransportMessage message) override { texts.push_back(Text(message)); }
+  void OnMessage(wire::Message message) override { texts.push_back(Text(message)); }
   void OnDone(absl::Status done) override { status = std::move(done); }
 
   std::vector<std::string> texts;
   std::optional<absl::Status> status;
 
  private:
-  std::vector<TransportMessage> messages_;
+  std::vector<grpc::ByteBuffer> messages_;
   std::unique_ptr<TransportStream> stream_;
   size_t next_ = 0;
 };
 
 class GrpcTransportTest : public testing::Test {
  protected:
-  absl::StatusOr<TransportMessage> Unary(TransportMessage request) {
-    std::optional<absl::StatusOr<TransportMessage>> answer;
-    transport_->Unary(*queue_, "/any/Method", std::move(request),
-                      transport_->Now() + absl::Seconds(30),
+  absl::StatusOr<wire::Message> Unary(const grpc::ByteBuffer& request) {
+    std::optional<absl::StatusOr<wire::Message>> answer;
+    transport_->Unary(*queue_, "/any/Method", request, transport_->Now() + absl::Seconds(30),
                       [&](auto got) { answer = std::move(got); });
     while (!answer.has_value()) queue_->RunOne(absl::InfiniteFuture());
     return *answer;

@@ -12,38 +12,38 @@ namespace lossd {
 namespace {
 
 using ::testing::HasSubstr;
-using Answer = std::vector<TransportMessage>;
+using Answer = std::vector<wire::Message>;
 
-TransportMessage Garbage(absl::string_view bytes) {
+wire::Message Garbage(absl::string_view bytes) {
   const auto owned = std::make_shared<std::string>(bytes);
   return {
       ScatteredBytes(ByteSpan(reinterpret_cast<const std::byte*>(owned->data()), owned->size())),
       owned};
 }
 
-TransportMessage Block(const Box& box, size_t gradient_bytes) {
+wire::Message Block(const Box& box, size_t gradient_bytes) {
   const auto owned = std::make_shared<std::vector<std::byte>>(gradient_bytes);
   wire::OutputFields<wire::Payload> outputs;
   outputs.gradient = wire::Payload{*owned, [owned] {}};
-  return ToTransport(*wire::EncodeBlockResult(box, {}, outputs));
+  return wire::Message(*wire::EncodeBlockResult(box, {}, outputs));
 }
 
 // A block that says of itself that it has so many positions, and as many terms that are no number.
-TransportMessage Counting(int64_t positions, int64_t nans) {
+wire::Message Counting(int64_t positions, int64_t nans) {
   PartialSums sums;
   sums.position_count = positions;
   sums.loss_sum = *ExactSum::FromPortable({.nan_terms = nans});
   const auto owned = std::make_shared<std::vector<std::byte>>(Doubling::kPlaneBytes);
   wire::OutputFields<wire::Payload> outputs;
   outputs.gradient = wire::Payload{*owned, [owned] {}};
-  return ToTransport(*wire::EncodeBlockResult({0, 1, 0, 5}, sums, outputs));
+  return wire::Message(*wire::EncodeBlockResult({0, 1, 0, 5}, sums, outputs));
 }
 
-TransportMessage Response(int64_t gradient_count) {
+wire::Message Response(int64_t gradient_count) {
   const auto owned = std::make_shared<std::vector<std::byte>>(gradient_count * 4);
   wire::OutputFields<wire::OutgoingTensor> outputs;
   outputs.gradient = wire::OutgoingTensor{{DType::kF32, {gradient_count}}, {*owned, [owned] {}}};
-  return ToTransport(*wire::EncodeComputeResponse({}, outputs));
+  return wire::Message(*wire::EncodeComputeResponse({}, outputs));
 }
 
 constexpr size_t kPlane = Doubling::kPlaneBytes;

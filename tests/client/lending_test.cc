@@ -7,6 +7,7 @@
 #include "client/compute_call.h"
 #include "client/driver.h"
 #include "client/testing/local_transport.h"
+#include "protos/wire/writer.h"
 #include "tests/client/doubling_fixture.h"
 
 namespace lossd {
@@ -17,22 +18,22 @@ class Hoarder : public LocalService {
  public:
   explicit Hoarder(std::vector<Script> scripts) : service_(std::move(scripts)) {}
 
-  absl::StatusOr<TransportMessage> Unary(const std::string& method,
-                                         const TransportMessage& request) override {
+  absl::StatusOr<wire::Message> Unary(const std::string& method,
+                                      const wire::Message& request) override {
     hoard_.push_back(request);
     return service_.Unary(method, request);
   }
   std::unique_ptr<StreamPeer> Stream(const std::string& method) override {
     return std::make_unique<Peer>(*this, service_.Stream(method));
   }
-  std::vector<TransportMessage>& hoard() { return hoard_; }
+  std::vector<wire::Message>& hoard() { return hoard_; }
   size_t calls() const { return service_.records().size(); }
 
  private:
   struct Peer : StreamPeer {
     Peer(Hoarder& hoarder_in, std::unique_ptr<StreamPeer> inner_in)
         : hoarder(hoarder_in), inner(std::move(inner_in)) {}
-    void OnMessage(const TransportMessage& message, bool last, StreamReply& reply) override {
+    void OnMessage(const wire::Message& message, bool last, StreamReply& reply) override {
       hoarder.hoard_.push_back(message);
       inner->OnMessage(message, last, reply);
     }
@@ -41,7 +42,7 @@ class Hoarder : public LocalService {
   };
 
   DoublingService service_;
-  std::vector<TransportMessage> hoard_;
+  std::vector<wire::Message> hoard_;
 };
 
 // Gives the hoard up when it has been asked to often enough.
@@ -69,8 +70,11 @@ class Lending : public testing::TestWithParam<TransferMode> {
     transport_ = std::make_unique<ReclaimingTransport>(hoarder_);
     transport_->set_gives_up_after(gives_up_after_);
     driver_ = std::make_unique<Driver>(*transport_);
-    call_.emplace(LossSpec{}, world_.inputs(), world_.into(), ClientOptions{.block_bytes = 160},
-                  CallOptions{.mode = GetParam()});
+    LossInputs inputs;
+    inputs.predictions = TensorView::Of<float>(predictions_, {kOuter, kClasses, kInner});
+    inputs.targets = TensorView::Of<int64_t>(labels_, {kOuter, kInner});
+    call_.emplace(LossSpec{}, inputs, LossOutputs{.gradient = BytesOf(absl::MakeSpan(gradient_))},
+                  ClientOptions{.block_bytes = kBlockBytes}, CallOptions{.mode = GetParam()});
     const absl::Time deadline = transport_->Now() + absl::Hours(1);
     call_->Start(*driver_, Replay({}, deadline, [] { return 0.5; }),
                  [this](absl::StatusOr<LossResult> answer) { answer_ = std::move(answer); });
@@ -81,7 +85,15 @@ class Lending : public testing::TestWithParam<TransferMode> {
     for (int i = 0; i < 400 && !answer_.has_value(); ++i) driver_->RunOnce();
   }
 
-  Doubling world_;
+  // Large enough that all of it is lent and nothing copied.
+  static constexpr int64_t kOuter = 6, kClasses = 4, kInner = 1000;
+  static constexpr int64_t kCount = kOuter * kClasses * kInner;
+  static constexpr int64_t kBlockBytes = 2 * kClasses * kInner * 4;
+  static_assert(kBlockBytes > wire::kCopiedBytes);
+
+  std::vector<float> predictions_ = std::vector<float>(kCount, 1.0f);
+  std::vector<int64_t> labels_ = std::vector<int64_t>(kOuter * kInner, 1);
+  std::vector<float> gradient_ = std::vector<float>(kCount);
   std::shared_ptr<Hoarder> hoarder_;
   int gives_up_after_ = 0;  // calls of Reclaim; 0: never
   std::unique_ptr<ReclaimingTransport> transport_;
@@ -99,7 +111,7 @@ TEST_P(Lending, ASuccessWaitsForTheLastPiece) {
     Run();
   }
   ASSERT_TRUE(answer_.has_value());
-  EXPECT_EQ((*answer_)->loss_sum, Doubling::kSum);
+  EXPECT_EQ((*answer_)->loss_sum, kCount);
 }
 
 TEST_P(Lending, AnErrorWaitsToo) {

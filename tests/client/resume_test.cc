@@ -106,7 +106,7 @@ TEST(Resume, SumsOfAllAttemptsAreMerged) {
 }
 
 TEST(Resume, AnswersInAnyOrderLeaveTheRightHoles) {
-  const auto keep_second_and_fifth = [](std::vector<TransportMessage>& answer) {
+  const auto keep_second_and_fifth = [](std::vector<wire::Message>& answer) {
     answer = {answer[4], answer[1]};
   };
   Doubling world(

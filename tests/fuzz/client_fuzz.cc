@@ -27,20 +27,19 @@ constexpr int64_t kPlaneBytes = kClasses * kInner * 4;
 constexpr auto kUnwritten = std::byte{0xee};  // no answer is made of it
 constexpr int kMaxAttempts = 3;
 
-TransportMessage FromBytes(std::string bytes) {
+wire::Message FromBytes(std::string bytes) {
   const auto owned = std::make_shared<std::vector<char>>(bytes.begin(), bytes.end());
   const ByteSpan span(reinterpret_cast<const std::byte*>(owned->data()), owned->size());
   return {ScatteredBytes(span), owned};
 }
 
-TransportMessage FromBuffer(const absl::StatusOr<grpc::ByteBuffer>& buffer) {
-  const wire::Message message(*buffer);
-  return {message.bytes(), message.storage()};
+wire::Message FromBuffer(const absl::StatusOr<grpc::ByteBuffer>& buffer) {
+  return wire::Message(*buffer);
 }
 
-std::string Joined(const TransportMessage& message) {
-  std::string bytes(message.bytes.size(), '\0');
-  message.bytes.CopyTo(0, message.bytes.size(), reinterpret_cast<std::byte*>(bytes.data()));
+std::string Joined(const wire::Message& message) {
+  std::string bytes(message.bytes().size(), '\0');
+  message.bytes().CopyTo(0, message.bytes().size(), reinterpret_cast<std::byte*>(bytes.data()));
   return bytes;
 }
 
@@ -49,8 +48,8 @@ class Hostile : public LocalService {
  public:
   explicit Hostile(Input& input) : input_(input) {}
 
-  absl::StatusOr<TransportMessage> Unary(const std::string& method,
-                                         const TransportMessage& request) override {
+  absl::StatusOr<wire::Message> Unary(const std::string& method,
+                                      const wire::Message& request) override {
     ++calls_;
     if (input_.Byte() % 4 == 1) return AnyError();
     if (method == kServerInfoMethod) return Meddled(FromBuffer(wire::EncodeServerInfo({})));
@@ -63,14 +62,14 @@ class Hostile : public LocalService {
 
   std::unique_ptr<StreamPeer> Stream(const std::string& method) override;
 
-  TransportMessage Block(const Box& box) {
+  wire::Message Block(const Box& box) {
     const auto planes = static_cast<uint64_t>(box.outer_count);
     wire::OutputFields<wire::Payload> outputs;
     outputs.gradient = Gradient(SizeNear(static_cast<int64_t>(planes % 8) * kPlaneBytes));
     return Meddled(FromBuffer(wire::EncodeBlockResult(box, AnySums(), outputs)));
   }
-  TransportMessage Summary() { return Meddled(FromBuffer(wire::EncodeSummary(AnyResult()))); }
-  TransportMessage Raw() { return FromBytes(input_.Bytes(input_.Byte())); }
+  wire::Message Summary() { return Meddled(FromBuffer(wire::EncodeSummary(AnyResult()))); }
+  wire::Message Raw() { return FromBytes(input_.Bytes(input_.Byte())); }
 
   absl::Status AnyError() {
     const int code = input_.Byte() % 17;
@@ -90,7 +89,7 @@ class Hostile : public LocalService {
 
  private:
   // The message, or one with a few of its bytes changed, or cut short.
-  TransportMessage Meddled(TransportMessage message) {
+  wire::Message Meddled(wire::Message message) {
     const uint8_t how = input_.Byte();
     if (how % 8 < 6) return message;
     std::string bytes = Joined(message);
@@ -149,9 +148,9 @@ class Peer : public StreamPeer {
  public:
   explicit Peer(Hostile& server) : server_(server) {}
 
-  void OnMessage(const TransportMessage& message, bool last, StreamReply& reply) override {
+  void OnMessage(const wire::Message& message, bool last, StreamReply& reply) override {
     if (over_) return;
-    const auto part = wire::DecodeStreamRequest(wire::Message(message.bytes, message.owner));
+    const auto part = wire::DecodeStreamRequest(message);
     Require(part.ok(), absl::StrCat("the client sent ", part.status().ToString()));
     const auto* block = std::get_if<wire::DecodedBlock>(&*part);
     if (block != nullptr) box_ = block->box;
