@@ -64,22 +64,24 @@ Measured MeasureLatency(double share, const Settings& settings) {
   return MeasureQuantile(calls, share, settings.quick ? 10 : 40, 200);
 }
 
-// `total` calls, `in_flight` of them at any time.
+// `total` calls, `in_flight` of them at any time, each with a buffer of its own: as the echo's, the
+// next one begins where one ends.
 void Flood(Client& client, const Problem& problem, int in_flight, int total) {
   const size_t bytes = problem.inputs().predictions.bytes.size();
   std::vector<std::unique_ptr<Buffer>> gradients;
   for (int i = 0; i < in_flight; ++i) gradients.push_back(std::make_unique<Buffer>(bytes));
-  std::counting_semaphore<> slots(in_flight);
-  for (int i = 0; i < total; ++i) {
-    slots.acquire();
-    client.ComputeAsync(problem.spec(), problem.inputs(),
-                        {.gradient = gradients[i % in_flight]->span()}, {},
-                        [&slots](const absl::StatusOr<LossResult>& result) {
+  std::atomic<int> begun = 0;
+  std::counting_semaphore<> idle(0);
+  std::function<void(int)> begin = [&](int slot) {
+    if (begun.fetch_add(1) >= total) return idle.release();
+    client.ComputeAsync(problem.spec(), problem.inputs(), {.gradient = gradients[slot]->span()}, {},
+                        [&begin, slot](const absl::StatusOr<LossResult>& result) {
                           CheckOk(result.status());
-                          slots.release();
+                          begin(slot);
                         });
-  }
-  for (int i = 0; i < in_flight; ++i) slots.acquire();
+  };
+  for (int slot = 0; slot < in_flight; ++slot) begin(slot);
+  for (int slot = 0; slot < in_flight; ++slot) idle.acquire();
 }
 
 Measured MeasureRate(const Settings& settings) {
