@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "gtest/gtest.h"
 
 namespace lossd::lossctl {
@@ -103,25 +102,12 @@ Outcome RunLossctl(const std::vector<std::string>& arguments) {
   return {exit_code, program.out(), program.err()};
 }
 
-std::vector<std::string> Service::Command(const std::vector<std::string>& flags) const {
-  std::vector<std::string> command = {LOSSD_BINARY, "--listen=127.0.0.1:0",
-                                      absl::StrCat("--listen=unix:", scratch_.Path("socket"))};
-  command.insert(command.end(), flags.begin(), flags.end());
-  return command;
-}
-
-Service::Service(const std::vector<std::string>& flags) : program_(Command(flags)) {
-  for (int i = 0; i < 2; ++i) {
-    const std::string line = program_.ReadLine();
-    absl::string_view address = line;
-    EXPECT_TRUE(absl::ConsumePrefix(&address, "lossd: listening on ")) << line;
-    addresses_.emplace_back(address);
-  }
-}
+Service::Service(const std::vector<std::string>& flags)
+    : server_({"127.0.0.1:0", absl::StrCat("unix:", scratch_.Path("socket"))}, flags) {}
 
 int Service::Stop() {
-  program_.Signal(SIGTERM);
-  return program_.Wait();
+  server_.process().Signal(SIGTERM);
+  return server_.process().Wait();
 }
 
 }  // namespace lossd::lossctl

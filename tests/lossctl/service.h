@@ -7,10 +7,12 @@
 #include <vector>
 
 #include "tests/lossctl/scratch.h"
+#include "tests/support/process.h"
 
 namespace lossd::lossctl {
 
-// A program that runs; killed and reaped with the object, and with the test itself.
+// A program of which both outputs are kept; killed and reaped with the object, and with the test
+// itself.
 class Program {
  public:
   explicit Program(const std::vector<std::string>& argv);
@@ -52,20 +54,17 @@ class Service {
  public:
   explicit Service(const std::vector<std::string>& flags = {});
 
-  const std::vector<std::string>& addresses() const { return addresses_; }  // as lossd prints them
+  const std::vector<std::string>& addresses() const { return server_.addresses(); }
 
   // Of what lossd says after them.
-  std::string NextLine() { return program_.ReadLine(); }
+  std::string NextLine() { return server_.process().ReadLine().value_or(""); }
 
   // Asks it to end; its exit code.
   int Stop();
 
  private:
-  std::vector<std::string> Command(const std::vector<std::string>& flags) const;
-
   const Scratch scratch_;
-  Program program_;
-  std::vector<std::string> addresses_;
+  ServerProcess server_;
 };
 
 }  // namespace lossd::lossctl
