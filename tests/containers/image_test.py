@@ -62,9 +62,19 @@ def check_running(run, image):
 
 
 def check_refusals(run, image):
-    """Without --insecure-listen, in the clear, it does not serve."""
-    refused = run("run", "--rm", image, "--listen=0.0.0.0:50151", check=False, quiet=True)
-    assert refused.returncode == 2, f"exit code {refused.returncode}; wanted 2"
+    """Without --insecure-listen, in the clear, it does not serve, whatever else it is told."""
+    for flag in ("--listen=0.0.0.0:50151", "--max-streams=7"):
+        refused = run("run", "--rm", image, flag, check=False, quiet=True)
+        assert refused.returncode == 2, f"{flag}: exit code {refused.returncode}; wanted 2"
+
+
+def check_settings(run, image):
+    """One that is given leaves the others as they are."""
+    printed = run("run", "--rm", "--env=LOSSD_HEALTH_LISTEN=127.0.0.1:9", image, "--insecure-listen",
+                  "--listen=127.0.0.1:8", "--print-config")
+    for line in ("listen = 127.0.0.1:8", "health-listen = 127.0.0.1:9",
+                 "metrics-listen = 0.0.0.0:50153"):
+        assert re.search(f"^{line}$", printed, re.MULTILINE), f"no {line} in\n{printed}"
 
 
 def main(image):
@@ -72,6 +82,7 @@ def main(image):
         check_contents(run, image)
         check_running(run, image)
         check_refusals(run, image)
+        check_settings(run, image)
     print("the image is as it should be")
 
 
