@@ -77,7 +77,8 @@ void RunPicked(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace
   for (int64_t p = 0; p < width; ++p) {
     const int64_t y = positions.label[p];
     double x = y < 0 ? 1.0 : line.Prediction(p, y);
-    if (x == std::numeric_limits<double>::infinity()) x = kNaN;
+    // One and the same NaN, whatever NaN it was.
+    if (std::isnan(x) || x == std::numeric_limits<double>::infinity()) x = kNaN;
     if (std::isnan(x)) unit.CountNonFinite(first_position + p);
     if (logistic && x <= logistic->log_epsilon) {
       if (x < logistic->log_epsilon) ++unit.sums.clamped_count;
@@ -148,7 +149,8 @@ void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, Unit
       std::memset(gradient, 0, classes * kernels::SizeOf(out));
       continue;
     }
-    const double factor = sums.nonfinite ? kNaN : kernels::ToFinite<double>(a);
+    if (sums.nonfinite) std::fill_n(g, classes, kNaN);
+    const double factor = kernels::ToFinite<double>(a);
     kernels.scale_rows[Index(Compute::kDouble)][Index(out)](g, &factor, 1, classes, job.streaming,
                                                             gradient);
   }

@@ -91,9 +91,24 @@ void Scale(const BoxJob& job, const Reduced& reduced, const double* coefficient,
   }
 }
 
-void ZeroRow(const BoxJob& job, std::byte* gradient, int64_t row) {
-  const int64_t bytes = job.classes() * kernels::SizeOf(job.run.gradient_real());
-  std::memset(gradient + row * bytes, 0, bytes);
+void FillRow(const BoxJob& job, Real real, double value, std::byte* rows, int64_t row) {
+  const int64_t size = kernels::SizeOf(real);
+  const int64_t bytes = job.classes() * size;
+  std::byte* to = rows + row * bytes;
+  StoreReal(real, value, to, 0);
+  for (int64_t filled = size; filled < bytes; filled *= 2) {
+    std::memcpy(to + filled, to, std::min(filled, bytes - filled));
+  }
+}
+
+// Rows that scaling leaves wrong: exactly 0 is promised for a coefficient of 0, and a row of NaN
+// has one and the same NaN throughout, whatever its predictions held.
+bool FillGradientRow(const BoxJob& job, const Rows& rows, int64_t row, double coefficient,
+                     double rest) {
+  if (coefficient != 0 && !std::isnan(rest)) return false;
+  const double value = coefficient == 0 ? 0 : std::numeric_limits<double>::quiet_NaN();
+  FillRow(job, job.run.gradient_real(), value, rows.gradient, row);
+  return true;
 }
 
 // Whether the predictions' first maximum is the targets'.
@@ -160,11 +175,8 @@ void FinishHardGradient(const BoxJob& job, const Rows& rows, const kernels::Labe
                         const Positions& positions) {
   const Real out = job.run.gradient_real();
   for (int64_t r = 0; r < rows.count; ++r) {
-    if (hard.coefficient[r] == 0) {
-      ZeroRow(job, rows.gradient, r);
-    } else {
-      StoreReal(out, hard.label_gradient[r], rows.gradient, r * job.classes() + positions.label[r]);
-    }
+    if (FillGradientRow(job, rows, r, hard.coefficient[r], hard.rest[r])) continue;
+    StoreReal(out, hard.label_gradient[r], rows.gradient, r * job.classes() + positions.label[r]);
   }
 }
 
@@ -243,7 +255,7 @@ void DenseTargets(const BoxJob& job, const Rows& rows, const Reduced& reduced, W
   Scale(job, reduced, coefficient.data(), c.Row(0), minus.data(), rows.count,
         job.run.gradient_real(), rows.gradient, work);
   for (int64_t r = 0; r < rows.count; ++r) {
-    if (positions.gradient[r] == 0) ZeroRow(job, rows.gradient, r);
+    FillGradientRow(job, rows, r, positions.gradient[r], reduced.sums[r].rest);
   }
 }
 
@@ -260,6 +272,10 @@ void RunSoftmaxRows(const BoxJob& job, const Rows& rows, Workspace& work, UnitSu
     const std::vector<double> ones(rows.count, 1.0);
     Scale(job, reduced, ones.data(), nullptr, nullptr, rows.count, job.run.real(),
           rows.probabilities, work);
+    for (int64_t r = 0; r < rows.count; ++r) {
+      const double rest = reduced.sums[r].rest;
+      if (std::isnan(rest)) FillRow(job, job.run.real(), rest, rows.probabilities, r);
+    }
   }
   if (job.run.one_class()) {
     HardTargets(job, rows, reduced, PrepareHardRows(job, rows, work), work, unit);

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdint>
 #include <iterator>
+#include <limits>
 #include <type_traits>
 
 #include "core/exec/argmax.h"
@@ -35,6 +36,8 @@ Strided Predictions(const BoxJob& job, int64_t o, int64_t i, int64_t width, Scra
   }
   return {gathered, width};
 }
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // One tile on its way: loaded, reduced, scaled. Arrays hold one element per position.
 template <class C>
@@ -135,7 +138,7 @@ class Tiles {
          .picked = tile.at.picked,
          .picked_exponential = tile.at.picked_exponential},
         scales ? last.Scaled(job_, GradientOf(last)) : kernels::TileScale{});
-    if (scales) ZeroUncounted(last);
+    if (scales) SettleNaN(last);
     if (tile.width > 0) Finish(tile);
   }
 
@@ -208,7 +211,11 @@ class Tiles {
     double* one_over_sum = tile.at.loss;  // added up already
     for (int64_t p = 0; p < tile.width; ++p) one_over_sum[p] = 1.0 / (1.0 + tile.at.rest[p]);
     MakeFactors(tile, one_over_sum);
-    WriteScaled(tile, /*labels=*/false, job_.run.real(), job_.out.probabilities.data());
+    const Real real = job_.run.real();
+    WriteScaled(tile, /*labels=*/false, real, job_.out.probabilities.data());
+    std::byte* out =
+        job_.out.probabilities.data() + job_.ElementAt(o_, 0, tile.i) * kernels::SizeOf(real);
+    FillNaN(tile, real, out, [](int64_t) { return kNaN; });
   }
 
   // The gradient in a format that the predictions are not in.
@@ -221,7 +228,7 @@ class Tiles {
       StoreReal(out, tile.at.label_gradient[p], GradientOf(tile),
                 tile.label[p] * job_.box.inner_count + p);
     }
-    ZeroUncounted(tile);
+    SettleNaN(tile);
   }
 
   void WriteScaled(const Tile<C>& tile, bool labels, Real real, std::byte* out) {
@@ -235,13 +242,18 @@ class Tiles {
     kernels::Active().scale_tile[Index(job_.run.compute())][Index(real)](job_.classes(), scale);
   }
 
-  // 0 * NaN, where exactly 0 is promised.
-  void ZeroUncounted(const Tile<C>& tile) {
-    const Real out = job_.run.gradient_real();
-    for (int64_t p = tile.any_nan ? 0 : tile.width; p < tile.width; ++p) {
-      if (tile.at.coefficient[p] != 0 || !std::isnan(tile.at.rest[p])) continue;
-      for (int64_t k = 0; k < job_.classes(); ++k) {
-        StoreReal(out, 0, GradientOf(tile), k * job_.box.inner_count + p);
+  // One and the same NaN throughout a column of NaN, whatever its predictions held; 0 where exactly
+  // 0 is promised.
+  void SettleNaN(const Tile<C>& tile) const {
+    const auto value = [&tile](int64_t p) { return tile.at.coefficient[p] == 0 ? 0 : kNaN; };
+    FillNaN(tile, job_.run.gradient_real(), GradientOf(tile), value);
+  }
+
+  void FillNaN(const Tile<C>& tile, Real real, std::byte* out, auto value) const {
+    for (int64_t k = tile.any_nan ? 0 : job_.classes(); k < job_.classes(); ++k) {
+      for (int64_t p = 0; p < tile.width; ++p) {
+        if (!std::isnan(tile.at.rest[p])) continue;
+        StoreReal(real, value(p), out, k * job_.box.inner_count + p);
       }
     }
   }

@@ -142,6 +142,7 @@ struct KernelSet {
   // Both phases of rows with one label each, bit for bit as above, each row scaled while the next
   // is reduced: out[r][k] = coefficient[r] * softmax(x)[r][k] in the format of x, and picked[r] =
   // e^(x - peak) at the label (0 where label[r] < 0). Not for f64: null. out may be x.
+  // Rows of NaN are left to the caller: anything is written there.
   void (*fused_rows[kReals])(const void* x, int64_t rows, int64_t classes,
                              const double* coefficient, const int32_t* label, bool streaming,
                              const FusedScratch& scratch, RowSums* sums, double* picked, void* out);

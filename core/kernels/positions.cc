@@ -48,7 +48,8 @@ void Labelled(const LabelledPositions& at, int64_t count) {
     const auto under_peak = hn::Sub(one, hn::LoadU(d, at.picked_exponential + p));
     const auto others = hn::IfThenElse(hn::Eq(picked, peak), rest, hn::Add(rest, under_peak));
     const auto gradient = hn::Mul(hn::Neg(c), hn::Div(others, whole));
-    hn::StoreU(loss, d, at.loss + p);
+    // A row's NaN is `rest`, whatever NaN stood in the row: of two, a sum may be either.
+    hn::StoreU(hn::IfThenElse(hn::IsNaN(rest), rest, loss), d, at.loss + p);
     hn::StoreU(hn::Add(gradient, hn::Zero(d)), d, at.label_gradient + p);
     hn::StoreU(hn::Div(c, whole), d, at.scale + p);
   }

@@ -70,13 +70,6 @@ class ScaleBeside {
   Vec<float> scale_ = hn::Zero(Tag<float>());
 };
 
-// A row of NaN is NaN throughout.
-template <Real R>
-HWY_NOINLINE void WriteNaN(int64_t classes, void* out) {
-  const Group<float> nan = Fill(std::numeric_limits<float>::quiet_NaN());
-  for (int64_t k = 0; k < classes; k += kGroup) StoreGroupAt<R, float>(nan, out, k, classes);
-}
-
 // Factors of a row's chunks, and what the caller wants to know of its label.
 HWY_INLINE double FinishRow(const RowSums& sums, const float* e, const double* chunk_scale,
                             int64_t classes, double coefficient, int32_t label, float* factor) {
@@ -98,17 +91,11 @@ void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coeffi
     return ScaleBeside<R, kStreaming>(before, scratch.factor, r < 0 ? 0 : classes,
                                       At<R>(out, std::max<int64_t>(r, 0) * classes));
   };
-  const auto finish = [&](auto& beside, int64_t r) HWY_ATTR {
-    beside.Finish();
-    if (HWY_UNLIKELY(r >= 0 && std::isnan(sums[r].rest))) {
-      WriteNaN<R>(classes, At<R>(out, r * classes));
-    }
-  };
   for (int64_t r = 0; r < rows; ++r) {
     const void* row = At<R>(x, r * classes);
     auto beside = scale_row(r - 1);
     sums[r] = ReduceFloatRow<R>(row, classes, mine, scratch.chunk_scale, beside);
-    finish(beside, r - 1);
+    beside.Finish();
     picked[r] = FinishRow(sums[r], mine, scratch.chunk_scale, classes, coefficient[r], label[r],
                           scratch.factor);
     std::swap(mine, before);
@@ -116,7 +103,7 @@ void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coeffi
   if (rows > 0) {
     auto last = scale_row(rows - 1);
     last.AllChunks();
-    finish(last, rows - 1);
+    last.Finish();
   }
   if constexpr (kStreaming) hwy::FlushStream();
 }
@@ -145,9 +132,6 @@ void FuseSmallRows(const void* x, int64_t rows, int64_t classes, const double* c
     void* to = At<R>(out, begin * classes);
     StoreRow<R, float>(to, 0, block.rows * classes, kStreaming,
                        [&](int64_t i) HWY_ATTR { return LoadScratch(block.flat + i); });
-    for (int64_t r = 0; r < block.rows; ++r) {
-      if (HWY_UNLIKELY(std::isnan(block.rest[r]))) WriteNaN<R>(classes, At<R>(to, r * classes));
-    }
   }
   if constexpr (kStreaming) hwy::FlushStream();
 }

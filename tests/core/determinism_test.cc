@@ -303,6 +303,39 @@ TEST(Targets, WithFusedMultiplyAddGiveTheSameBitsAndTheOthersStayInBounds) {
   });
 }
 
+// NaNs of any sign and payload, several of them in some rows.
+void Poison(LossCase& c, Random& random) {
+  const int64_t size = SizeOf(c.predictions.desc.dtype);
+  const bool bf16 = c.predictions.desc.dtype == DType::kBF16;
+  for (size_t at = 0; at + size <= c.predictions.bytes.size(); at += size) {
+    if (!random.OneIn(20)) continue;
+    // The bits of the exponent and the one that says quiet, before whatever else.
+    auto bits = static_cast<uint64_t>(random.Below(int64_t{1} << 40)) << 24;
+    bits |= size == 8 ? 0x7ff8ULL << 48 : size == 4 || bf16 ? 0x7fcULL << 52 : 0x7eULL << 56;
+    for (int64_t i = 0; i < size; ++i) {
+      c.predictions.bytes[at + i] = static_cast<std::byte>(bits >> (64 - 8 * (size - i)));
+    }
+  }
+}
+
+TEST(Targets, ThatGiveTheSameBitsGiveTheSameNaNs) {
+  const TargetGuard guard;
+  ForEachRichCase(4029, [&](LossCase c, Random& random) {
+    Poison(c, random);
+    std::optional<CoreAnswer> first;
+    for (const std::string& target : kernels::SupportedTargets()) {
+      if (!HasFma(target)) continue;
+      ASSERT_TRUE(kernels::ForceTarget(target));
+      CoreAnswer answer = RunCore(c);
+      if (first) {
+        EXPECT_SAME_ANSWER(*first, answer) << target << Describe(c);
+      } else {
+        first = std::move(answer);
+      }
+    }
+  });
+}
+
 TEST(Targets, AnUnknownNameIsRefusedAndChangesNothing) {
   const TargetGuard guard;
   EXPECT_FALSE(kernels::ForceTarget("AVX9000"));
