@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "protos/wire/grpc_status.h"
 #include "protos/wire/message.h"
+#include "protos/wire/metadata.h"
 
 namespace lossd {
 namespace {
@@ -42,6 +43,7 @@ class GrpcUnary : public GrpcEvent {
         done_(std::move(done)),
         authorized_(lease_.Authorize(context_)) {
     context_.set_deadline(absl::ToChronoTime(deadline));
+    context_.AddMetadata(wire::kMessageBytesKey, absl::StrCat(request.Length()));
     call_ = lease_.stub().PrepareUnaryCall(&context_, method, request, queue.completions());
     call_->StartCall();
     call_->Finish(&response_, &status_, this);

@@ -92,10 +92,6 @@ void StartGrpcOnce() {
   std::call_once(once, grpc_init);
 }
 
-// Protobuf describes the messages of a file when that is first asked for, and crashes at the next
-// call where memory ran out meanwhile: so it is asked for before there are calls.
-void DescribeMessages() { static_cast<void>(v1::ComputeRequest::descriptor()); }
-
 void SetChannelArguments(const wire::Limits& limits, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
   builder.SetMaxReceiveMessageSize(
@@ -161,7 +157,8 @@ struct Server::Impl {
       : options(given),
         executor(given.threads),
         caps(given.calls, &admission),
-        budget({.bytes = given.memory_budget, .max_waiting = 2 * executor.threads()}, &admission) {}
+        budget({.bytes = given.memory_budget, .max_waiting = 2 * executor.threads()}, &admission),
+        gate(MessagePlaces(given.memory_budget, given.limits.max_unary_bytes), &admission) {}
 
   absl::Status Build();
   absl::Status OpenMetrics();
@@ -179,6 +176,7 @@ struct Server::Impl {
   CallMetrics metrics;
   CallCaps caps;
   ByteBudget budget;
+  MessageGate gate;
   Watch watch;
   Ticker ticker{&watch, &budget};
   RawLossService service;
@@ -199,7 +197,6 @@ absl::Status Server::Impl::Build() {
   LOSSD_ASSIGN_OR_RETURN(front, Front::Open(options));
   LOSSD_RETURN_IF_ERROR(OpenMetrics());
   StartGrpcOnce();
-  DescribeMessages();
   grpc::ServerBuilder builder;
   SetChannelArguments(options.limits, builder);
   front->AddTo(builder);
@@ -229,7 +226,7 @@ absl::Status Server::Impl::ServeMetrics() {
 
 ServerState Server::Impl::State() {
   ServerState state = {.calls = calls.live(),
-                       .queued = admission.queued,
+                       .queued = admission.queued + admission.held_back,
                        .budget_bytes = options.memory_budget,
                        .granted_bytes = admission.granted_bytes,
                        .loaned_output_bytes = pool.loaned_bytes(),
@@ -288,6 +285,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .counters = &impl->admission,
                        .caps = &impl->caps,
                        .budget = &impl->budget,
+                       .gate = &impl->gate,
                        .ticker = &impl->ticker,
                        .log = options.log,
                        .metrics = &impl->metrics,

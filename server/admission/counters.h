@@ -14,6 +14,7 @@ namespace lossd {
 struct AdmissionCounters {
   std::atomic<int64_t> calls{0};          // begun and not over
   std::atomic<int64_t> queued{0};         // that wait for memory
+  std::atomic<int64_t> held_back{0};      // whose message waits for a place at the gate
   std::atomic<int64_t> granted_bytes{0};  // of the budget
   std::array<std::atomic<int64_t>, kRefusals> refused{};
 

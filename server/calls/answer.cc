@@ -39,6 +39,13 @@ absl::Status TookTooLong(const TimeLimits& limits) {
                                 std::chrono::duration<double>(limits.call).count()));
 }
 
+absl::Status TooLargeForOneMessage(int64_t bytes, const wire::Limits& limits) {
+  return absl::ResourceExhaustedError(absl::StrFormat(
+      "the request is %d bytes; this server takes at most %d in one message (--max-unary-bytes); "
+      "larger ones go through ComputeStream",
+      bytes, limits.max_unary_bytes));
+}
+
 Instant DeadlineOf(const grpc::ServerContext& context, Instant now) {
   constexpr std::chrono::hours kFar(24);
   const auto left = context.deadline() - std::chrono::system_clock::now();

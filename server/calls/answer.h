@@ -4,11 +4,13 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/status.h>
 
+#include <cstdint>
 #include <exception>
 #include <new>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "protos/wire/limits.h"
 #include "server/admission/call_times.h"
 #include "server/admission/counters.h"
 #include "server/admission/instant.h"
@@ -39,6 +41,9 @@ grpc::Status Conclude(CallRecord& record, const absl::Status& status, AdmissionC
 
 // A call was longer than TimeLimits::call.
 absl::Status TookTooLong(const TimeLimits& limits);
+
+// The request of a unary call has so many bytes, more than the limit.
+absl::Status TooLargeForOneMessage(int64_t bytes, const wire::Limits& limits);
 
 // The client's deadline, on the clock of admission.
 Instant DeadlineOf(const grpc::ServerContext& context, Instant now);

@@ -11,12 +11,13 @@
 
 #include "core/exec/executor.h"
 #include "lossd/server_info.h"
-#include "lossd/v1/loss.grpc.pb.h"
 #include "protos/wire/limits.h"
 #include "server/admission/byte_budget.h"
 #include "server/admission/call_caps.h"
 #include "server/admission/call_times.h"
 #include "server/admission/counters.h"
+#include "server/admission/message_gate.h"
+#include "server/calls/raw_service.h"
 #include "server/calls/ticker.h"
 #include "server/front/authenticator.h"
 #include "server/log/log.h"
@@ -25,12 +26,6 @@
 #include "server/metrics/labels.h"
 
 namespace lossd {
-
-// The service with all methods raw: messages are coded by lossd::wire, and what is generated serves
-// for registration (and so for reflection) only.
-using RawLossService =
-    v1::LossService::WithRawMethod_Compute<v1::LossService::WithRawMethod_ComputeStream<
-        v1::LossService::WithRawMethod_GetServerInfo<v1::LossService::Service>>>;
 
 // Messages up to this size are handled on the thread that received them: they take less time than
 // waking another thread would. So are larger ones of unary calls, behind which nothing is on its
@@ -95,6 +90,7 @@ struct Environment {
   AdmissionCounters* counters = nullptr;
   CallCaps* caps = nullptr;
   ByteBudget* budget = nullptr;
+  MessageGate* gate = nullptr;
   Ticker* ticker = nullptr;
   Log* log = nullptr;  // null: nothing is written
   CallMetrics* metrics = nullptr;

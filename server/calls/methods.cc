@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_format.h"
 #include "core/exec/loss_run.h"
 #include "core/plan/loss_plan.h"
 #include "lossd/status_macros.h"
@@ -13,6 +12,7 @@
 #include "protos/wire/request_codec.h"
 #include "protos/wire/response_codec.h"
 #include "server/admission/stream_cost.h"
+#include "server/calls/answer.h"
 #include "server/calls/outputs.h"
 
 namespace lossd {
@@ -47,10 +47,7 @@ absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
                                          CallRecord& record, StopToken stop) {
   const auto length = static_cast<int64_t>(message.Length());
   if (length > environment.limits.max_unary_bytes) {
-    return absl::ResourceExhaustedError(absl::StrFormat(
-        "the request is %d bytes; this server takes at most %d in one message (--max-unary-bytes); "
-        "larger ones go through ComputeStream",
-        length, environment.limits.max_unary_bytes));
+    return TooLargeForOneMessage(length, environment.limits);
   }
   LOSSD_ASSIGN_OR_RETURN(const wire::DecodedRequest request,
                          wire::DecodeComputeRequest(wire::Message(message)));
@@ -94,8 +91,7 @@ absl::StatusOr<grpc::ByteBuffer> GetServerInfo(const Environment& environment,
 
 }  // namespace
 
-const UnaryMethod kUnaryCompute = {Method::kCompute, &RawLossService::RequestCompute, &Compute};
-const UnaryMethod kUnaryServerInfo = {Method::kGetServerInfo, &RawLossService::RequestGetServerInfo,
-                                      &GetServerInfo};
+const UnaryMethod kUnaryCompute = {Method::kCompute, &Compute};
+const UnaryMethod kUnaryServerInfo = {Method::kGetServerInfo, &GetServerInfo};
 
 }  // namespace lossd

@@ -21,7 +21,7 @@ bool StreamCall::Accept(const Environment& environment) {
   try {
     call = new StreamCall(environment);
     environment.service->RequestComputeStream(&call->context_, &call->stream_, environment.queue,
-                                              environment.queue, call->request_event_.Tag());
+                                              call->request_event_.Tag());
   } catch (const std::bad_alloc&) {
     delete call;
     environment.calls->NeverBegan();

@@ -117,7 +117,7 @@ class StreamCall final : private ByteBudget::Waiter, private Watched, private Ta
   const Environment& environment_;
   grpc::ServerContext context_;
   CallRecord record_;  // guarded by mutex_
-  grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_{&context_};
+  RawLossService::Stream stream_{&context_};
   // Of OnRequest and OnDone, once the call has begun: the latter may run first, on another thread.
   std::atomic<int> references_{2};
   std::atomic<bool> stop_{false};  // nobody wants what is being computed any more

@@ -1,25 +1,46 @@
 #include "server/calls/unary_call.h"
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <new>
-#include <optional>
 #include <utility>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
 #include "lossd/status_macros.h"
+#include "protos/wire/metadata.h"
 #include "server/admission/call_times.h"
 #include "server/calls/accept.h"
 #include "server/calls/answer.h"
 
 namespace lossd {
+namespace {
+
+// What the client says of its message; nullopt: nothing.
+absl::StatusOr<std::optional<int64_t>> ToldBytes(const grpc::ServerContext& context) {
+  const auto [begin, end] = context.client_metadata().equal_range(wire::kMessageBytesKey);
+  if (begin == end) return std::nullopt;
+  int64_t bytes = 0;
+  const absl::string_view text(begin->second.data(), begin->second.size());
+  if (std::next(begin) != end || !absl::SimpleAtoi(text, &bytes) || bytes < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("metadata %s wants the bytes of the message, once, as a whole number >= 0",
+                        wire::kMessageBytesKey));
+  }
+  return bytes;
+}
+
+}  // namespace
 
 bool UnaryCall::Accept(const Environment& environment, const UnaryMethod& method) {
   environment.calls->Waiting();
   UnaryCall* call = nullptr;
   try {
     call = new UnaryCall(environment, method);
-    (environment.service->*method.request)(&call->context_, &call->request_, &call->responder_,
-                                           environment.queue, environment.queue,
-                                           call->request_event_.Tag());
+    environment.service->RequestUnary(method.method, &call->context_, &call->reader_,
+                                      environment.queue, call->request_event_.Tag());
   } catch (const std::bad_alloc&) {
     delete call;
     environment.calls->NeverBegan();
@@ -35,6 +56,18 @@ UnaryCall::UnaryCall(const Environment& environment, const UnaryMethod& method)
   context_.AsyncNotifyWhenDone(done_event_.Tag());
 }
 
+void UnaryCall::Drop() {
+  if (references_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
+  environment_.ticker->Remove(this);
+  if (broken_off_) pass_.BrokenOff();
+  const Environment& environment = environment_;
+  delete this;
+  AcceptPutOff(environment);
+  environment.calls->Ended();
+}
+
+// ------------------------------------------------------------------------------------- steps
+
 void UnaryCall::OnRequest(bool ok) {
   if (!ok) {  // the server is shutting down; the other events of a call that never began do not
               // come
@@ -45,36 +78,106 @@ void UnaryCall::OnRequest(bool ok) {
   lossd::Accept(environment_, method_.method);
   environment_.calls->Began();
   begun_ = std::chrono::steady_clock::now();
+  waiting_since_ = begun_;
   SetDue(begun_ + environment_.times.call);
   environment_.ticker->Add(this);
-  const absl::StatusOr<Next> next = Guarded([this] { return Begin(); });
+  GoOn(Guarded([this] { return Begin(); }));
+}
+
+void UnaryCall::GoOn(const absl::StatusOr<Next>& next) {
   if (!next.ok()) return Answer(next.status());
-  if (*next == Next::kHere) return Run();
-  if (*next == Next::kSubmitted) return Submit();
+  switch (*next) {
+    case Next::kWait:
+      return;
+    case Next::kRead:
+      return Read();
+    case Next::kRun:
+      place_ = MessageGate::Place();
+      return Run();
+    case Next::kSubmit:
+      place_ = MessageGate::Place();
+      return Submit();
+  }
 }
 
 absl::StatusOr<UnaryCall::Next> UnaryCall::Begin() {
   record_.Began(context_, begun_);
-  record_.Received(request_.Length());
   LOSSD_RETURN_IF_ERROR(environment_.authenticator->Authenticate(context_));
   LOSSD_ASSIGN_OR_RETURN(pass_, environment_.caps->Begin(context_.peer(), begun_));
+  LOSSD_ASSIGN_OR_RETURN(told_, ToldBytes(context_));
+  if (told_) {
+    if (*told_ > environment_.limits.max_unary_bytes) {
+      return TooLargeForOneMessage(*told_, environment_.limits);
+    }
+    return Acquire(2 * std::max<int64_t>(*told_, 1), begun_, Next::kRead);
+  }
+  SetDue(begun_ + std::min(environment_.times.header, environment_.times.call));
+  std::optional<MessageGate::Place> place = environment_.gate->Enter(pass_.peer(), this);
+  if (!place) return Next::kWait;  // OnPlace goes on, and may have been there already
+  place_ = *std::move(place);
+  return Next::kRead;
+}
+
+void UnaryCall::OnPlace(MessageGate::Place place) {
+  place_ = std::move(place);
+  Read();
+}
+
+void UnaryCall::Read() {
+  reading_since_ = std::chrono::steady_clock::now();
+  record_.Took(Phase::kQueue, reading_since_ - waiting_since_);
+  CallTimes times(environment_.times, begun_);
+  times.Arrived(begun_, 0);  // the header
+  times.Reading(reading_since_, told_.value_or(environment_.limits.max_unary_bytes));
+  stage_ = Stage::kReading;
+  SetDue(times.due());
+  references_.fetch_add(1, std::memory_order_relaxed);
+  reader_.Read(&request_, read_event_.Tag());
+}
+
+void UnaryCall::OnRead(bool ok) {
+  Stage reading = Stage::kReading;
+  if (stage_.compare_exchange_strong(reading, Stage::kRead)) {
+    GoOn(Guarded([&] { return Admit(ok); }));
+  }
+  Drop();
+}
+
+absl::StatusOr<UnaryCall::Next> UnaryCall::Admit(bool ok) {
   const auto length = static_cast<int64_t>(request_.Length());
+  waiting_since_ = std::chrono::steady_clock::now();
+  record_.Received(request_.Length());
+  record_.Took(Phase::kUpload, waiting_since_ - reading_since_);
+  SetDue(begun_ + environment_.times.call);
+  if (!ok) return absl::InvalidArgumentError("the call ends without a message");
+  const Next then = HowToRun();
+  if (!told_) return Acquire(2 * length, waiting_since_, then);
+  if (length > *told_) LOSSD_RETURN_IF_ERROR(grant_.Extend(2 * (length - *told_)));
+  return then;
+}
+
+absl::StatusOr<UnaryCall::Next> UnaryCall::Acquire(int64_t bytes, Instant now, Next then) {
   std::optional<absl::StatusOr<ByteBudget::Grant>> grant = environment_.budget->Acquire(
-      {.peer = pass_.peer(), .bytes = 2 * length, .deadline = DeadlineOf(context_, begun_)}, begun_,
-      this);
-  if (!grant) return Next::kWait;  // OnAnswer goes on, and may have been there already
+      {.peer = pass_.peer(), .bytes = bytes, .deadline = DeadlineOf(context_, now)}, now, this);
+  if (!grant) return Next::kWait;
   LOSSD_ASSIGN_OR_RETURN(grant_, *std::move(grant));
-  const bool waits_for_nobody = length <= kInlineBytes || !environment_.executor->busy();
-  return length <= kInlineUnaryBytes && waits_for_nobody ? Next::kHere : Next::kSubmitted;
+  return then;
 }
 
 void UnaryCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
+  const bool read = stage_ == Stage::kRead;
   if (!answer.ok()) {
-    record_.Took(Phase::kQueue, std::chrono::steady_clock::now() - begun_);
+    record_.Took(Phase::kQueue, std::chrono::steady_clock::now() - waiting_since_);
     return Answer(answer.status());
   }
   grant_ = *std::move(answer);
-  Submit();
+  GoOn(read ? Next::kSubmit : Next::kRead);
+}
+
+UnaryCall::Next UnaryCall::HowToRun() const {
+  const auto length = static_cast<int64_t>(request_.Length());
+  const bool waits_for_nobody = length <= kInlineBytes || !environment_.executor->busy();
+  return length <= kInlineUnaryBytes && waits_for_nobody ? Next::kRun : Next::kSubmit;
 }
 
 void UnaryCall::Submit() {
@@ -85,7 +188,7 @@ void UnaryCall::Submit() {
 
 void UnaryCall::Run() {
   const Instant started = std::chrono::steady_clock::now();
-  record_.Took(Phase::kQueue, started - begun_);
+  record_.Took(Phase::kQueue, started - waiting_since_);
   const absl::StatusOr<grpc::ByteBuffer> answer = Guarded(
       [&] { return method_.handle(environment_, request_, grant_, record_, StopToken(&stop_)); });
   record_.Took(Phase::kCompute, std::chrono::steady_clock::now() - started);
@@ -93,30 +196,47 @@ void UnaryCall::Run() {
 }
 
 void UnaryCall::Answer(const absl::StatusOr<grpc::ByteBuffer>& answer) {
-  request_.Clear();
+  // While something is read, gRPC has the request.
+  if (stage_.exchange(Stage::kAnswering) == Stage::kRead) request_.Clear();
+  place_ = MessageGate::Place();
   if (answer.ok()) record_.Sent(answer->Length());
   answered_ = std::chrono::steady_clock::now();
   CallTimes times(environment_.times, begun_);
   times.Writing(answered_, answer.ok() ? static_cast<int64_t>(answer->Length()) : 0);
-  answering_.store(true, std::memory_order_relaxed);
   SetDue(times.due());
   absl::Status status = answer.status();
   if (absl::IsCancelled(status) && took_too_long_) status = TookTooLong(environment_.times);
   const grpc::Status concluded = Conclude(record_, status, *environment_.counters, context_);
   if (answer.ok()) {
-    responder_.Finish(*answer, concluded, finish_event_.Tag());
+    reader_.Finish(*answer, concluded, finish_event_.Tag());
   } else {
-    responder_.FinishWithError(concluded, finish_event_.Tag());
+    reader_.FinishWithError(concluded, finish_event_.Tag());
   }
-  Drop();
 }
 
+// ----------------------------------------------------------------------------- what else happens
+
 void UnaryCall::OnDue(Instant now) {
-  if (answering_.load(std::memory_order_relaxed)) {
-    context_.TryCancel();  // nobody takes the answer
-  } else {
-    took_too_long_ = true;
-    stop_.store(true, std::memory_order_relaxed);
+  const bool over = now >= begun_ + environment_.times.call;
+  switch (Stage stage = stage_) {
+    case Stage::kBegun:
+      if (environment_.gate->Withdraw(this)) {
+        Answer(Refuse(Refusal::kQueueTimeout,
+                      "messages that may be large are on their way; the call waited as long as it "
+                      "may for its own to be read"));
+      }
+      return;
+    case Stage::kReading:
+      if (!stage_.compare_exchange_strong(stage, Stage::kAnswering)) return;
+      return Answer(over ? TookTooLong(environment_.times)
+                         : Refuse(Refusal::kStalled, "the message did not come for too long"));
+    case Stage::kRead:
+      if (!over) return;  // it has just been read
+      took_too_long_ = true;
+      stop_.store(true, std::memory_order_relaxed);
+      return;
+    case Stage::kAnswering:
+      return context_.TryCancel();  // nobody takes the answer
   }
 }
 
@@ -128,22 +248,13 @@ void UnaryCall::OnFinish(bool ok) {
 void UnaryCall::OnDone(bool ok) {
   if (context_.IsCancelled()) {
     stop_.store(true, std::memory_order_relaxed);
-    if (environment_.budget->Withdraw(this, std::chrono::steady_clock::now())) {
+    broken_off_ = true;
+    if (environment_.budget->Withdraw(this, std::chrono::steady_clock::now()) ||
+        environment_.gate->Withdraw(this)) {
       Answer(absl::CancelledError("the call was broken off"));
     }
-    broken_off_ = true;
   }
   Drop();
-}
-
-void UnaryCall::Drop() {
-  if (references_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
-  environment_.ticker->Remove(this);
-  if (broken_off_) pass_.BrokenOff();
-  const Environment& environment = environment_;
-  delete this;
-  AcceptPutOff(environment);
-  environment.calls->Ended();
 }
 
 }  // namespace lossd

@@ -2,16 +2,18 @@
 #define LOSSD_SERVER_CALLS_UNARY_CALL_H_
 
 #include <grpcpp/server_context.h>
-#include <grpcpp/support/async_unary_call.h>
 #include <grpcpp/support/byte_buffer.h>
 
 #include <atomic>
+#include <cstdint>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/exec/executor.h"
 #include "server/admission/byte_budget.h"
 #include "server/admission/call_caps.h"
+#include "server/admission/message_gate.h"
 #include "server/admission/watch.h"
 #include "server/calls/call_record.h"
 #include "server/calls/environment.h"
@@ -19,13 +21,9 @@
 
 namespace lossd {
 
-// A unary method: how it is asked for, and what it answers.
+// A unary method, and what it answers.
 struct UnaryMethod {
-  using Responder = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
-
   Method method;
-  void (RawLossService::*request)(grpc::ServerContext*, grpc::ByteBuffer*, Responder*,
-                                  grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
   // `grant` is for twice the size of the request; extended for more.
   absl::StatusOr<grpc::ByteBuffer> (*handle)(const Environment& environment,
                                              const grpc::ByteBuffer& request,
@@ -34,7 +32,14 @@ struct UnaryMethod {
 };
 
 // One call of a unary method, from waiting for it to the last event about it. Owns itself.
-class UnaryCall final : private ByteBudget::Waiter, private Watched, private Task {
+//
+// Its message is read once there is room for it: for one whose size the client tells beforehand
+// (wire::kMessageBytesKey), once the budget has granted that, for any other once it has a place at
+// the gate, which it keeps until the budget has granted what then came.
+class UnaryCall final : private ByteBudget::Waiter,
+                        private MessageGate::Waiter,
+                        private Watched,
+                        private Task {
  public:
   // Waits for a call of `method`; when one comes, the next is waited for. Both arguments outlive
   // the server's completion queue. False: there is no memory for it.
@@ -48,18 +53,30 @@ class UnaryCall final : private ByteBudget::Waiter, private Watched, private Tas
   ~UnaryCall() = default;
 
   void OnRequest(bool ok);
+  void OnRead(bool ok);
   void OnFinish(bool ok);
   void OnDone(bool ok);
+  void OnPlace(MessageGate::Place place) override;
   void OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) override;
   void OnDue(Instant now) override;
 
-  enum class Next : int8_t { kWait, kHere, kSubmitted };
+  // Who waits for what. Where two may go on at once, the one that changes it does.
+  enum class Stage : int8_t { kBegun, kReading, kRead, kAnswering };
+  enum class Next : int8_t { kWait, kRead, kRun, kSubmit };
 
-  // The way of a call that was let in; each step ends in the next or in Answer.
+  // The way of a call that was let in; each step ends in the next or in Answer. Whoever has called
+  // one of them does nothing more with the call, which may be gone.
+  void GoOn(const absl::StatusOr<Next>& next);
   absl::StatusOr<Next> Begin();
+  void Read();
+  absl::StatusOr<Next> Admit(bool ok);
+  Next HowToRun() const;
   void Submit();
   void Run() override;
   void Answer(const absl::StatusOr<grpc::ByteBuffer>& answer);
+
+  // Asks for memory: kWait where OnAnswer goes on, which may have been there already.
+  absl::StatusOr<Next> Acquire(int64_t bytes, Instant now, Next then);
 
   void Drop();
 
@@ -68,18 +85,24 @@ class UnaryCall final : private ByteBudget::Waiter, private Watched, private Tas
   grpc::ServerContext context_;
   CallRecord record_;
   grpc::ByteBuffer request_;
-  UnaryMethod::Responder responder_{&context_};
+  RawLossService::UnaryReader reader_{&context_};
   CallCaps::Pass pass_;
   ByteBudget::Grant grant_;
+  MessageGate::Place place_;
+  std::optional<int64_t> told_;  // the size of the message, by the client
   Instant begun_;
+  Instant waiting_since_;
+  Instant reading_since_;
   Instant answered_;
+  std::atomic<Stage> stage_{Stage::kBegun};
   std::atomic<bool> stop_{false};
   std::atomic<bool> took_too_long_{false};
-  std::atomic<bool> answering_{false};
   std::atomic<bool> broken_off_{false};
-  std::atomic<int> references_{3};  // of Answer, OnFinish and OnDone, once the call has begun
+  // Of the steps (from Answer on, OnFinish's), OnDone and, while something is read, OnRead.
+  std::atomic<int> references_{2};
 
   MemberEvent<UnaryCall> request_event_{this, &UnaryCall::OnRequest};
+  MemberEvent<UnaryCall> read_event_{this, &UnaryCall::OnRead};
   MemberEvent<UnaryCall> finish_event_{this, &UnaryCall::OnFinish};
   MemberEvent<UnaryCall> done_event_{this, &UnaryCall::OnDone};
 };

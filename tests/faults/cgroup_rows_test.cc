@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -88,50 +89,86 @@ class CgroupRows : public Row {
 
   // `count` clients want `problem` computed at once; all get it, to the bit, in the end.
   void AllAreServed(int count, const Problem& problem, TransferMode mode) {
-    std::vector<std::thread> trainers;
-    trainers.reserve(count);
-    for (int i = 0; i < count; ++i) {
-      trainers.emplace_back([&] {
-        Client client = *Client::Connect(address(), {.channels = 1});
-        std::vector<float> gradient(problem.gradient.size());
-        LossInputs inputs;
-        inputs.predictions =
-            TensorView::Of<float>(problem.predictions, {problem.rows, problem.classes});
-        inputs.targets = TensorView::Of<int64_t>(problem.labels, {problem.rows});
-        inputs.position_weights = TensorView::Of<float>(problem.weights, {problem.rows});
-        const auto result = client.Compute(LossSpec{}, inputs,
-                                           {.gradient = BytesOf<float>(absl::MakeSpan(gradient))},
-                                           {.timeout = absl::Seconds(100), .mode = mode});
-        ASSERT_TRUE(result.ok()) << result.status();
-        EXPECT_EQ(result->loss, problem.result.loss);
-        EXPECT_EQ(
-            std::memcmp(gradient.data(), problem.gradient.data(), gradient.size() * sizeof(float)),
-            0);
-      });
-    }
-    for (std::thread& trainer : trainers) trainer.join();
+    AllOf(count, [&] {
+      Client client = *Client::Connect(address(), {.channels = 1});
+      std::vector<float> gradient(problem.gradient.size());
+      LossInputs inputs;
+      inputs.predictions =
+          TensorView::Of<float>(problem.predictions, {problem.rows, problem.classes});
+      inputs.targets = TensorView::Of<int64_t>(problem.labels, {problem.rows});
+      inputs.position_weights = TensorView::Of<float>(problem.weights, {problem.rows});
+      const auto result =
+          client.Compute(LossSpec{}, inputs, {.gradient = BytesOf<float>(absl::MakeSpan(gradient))},
+                         {.timeout = absl::Seconds(100), .mode = mode});
+      ASSERT_TRUE(result.ok()) << result.status();
+      EXPECT_EQ(result->loss, problem.result.loss);
+      EXPECT_EQ(
+          std::memcmp(gradient.data(), problem.gradient.data(), gradient.size() * sizeof(float)),
+          0);
+    });
+  }
+
+  // The same by clients that know the .proto only: they send one message, and again what they are
+  // told to send again.
+  void AllOthersAreServed(int count, const Problem& problem) {
+    const v1::ComputeRequest request = problem.Request();
+    AllOf(count, [&] {
+      const auto stub = Stub();
+      v1::ComputeResponse response;
+      grpc::Status status;
+      EXPECT_TRUE(HoldsWithin(absl::Seconds(100), [&] {
+        grpc::ClientContext context;
+        context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(60)));
+        status = stub->Compute(&context, request, &response);
+        return status.error_code() != grpc::StatusCode::UNAVAILABLE;
+      }));
+      ASSERT_TRUE(status.ok()) << status.error_message();
+      EXPECT_EQ(response.result().loss(), problem.result.loss);
+      const std::string& gradient = response.gradient().data();
+      ASSERT_EQ(gradient.size(), problem.gradient.size() * sizeof(float));
+      EXPECT_EQ(std::memcmp(gradient.data(), problem.gradient.data(), gradient.size()), 0);
+    });
+  }
+
+  // Runs `work` on that many threads at once.
+  static void AllOf(int count, const std::function<void()>& work) {
+    std::vector<std::thread> threads;
+    threads.reserve(count);
+    for (int i = 0; i < count; ++i) threads.emplace_back(work);
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  // Serves with 768 MiB, of which the budget is what the server finds out by itself, and overloads
+  // it. The victim, whose calls are tried once, may be told to come again.
+  void Overload(const std::function<void()>& load) {
+    const ControlGroup group("memory");
+    if (!group.made()) GTEST_SKIP() << "no control group can be made for memory";
+    constexpr int64_t kLimit = 768 * kMiB;
+    group.Set("memory.limit_in_bytes", kLimit);
+    ASSERT_EQ(group.Get("memory.limit_in_bytes"), kLimit);
+    ServeIn(group);
+    sentinel().Allow(1000);
+    load();
+    std::printf("  at most %ld of %ld MiB; %ld times the limit was met\n",
+                static_cast<long>(group.Get("memory.max_usage_in_bytes") / kMiB),
+                static_cast<long>(kLimit / kMiB), static_cast<long>(group.Get("memory.failcnt")));
+    EXPECT_EQ(group.Get("memory.oom_control", "oom_kill"), 0);
+    TearDown();  // before the group goes
   }
 
   lossctl::Scratch scratch_;
 };
 
-// Four times the budget in streams, at once. The budget is what the server finds out by itself:
-// half of the group's memory. The victim, whose calls are tried once, may be told to come again.
+// Four times the budget at once. A stream costs 64 MiB and its labels, a message of 60 MiB twice
+// that.
 TEST_F(CgroupRows, Row37_StreamsInAMemoryCgroup) {
-  const ControlGroup group("memory");
-  if (!group.made()) GTEST_SKIP() << "no control group can be made for memory";
-  constexpr int64_t kLimit = 768 * kMiB;
-  group.Set("memory.limit_in_bytes", kLimit);
-  ASSERT_EQ(group.Get("memory.limit_in_bytes"), kLimit);
-  ServeIn(group);
-  sentinel().Allow(1000);
-  // A stream costs 64 MiB and its labels.
-  AllAreServed(24, Problem(15 << 8, 4 << 10), TransferMode::kStream);
-  std::printf("  at most %ld of %ld MiB; %ld times the limit was met\n",
-              static_cast<long>(group.Get("memory.max_usage_in_bytes") / kMiB),
-              static_cast<long>(kLimit / kMiB), static_cast<long>(group.Get("memory.failcnt")));
-  EXPECT_EQ(group.Get("memory.oom_control", "oom_kill"), 0);
-  TearDown();  // before the group goes
+  Overload([&] { AllAreServed(24, Problem(15 << 8, 4 << 10), TransferMode::kStream); });
+}
+TEST_F(CgroupRows, Row37_MessagesInAMemoryCgroup) {
+  Overload([&] { AllAreServed(13, Problem(15 << 8, 4 << 10), TransferMode::kUnary); });
+}
+TEST_F(CgroupRows, Row37_MessagesOfOthersInAMemoryCgroup) {
+  Overload([&] { AllOthersAreServed(13, Problem(15 << 8, 4 << 10)); });
 }
 
 // Once it serves, calls should need no more threads than there are. Not always so: now and then

@@ -12,7 +12,6 @@ namespace lossd {
 namespace {
 
 using ::testing::AnyOf;
-using ::testing::HasSubstr;
 using testing::Problem;
 
 constexpr char kCompute[] = "/lossd.v1.LossService/Compute";

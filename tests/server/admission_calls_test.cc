@@ -10,6 +10,7 @@
 
 #include "lossd/client.h"
 #include "tests/server/harness.h"
+#include "tests/server/open_call.h"
 
 // Admission as callers of a running server meet it.
 namespace lossd::testing {
@@ -191,6 +192,145 @@ TEST(Memory, FourfoldOverloadIsServedInTheEnd) {
   ExpectAllGivenBack(*server);
 }
 
+// ------------------------------------------------------------------------------ unary messages
+
+// Patience of 50 ms, and no time for the bytes themselves.
+ServerOptions Impatient() {
+  ServerOptions options = AnyPort();
+  options.times.bytes_per_second = int64_t{1} << 50;
+  return options;
+}
+
+constexpr char kCompute[] = "/lossd.v1.LossService/Compute";
+
+grpc::Status Told(const Server& server, const std::string& bytes, const Problem& problem,
+                  grpc::ClientContext& context) {
+  context.AddMetadata("loss-bytes", bytes);
+  v1::ComputeResponse response;
+  return StubFor(server)->Compute(&context, problem.Request(), &response);
+}
+
+// Two messages that may be large have all the places there are. What says nothing of its size
+// waits; what says that it is small does not.
+TEST(Messages, OfUnknownSizeWaitForAPlace) {
+  const auto server = StartServer(WithBudget(16 * kMiB));
+  OpenCall silent[] = {{*server, kCompute}, {*server, kCompute}};
+  WaitUntil([&] { return server->live_calls() == 2; });
+  const Problem problem(4, 8);
+  grpc::Status status = grpc::Status::CANCELLED;
+  std::thread other([&] {
+    grpc::ClientContext context;
+    v1::ComputeResponse response;
+    status = StubFor(*server)->Compute(&context, problem.Request(), &response);
+  });
+  WaitUntil([&] { return server->admission().held_back == 1; });
+  grpc::ClientContext context;
+  const std::string bytes = std::to_string(problem.Request().ByteSizeLong());
+  EXPECT_TRUE(Told(*server, bytes, problem, context).ok());
+  EXPECT_EQ(server->admission().held_back, 1);
+  silent[0].Send(problem.Request(), /*last=*/true);
+  other.join();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_TRUE(silent[0].Finish().ok());
+  silent[1].Cancel();
+  EXPECT_FALSE(silent[1].Finish().ok());
+  ExpectAllGivenBack(*server);
+}
+
+TEST(Messages, ThatWaitMayHangUp) {
+  const auto server = StartServer(WithBudget(16 * kMiB));
+  OpenCall silent[] = {{*server, kCompute}, {*server, kCompute}};
+  WaitUntil([&] { return server->live_calls() == 2; });
+  {
+    OpenCall waits(*server, kCompute);
+    WaitUntil([&] { return server->admission().held_back == 1; });
+    waits.Cancel();
+    EXPECT_EQ(waits.Finish().error_code(), grpc::StatusCode::CANCELLED);
+    WaitUntil([&] { return server->admission().held_back == 0; });
+  }
+  for (OpenCall& call : silent) call.Cancel();
+  for (OpenCall& call : silent) call.Finish();
+  ExpectAllGivenBack(*server);
+}
+
+TEST(Messages, AreRefusedBeforeTheyAreReadWhereTheyCannotBe) {
+  ServerOptions options = WithBudget(20 * kMiB);
+  options.limits.max_unary_bytes = 12 * kMiB;
+  const auto server = StartServer(options);
+  const Problem problem(4, 8);
+  const struct {
+    const char* bytes;
+    grpc::StatusCode code;
+    const char* reason;
+  } cases[] = {{"12582913", grpc::StatusCode::RESOURCE_EXHAUSTED, "TOO_LARGE"},  // the limit
+               {"10485760", grpc::StatusCode::RESOURCE_EXHAUSTED, "TOO_LARGE"},  // the budget
+               {"-1", grpc::StatusCode::INVALID_ARGUMENT, ""},
+               {"many", grpc::StatusCode::INVALID_ARGUMENT, ""},
+               {"99999999999999999999", grpc::StatusCode::INVALID_ARGUMENT, ""}};
+  for (const auto& row : cases) {
+    grpc::ClientContext context;
+    EXPECT_EQ(Told(*server, row.bytes, problem, context).error_code(), row.code) << row.bytes;
+    EXPECT_EQ(Trailer(context, "loss-reason"), row.reason) << row.bytes;
+  }
+  ExpectAllGivenBack(*server);
+}
+
+// Less was told than came: what is missing is asked for, and may be refused.
+TEST(Messages, LargerThanToldArePaidFor) {
+  const auto server = StartServer(WithBudget(20 * kMiB));
+  for (const char* told : {"0", "1", "1000"}) {
+    grpc::ClientContext context;
+    EXPECT_TRUE(Told(*server, told, Problem(64, 1024), context).ok()) << told;
+  }
+  grpc::ClientContext context;
+  EXPECT_EQ(Told(*server, "1000", Problem(11 << 8, 1024), context).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(Trailer(context, "loss-reason"), "OVER_BUDGET");
+  ExpectAllGivenBack(*server);
+}
+
+TEST(Messages, ThatDoNotComeEndTheirCalls) {
+  ServerOptions options = Impatient();
+  options.times.upload = milliseconds(50);
+  const auto server = StartServer(options);
+  OpenCall silent(*server, kCompute);
+  EXPECT_EQ(silent.Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(Trailer(silent.context(), "loss-reason"), "STALLED");
+  ExpectAllGivenBack(*server);
+}
+
+TEST(Messages, ThatWaitTooLongForAPlaceAreTurnedAway) {
+  ServerOptions options = WithBudget(16 * kMiB);
+  options.times.header = milliseconds(50);
+  const auto server = StartServer(options);
+  OpenCall silent[] = {{*server, kCompute}, {*server, kCompute}};
+  WaitUntil([&] { return server->live_calls() == 2; });
+  OpenCall waits(*server, kCompute);
+  EXPECT_EQ(waits.Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(Trailer(waits.context(), "loss-reason"), "QUEUE_TIMEOUT");
+  for (OpenCall& call : silent) call.Cancel();
+  for (OpenCall& call : silent) call.Finish();
+  ExpectAllGivenBack(*server);
+}
+
+TEST(Messages, ThatDoNotComeHaveNoMoreTimeThanACall) {
+  ServerOptions options = AnyPort();
+  options.times.call = milliseconds(50);
+  const auto server = StartServer(options);
+  OpenCall silent(*server, kCompute);
+  EXPECT_EQ(silent.Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(Trailer(silent.context(), "loss-reason"), "TIME_LIMIT");
+  ExpectAllGivenBack(*server);
+}
+
+TEST(Messages, ACallWithoutOneIsAMistake) {
+  const auto server = StartServer();
+  OpenCall call(*server, kCompute);
+  call.HalfClose();
+  EXPECT_EQ(call.Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  ExpectAllGivenBack(*server);
+}
+
 // -------------------------------------------------------------------------------------- calls
 
 TEST(Calls, OfOneConnectionAreCounted) {
@@ -212,13 +352,6 @@ TEST(Calls, OfOneConnectionAreCounted) {
 }
 
 // --------------------------------------------------------------------------------------- time
-
-// Patience of 50 ms, and no time for the bytes themselves.
-ServerOptions Impatient() {
-  ServerOptions options = AnyPort();
-  options.times.bytes_per_second = int64_t{1} << 50;
-  return options;
-}
 
 TEST(Time, AStreamWithoutAHeaderEnds) {
   ServerOptions options = Impatient();
