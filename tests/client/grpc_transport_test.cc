@@ -111,6 +111,18 @@ TEST_F(GrpcTransportTest, AnErrorAfterAnswersComesLast) {
   EXPECT_EQ(*recorder.status, absl::AbortedError("late"));
 }
 
+// nginx ends a call so whose server it loses in the middle of an answer.
+TEST_F(GrpcTransportTest, AnInternalErrorThatNoServerGaveIsOneOfTheWay) {
+  server_.service().end = grpc::Status(grpc::StatusCode::INTERNAL, "reset");
+  const absl::Status on_the_way = absl::UnavailableError("broken off on the way: reset");
+  EXPECT_EQ(Unary(Counted("x", count_)).status(), on_the_way);
+  Recorder recorder({Counted("one", count_)});
+  recorder.Run(*transport_, *queue_);
+  EXPECT_EQ(*recorder.status, on_the_way);
+  server_.service().trailers = {{"x-request-id", "7"}};
+  EXPECT_EQ(Unary(Counted("x", count_)).status(), absl::InternalError("reset"));
+}
+
 TEST_F(GrpcTransportTest, ReasonAndPushbackComeAsPayloads) {
   server_.service().at_once = grpc::Status(grpc::StatusCode::UNAVAILABLE, "busy");
   server_.service().trailers = {{"grpc-retry-pushback-ms", "250"}, {"loss-reason", "QUEUE_FULL"}};

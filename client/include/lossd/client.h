@@ -100,8 +100,9 @@ struct CallOptions {
 // replayed call, the rest of a stream included, goes to the next server.
 //
 // Errors: the server's code and message, unchanged. kUnavailable: the service could not be reached
-// within the retries. kDeadlineExceeded, kCancelled as usual. The client does not repeat the
-// server's checks. LossReason tells why a server turned a call away.
+// within the retries; what a proxy made of a server that it lost counts as that. kDeadlineExceeded,
+// kCancelled as usual. The client does not repeat the server's checks. LossReason tells why a
+// server turned a call away.
 //
 // Example:
 //   LOSSD_ASSIGN_OR_RETURN(lossd::Client client, lossd::Client::Connect("loss.example:50151"));
