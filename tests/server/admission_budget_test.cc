@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "server/admission/byte_budget.h"
@@ -210,6 +211,28 @@ TEST_F(Budget, DrainingTurnsAwayWhoWaitsAndWhoComes) {
   EXPECT_EQ(waiting.refusal(), Refusal::kDraining);
   EXPECT_EQ(Call(budget_, a_, 1, now_).refusal(), Refusal::kDraining);
   EXPECT_EQ(counters_.queued, 0);
+}
+
+// Nobody waits here: whoever finds no room is turned away.
+TEST(BudgetOfThreads, IsWholeInTheEnd) {
+  const int peers[4] = {};
+  AdmissionCounters counters;
+  ByteBudget budget({.bytes = 100 * kMiB, .max_waiting = 0}, &counters);
+  std::vector<std::thread> threads;
+  for (const int& peer : peers) {
+    threads.emplace_back([&budget, &peer] {
+      const Instant now(seconds(1000));
+      for (int i = 0; i < 500; ++i) {
+        const Call call(budget, &peer, (1 + i % 40) * kMiB, now);
+        EXPECT_TRUE(call.granted() || call.refusal() == Refusal::kQueueFull);
+        std::this_thread::yield();  // others come in between
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(counters.granted_bytes, 0);
+  const Call all(budget, &peers[0], budget.max_request(), Instant(seconds(1000)));
+  EXPECT_TRUE(all.granted());
 }
 
 // Random events against what must hold whatever happens.

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <new>
 #include <string>
+#include <thread>
 
 #include "server/metrics/call_metrics.h"
 #include "server/metrics/histogram.h"
@@ -124,6 +125,24 @@ TEST(CallMetrics, EveryPartOfACallIsCounted) {
   // A call that got nowhere is in no phase.
   EXPECT_EQ(at(R"(lossd_request_duration_seconds_count{method="Compute"})"), 1);
   EXPECT_EQ(at(R"(lossd_request_queue_seconds_count{method="Compute"})"), -1);
+}
+
+TEST(CallMetrics, OfManyThreadsAreWholeAndReadMeanwhile) {
+  constexpr int kCalls = 2000;
+  CallMetrics metrics;
+  const auto received = [&] {
+    return SamplesOf(metrics)[R"(lossd_request_size_bytes_sum{method="Compute"})"];
+  };
+  const auto count = [&metrics] {
+    for (int i = 0; i < kCalls; ++i) {
+      metrics.Count({.method = Method::kCompute, .received_bytes = 3});
+    }
+  };
+  std::thread one(count), other(count);
+  EXPECT_LE(received(), 2 * kCalls * 3);
+  one.join();
+  other.join();
+  EXPECT_EQ(received(), 2 * kCalls * 3);
 }
 
 TEST(CallMetrics, CountingDoesNotAllocate) {
