@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "core/exec/executor.h"
 #include "core/exec/simd.h"
 #include "server/command_line.h"
 #include "server/log/grpc_log.h"
@@ -21,6 +22,7 @@
 #include "server/memory/heap.h"
 #include "server/server.h"
 #include "server/settings.h"
+#include "server/thread_room.h"
 
 namespace {
 
@@ -72,6 +74,12 @@ void TellSettings(const lossd::Server& server, const lossd::CommandLine& line) {
 }
 
 int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
+  // Before the log, which has a thread of its own.
+  const int computing = line.server.threads > 0 ? line.server.threads : lossd::UsableThreads();
+  if (const absl::Status room = lossd::CheckThreadRoom(computing + lossd::kThreadsBesideComputing);
+      !room.ok()) {
+    return Complain(kExitCannotServe, std::string(room.message()));
+  }
   lossd::Log log(line.log);
   const lossd::GrpcLogRoute grpc_log(&log);
   lossd::ServerOptions options = line.server;

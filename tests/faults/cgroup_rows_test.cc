@@ -1,5 +1,6 @@
 // Rows 37 and 44: a server in a control group (version 1) that gives it little memory, or no more
 // threads. Skipped, loudly, where such groups cannot be made.
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -186,6 +187,25 @@ TEST_F(CgroupRows, SlowRow44_NoMoreThreads) {
               static_cast<long>(group.Get("pids.current")),
               static_cast<long>(group.Get("pids.events", "max")));
   TearDown();
+}
+
+// Without room for its threads it does not start: it says so and ends. gRPC and oneTBB would abort.
+TEST_F(CgroupRows, Row44_NoThreadsAtTheStart) {
+  const ControlGroup group("pids");
+  if (!group.made()) GTEST_SKIP() << "no control group can be made for pids";
+  for (const int most : {1, 2, 3, 6, 12, 20}) {
+    group.Set("pids.max", most);
+    const absl::Time begin = absl::Now();
+    Process process({ProgramIn(group), "--listen=127.0.0.1:0"});
+    EXPECT_EQ(process.ReadLine(10), std::nullopt) << most;
+    EXPECT_EQ(process.Wait(), 1) << most;
+    EXPECT_LT(absl::Now() - begin, absl::Seconds(5)) << most;
+  }
+  group.Set("pids.max", 40);
+  Process process({ProgramIn(group), "--listen=127.0.0.1:0"});
+  EXPECT_TRUE(process.ReadLine(10).has_value());
+  process.Signal(SIGTERM);
+  EXPECT_EQ(process.Wait(), 0);
 }
 
 }  // namespace
