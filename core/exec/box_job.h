@@ -71,6 +71,7 @@ struct BoxJob {
   const BoxInputs& in;
   const LossOutputs& out;
   bool streaming = false;  // outputs are too large to be found in a cache again
+  kernels::Stop stop = nullptr;
 
   int64_t classes() const { return run.plan.classes(); }
   // Positions of the whole tensor by outer index and inner index within the box.

@@ -234,6 +234,10 @@ class RowTile {
 
  private:
   bool strided() const { return job_.run.plan.inner() > 1; }
+  // Of a loop over the classes. Each takes a line of cache or more.
+  bool GoesOn(int64_t k) const {
+    return kernels::GoesOn(k * kernels::kGroup, job_.classes() * kernels::kGroup, job_.stop);
+  }
   int64_t Bytes(Real real) const { return count_ * job_.classes() * kernels::SizeOf(real); }
 
   // Rows of this tile out of `source`, which holds the packed elements of `held`.
@@ -246,12 +250,16 @@ class RowTile {
     if (!strided()) {
       if (const std::byte* rows = source.Contiguous(o * classes * size, Bytes(real))) return rows;
       auto* gathered = scratch.Get<std::byte>(Bytes(real));
-      source.CopyTo(o * classes * size, Bytes(real), gathered);
+      for (int64_t at = 0; kernels::GoesOn(at, Bytes(real), job_.stop);
+           at += kernels::kPollElements) {
+        const int64_t part = std::min(kernels::kPollElements, Bytes(real) - at);
+        source.CopyTo(o * classes * size + at, part, gathered + at);
+      }
       return gathered;
     }
     auto* gathered = scratch.Get<std::byte>(2 * Bytes(real));
     std::byte* line = gathered + Bytes(real);
-    for (int64_t k = 0; k < classes; ++k) {
+    for (int64_t k = 0; GoesOn(k); ++k) {
       source.CopyTo(((o * classes + k) * held.inner_count + i) * size, count_ * size, line);
       for (int64_t p = 0; p < count_; ++p) {
         std::memcpy(gathered + (p * classes + k) * size, line + p * size, size);
@@ -262,7 +270,7 @@ class RowTile {
 
   void Spread(const std::byte* rows, Real real, std::byte* out) const {
     const int64_t size = kernels::SizeOf(real);
-    for (int64_t k = 0; k < job_.classes(); ++k) {
+    for (int64_t k = 0; GoesOn(k); ++k) {
       std::byte* line = out + job_.ElementAt(o_, k, i_) * size;
       for (int64_t p = 0; p < count_; ++p) {
         std::memcpy(line + p * size, rows + (p * job_.classes() + k) * size, size);
@@ -320,7 +328,7 @@ absl::Status ForEachStretch(const Cut& cut, Executor& executor, StopToken stop, 
 
 absl::StatusOr<PartialSums> RunBox(const RunState& run, const Box& box, const BoxInputs& in,
                                    const LossOutputs& out, Executor& executor, StopToken stop) {
-  const BoxJob job{run, box, in, out, IsStreaming(in, out)};
+  const BoxJob job{run, box, in, out, IsStreaming(in, out), stop.flag()};
   const Cut cut = CutBox(run, box, in.predictions.pieces().size() == 1);
   absl::InlinedVector<UnitSums, 1> units(cut.units);
   LOSSD_RETURN_IF_ERROR(ForEachStretch(
@@ -343,7 +351,7 @@ absl::StatusOr<ExactSum> WeightOfTargets(const RunState& run, Executor& executor
   const Box box = run.plan.whole();
   const BoxInputs in;
   const LossOutputs out;
-  const BoxJob job{run, box, in, out};
+  const BoxJob job{run, box, in, out, /*streaming=*/false, stop.flag()};
   const Cut cut = CutBox(run, box, /*one_piece=*/false);
   std::vector<ExactSum> units(cut.units);
   LOSSD_RETURN_IF_ERROR(ForEachStretch(
@@ -352,7 +360,7 @@ absl::StatusOr<ExactSum> WeightOfTargets(const RunState& run, Executor& executor
         RowTile tile(job, cut.rows ? begin : plane, cut.rows ? 0 : begin, count, work);
         const Rows rows = tile.OpenTargets();
         work.positions.Load(run, rows.first_position, count);
-        const CoefficientRows c = MakeCoefficients(run, rows, work);
+        const CoefficientRows c = MakeCoefficients(run, rows, job.stop, work);
         for (int64_t r = 0; r < count; ++r) units[unit].Add(work.positions.q[r] * c.weight[r]);
       }));
   ExactSum sum;

@@ -38,13 +38,14 @@ absl::StatusOr<ClassWeights> ClassWeights::Make(const LossPlan& plan, ByteSpan b
   weights.classes_ = plan.classes();
 
   const int64_t entries = static_cast<int64_t>(bytes.size()) / kernels::SizeOf(weights.real_);
-  for (int64_t i = 0; i < entries; ++i) {
+  for (int64_t i = 0; kernels::GoesOn(i, entries, stop.flag()); ++i) {
     const double value = LoadReal(weights.real_, bytes.data(), i);
     if (!(value >= 0) || std::isinf(value)) {
       return absl::InvalidArgumentError(
           absl::StrCat("class_weights[", i, "] is ", value, "; wanted a finite number >= 0"));
     }
   }
+  if (stop.stop_requested()) return absl::CancelledError("the computation was stopped");
 
   // One sum per location (LOCAL) or per sample (GLOBAL).
   const ClassWeightsPlan& shape = weights.plan_;
@@ -55,7 +56,7 @@ absl::StatusOr<ClassWeights> ClassWeights::Make(const LossPlan& plan, ByteSpan b
     weights.count_ = static_cast<double>(rows * lanes * weights.classes_);
     weights.sums_.resize(shape.outer / rows * (shape.inner / lanes));
     LOSSD_RETURN_IF_ERROR(executor.ForEach(shape.outer / rows, stop, [&](int64_t part) {
-      for (int64_t i = 0; i < shape.inner; i += lanes) weights.Sum(part * rows, i);
+      for (int64_t i = 0; i < shape.inner; i += lanes) weights.Sum(part * rows, i, stop.flag());
     }));
     for (size_t i = 0; i < weights.sums_.size(); ++i) {
       if (!(weights.sums_[i] > 0) || std::isinf(weights.sums_[i])) {
@@ -67,21 +68,23 @@ absl::StatusOr<ClassWeights> ClassWeights::Make(const LossPlan& plan, ByteSpan b
     }
   }
   if (shape.outer == 1 && shape.inner == 1) {
-    for (int64_t k = 0; k < weights.classes_; ++k) {
+    weights.table_.reserve(weights.classes_);
+    for (int64_t k = 0; kernels::GoesOn(k, weights.classes_, stop.flag()); ++k) {
       weights.table_.push_back(weights.Normalized(0, k, 0));
     }
   }
+  if (stop.stop_requested()) return absl::CancelledError("the computation was stopped");
   return weights;
 }
 
 // Adds up the part that begins at outer row `first_row`, inner index `i`.
-void ClassWeights::Sum(int64_t first_row, int64_t i) {
+void ClassWeights::Sum(int64_t first_row, int64_t i, kernels::Stop stop) {
   const bool global = plan_.normalization == WeightNormalization::kGlobal;
   const int64_t rows = global ? plan_.outer / plan_.samples : 1;
   const int64_t lanes = global ? plan_.inner : 1;
   CompensatedSum sum;
   for (int64_t row = first_row; row < first_row + rows; ++row) {
-    for (int64_t k = 0; k < classes_; ++k) {
+    for (int64_t k = 0; kernels::GoesOn(k, classes_, stop); ++k) {
       for (int64_t lane = i; lane < i + lanes; ++lane) sum.Add(Raw(row, k, lane));
     }
   }

@@ -35,7 +35,7 @@ class ClassWeights {
   int64_t SumIndex(int64_t o, int64_t i) const;
   double Raw(int64_t o, int64_t k, int64_t i) const;
   double Normalized(int64_t o, int64_t k, int64_t i) const;
-  void Sum(int64_t first_row, int64_t i);
+  void Sum(int64_t first_row, int64_t i, kernels::Stop stop);
 
   bool given_ = false;
   kernels::Real real_ = kernels::Real::kF32;

@@ -1,45 +1,56 @@
 #include "core/exec/dense_targets.h"
 
+#include <algorithm>
+
 namespace lossd {
 namespace {
 
 using kernels::Compute;
 
-// w(k) of all classes at one position, in double.
+// w(k) at one position, in double, for a part of the classes at a time.
 class WeightRow {
  public:
-  explicit WeightRow(const RunState& run) : run_(run), row_(run.plan.classes(), 1.0) {}
+  explicit WeightRow(const RunState& run)
+      : run_(run), part_(std::min(run.plan.classes(), kernels::kPollElements), 1.0) {}
 
-  const double* At(int64_t position) {
-    if (!run_.class_weights.given()) return row_.data();
-    if (run_.class_weights.same_everywhere()) return run_.class_weights.Table().data();
+  // Of classes begin .. end - 1, at most kPollElements.
+  const double* At(int64_t position, int64_t begin, int64_t end) {
+    if (!run_.class_weights.given()) return part_.data();
+    if (run_.class_weights.same_everywhere()) return run_.class_weights.Table().data() + begin;
     const int64_t o = position / run_.plan.inner();
     const int64_t i = position % run_.plan.inner();
-    for (size_t k = 0; k < row_.size(); ++k) {
-      row_[k] = run_.class_weights.At(o, static_cast<int64_t>(k), i);
-    }
-    return row_.data();
+    for (int64_t k = begin; k < end; ++k) part_[k - begin] = run_.class_weights.At(o, k, i);
+    return part_.data();
   }
 
  private:
   const RunState& run_;
-  std::vector<double> row_;
+  std::vector<double> part_;
 };
 
 // Targets that are their own coefficients.
-CoefficientRows AsTheyAre(const Rows& rows, int64_t classes, Compute compute, int64_t size) {
+CoefficientRows AsTheyAre(const Rows& rows, int64_t classes, Compute compute, kernels::Stop stop) {
+  const int64_t size = compute == Compute::kFloat ? 4 : 8;
   CoefficientRows result;
   result.base = rows.targets;
   result.stride = classes * size;
   for (int64_t r = 0; r < rows.count; ++r) {
-    result.weight.push_back(kernels::Active().mass[Index(compute)](result.Row(r), classes));
+    result.weight.push_back(kernels::Active().mass[Index(compute)](result.Row(r), classes, stop));
   }
   return result;
 }
 
+// Calls body(begin, end) for parts of a row between which the stop is looked at.
+template <class Body>
+void ForParts(int64_t classes, kernels::Stop stop, Body body) {
+  for (int64_t k = 0; kernels::GoesOn(k, classes, stop); k += kernels::kPollElements) {
+    body(k, std::min(classes, k + kernels::kPollElements));
+  }
+}
+
 // Everything in double, rounded to C once.
 template <class C>
-CoefficientRows Make(const RunState& run, const Rows& rows, Workspace& work) {
+CoefficientRows Make(const RunState& run, const Rows& rows, kernels::Stop stop, Workspace& work) {
   const kernels::KernelSet& kernels = kernels::Active();
   const int64_t classes = run.plan.classes();
   const double smoothing = run.plan.spec().label_smoothing;
@@ -52,21 +63,33 @@ CoefficientRows Make(const RunState& run, const Rows& rows, Workspace& work) {
   WeightRow weights(run);
   for (int64_t r = 0; r < rows.count; ++r) {
     C* row = c + r * classes;
-    const double* w = weights.At(rows.first_position + r);
+    const int64_t position = rows.first_position + r;
     if (rows.targets) {
       const kernels::Real real = RealOf(run.plan.tensors().targets.dtype);
-      kernels.widen[Index(Compute::kDouble)][Index(real)](
-          rows.targets + r * classes * kernels::SizeOf(real), classes, wide);
-      for (int64_t k = 0; k < classes; ++k) wide[k] *= w[k];
-      result.weight.push_back(kernels.mass[Index(Compute::kDouble)](wide, classes));
-      for (int64_t k = 0; k < classes; ++k) {
-        row[k] = static_cast<C>((1 - smoothing) * wide[k] + spread * w[k]);
-      }
+      const std::byte* targets = rows.targets + r * classes * kernels::SizeOf(real);
+      ForParts(classes, stop, [&](int64_t begin, int64_t end) {
+        const double* w = weights.At(position, begin, end);
+        kernels.widen[Index(Compute::kDouble)][Index(real)](targets + begin * kernels::SizeOf(real),
+                                                            end - begin, wide + begin);
+        for (int64_t k = begin; k < end; ++k) wide[k] *= w[k - begin];
+      });
+      result.weight.push_back(kernels.mass[Index(Compute::kDouble)](wide, classes, stop));
+      ForParts(classes, stop, [&](int64_t begin, int64_t end) {
+        const double* w = weights.At(position, begin, end);
+        for (int64_t k = begin; k < end; ++k) {
+          row[k] = static_cast<C>((1 - smoothing) * wide[k] + spread * w[k - begin]);
+        }
+      });
     } else {
       const int64_t y = work.positions.label[r];
       result.weight.push_back(work.positions.weight[r]);
-      for (int64_t k = 0; k < classes; ++k) row[k] = static_cast<C>(spread * w[k]);
-      if (y >= 0) row[y] = static_cast<C>((1 - smoothing) * w[y] + spread * w[y]);
+      ForParts(classes, stop, [&](int64_t begin, int64_t end) {
+        const double* w = weights.At(position, begin, end);
+        for (int64_t k = begin; k < end; ++k) row[k] = static_cast<C>(spread * w[k - begin]);
+      });
+      if (y < 0) continue;
+      const double w = *weights.At(position, y, y + 1);
+      row[y] = static_cast<C>((1 - smoothing) * w + spread * w);
     }
   }
   return result;
@@ -74,14 +97,16 @@ CoefficientRows Make(const RunState& run, const Rows& rows, Workspace& work) {
 
 }  // namespace
 
-CoefficientRows MakeCoefficients(const RunState& run, const Rows& rows, Workspace& work) {
+CoefficientRows MakeCoefficients(const RunState& run, const Rows& rows, kernels::Stop stop,
+                                 Workspace& work) {
   const Compute compute = run.coefficient_compute();
   const int64_t size = compute == Compute::kFloat ? 4 : 8;
   if (rows.targets && run.plan.spec().label_smoothing == 0 && !run.class_weights.given() &&
       SizeOf(run.plan.tensors().targets.dtype) == size) {
-    return AsTheyAre(rows, run.plan.classes(), compute, size);
+    return AsTheyAre(rows, run.plan.classes(), compute, stop);
   }
-  return compute == Compute::kFloat ? Make<float>(run, rows, work) : Make<double>(run, rows, work);
+  return compute == Compute::kFloat ? Make<float>(run, rows, stop, work)
+                                    : Make<double>(run, rows, stop, work);
 }
 
 }  // namespace lossd

@@ -18,8 +18,9 @@ struct CoefficientRows {
 };
 
 // Precondition: work.positions holds the rows' positions. The result lives in `work`, or in the
-// targets themselves where nothing has to be done to them.
-CoefficientRows MakeCoefficients(const RunState& run, const Rows& rows, Workspace& work);
+// targets themselves where nothing has to be done to them. Once `stop` is set, it means nothing.
+CoefficientRows MakeCoefficients(const RunState& run, const Rows& rows, kernels::Stop stop,
+                                 Workspace& work);
 
 }  // namespace lossd
 

@@ -18,6 +18,7 @@ class StopToken {
   StopToken() = default;  // never stops
   explicit StopToken(const std::atomic<bool>* flag) : flag_(flag) {}
   bool stop_requested() const { return flag_ && flag_->load(std::memory_order_relaxed); }
+  const std::atomic<bool>* flag() const { return flag_; }  // null: never stops
 
  private:
   const std::atomic<bool>* flag_ = nullptr;

@@ -41,7 +41,7 @@ struct Line {
   // Whether class `label` is the first largest of position p's predictions; false if one is NaN.
   bool IsArgMax(int64_t p, int64_t label) const {
     const double value = Prediction(p, label);
-    for (int64_t k = 0; k < job.classes(); ++k) {
+    for (int64_t k = 0; kernels::GoesOn(k, job.classes(), job.stop); ++k) {
       const double other = Prediction(p, k);
       if (k < label ? !(other < value) : !(other <= value)) return false;
     }
@@ -115,7 +115,7 @@ void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, Unit
   const auto* logistic = std::get_if<MultinomialLogisticLoss>(&job.run.plan.spec().loss);
   Positions& positions = work.positions;
   positions.Load(job.run, rows.first_position, rows.count);
-  const CoefficientRows c = MakeCoefficients(job.run, rows, work);
+  const CoefficientRows c = MakeCoefficients(job.run, rows, job.stop, work);
   auto* g = work.exponentials.Get<double>(classes);
   auto* loss = work.losses.Get<double>(rows.count);
 
@@ -129,15 +129,16 @@ void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, Unit
       if (rows.targets) {
         const Real target_real = RealOf(job.run.plan.tensors().targets.dtype);
         label = ArgMax(target_real, rows.targets + r * classes * kernels::SizeOf(target_real), 1,
-                       classes);
+                       classes, job.stop);
       }
-      WriteHit(job, output, counts && label >= 0 && ArgMax(real, x, 1, classes) == label, unit);
+      WriteHit(job, output, counts && label >= 0 && ArgMax(real, x, 1, classes, job.stop) == label,
+               unit);
     }
     kernels::PointwiseSums sums{};
     if (counts) {
-      sums = logistic
-                 ? kernels.logistic_row[Index(real)](x, targets, classes, logistic->log_epsilon, g)
-                 : kernels.nll_row[Index(real)](x, targets, classes, g);
+      sums = logistic ? kernels.logistic_row[Index(real)](x, targets, classes,
+                                                          logistic->log_epsilon, g, job.stop)
+                      : kernels.nll_row[Index(real)](x, targets, classes, g, job.stop);
       if (sums.clamped && !sums.nonfinite) ++unit.sums.clamped_count;
       if (sums.nonfinite) unit.CountNonFinite(rows.first_position + r);
       loss[r] = sums.nonfinite ? kNaN : sums.loss;
@@ -152,7 +153,7 @@ void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, Unit
     if (sums.nonfinite) std::fill_n(g, classes, kNaN);
     const double factor = kernels::ToFinite<double>(a);
     kernels.scale_rows[Index(Compute::kDouble)][Index(out)](g, &factor, 1, classes, job.streaming,
-                                                            gradient);
+                                                            gradient, job.stop);
   }
   AddPositions(job, positions, rows.first_output, loss, c.weight.data(), unit);
 }

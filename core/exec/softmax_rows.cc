@@ -45,7 +45,7 @@ Reduced Reduce(const BoxJob& job, const Rows& rows, Workspace& work) {
   reduced.chunk_scale = work.chunk_scales.Get<double>(rows.count * reduced.chunks);
   reduced.sums = work.row_sums.Get<RowSums>(rows.count);
   kernels.reduce_rows[Index(real)](rows.predictions, rows.count, classes, reduced.e,
-                                   reduced.chunk_scale, reduced.sums);
+                                   reduced.chunk_scale, reduced.sums, job.stop);
   reduced.log1p_rest = Log1pRests(reduced.sums, rows.count, work);
   return reduced;
 }
@@ -77,11 +77,11 @@ void Scale(const BoxJob& job, const Reduced& reduced, const double* coefficient,
       subtract[r] = minus ? kernels::ToFinite<C>(minus[r]) : C{0};
     }
     if (c) {
-      kernels.scale_rows_minus[Index(compute)][Index(real)](reduced.e, factor, c, subtract, rows,
-                                                            job.classes(), job.streaming, out);
+      kernels.scale_rows_minus[Index(compute)][Index(real)](
+          reduced.e, factor, c, subtract, rows, job.classes(), job.streaming, out, job.stop);
     } else {
       kernels.scale_rows[Index(compute)][Index(real)](reduced.e, factor, rows, job.classes(),
-                                                      job.streaming, out);
+                                                      job.streaming, out, job.stop);
     }
   };
   if (compute == Compute::kFloat) {
@@ -96,8 +96,10 @@ void FillRow(const BoxJob& job, Real real, double value, std::byte* rows, int64_
   const int64_t bytes = job.classes() * size;
   std::byte* to = rows + row * bytes;
   StoreReal(real, value, to, 0);
-  for (int64_t filled = size; filled < bytes; filled *= 2) {
-    std::memcpy(to + filled, to, std::min(filled, bytes - filled));
+  int64_t part = size;
+  for (int64_t filled = size; filled < bytes && !kernels::Stopped(job.stop); filled += part) {
+    part = std::min({filled, kernels::kPollElements, bytes - filled});
+    std::memcpy(to + filled, to, part);
   }
 }
 
@@ -118,10 +120,10 @@ bool IsHit(const BoxJob& job, const Rows& rows, int64_t row, int64_t label, doub
   if (rows.targets) {
     const Real target_real = RealOf(job.run.plan.tensors().targets.dtype);
     label = ArgMax(target_real, rows.targets + row * classes * kernels::SizeOf(target_real), 1,
-                   classes);
+                   classes, job.stop);
   }
   const std::byte* x = rows.predictions + row * classes * kernels::SizeOf(real);
-  return label >= 0 && IsFirstPeak(real, x, 1, classes, label, peak);
+  return label >= 0 && IsFirstPeak(real, x, 1, classes, label, peak, job.stop);
 }
 
 void WriteRowOutputs(const BoxJob& job, const Rows& rows, const Reduced& reduced, Workspace& work,
@@ -218,9 +220,9 @@ void RunFused(const BoxJob& job, const Rows& rows, const kernels::LabelledPositi
                   .sums = work.row_sums.Get<RowSums>(rows.count),
                   .log1p_rest = nullptr,
                   .chunks = chunks};
-  kernels.fused_rows[Index(job.run.real())](rows.predictions, rows.count, classes, hard.coefficient,
-                                            work.positions.label.data(), job.streaming, scratch,
-                                            reduced.sums, hard.picked_exponential, rows.gradient);
+  kernels.fused_rows[Index(job.run.real())](
+      rows.predictions, rows.count, classes, hard.coefficient, work.positions.label.data(),
+      job.streaming, scratch, reduced.sums, hard.picked_exponential, rows.gradient, job.stop);
   reduced.log1p_rest = Log1pRests(reduced.sums, rows.count, work);
   WriteRowOutputs(job, rows, reduced, work, unit);
   HardLosses(job, rows, reduced, hard, work, unit);
@@ -234,7 +236,7 @@ void DenseTargets(const BoxJob& job, const Rows& rows, const Reduced& reduced, W
   const int64_t classes = job.classes();
   const double cap = job.run.loss_cap;
   const Real real = job.run.real();
-  const CoefficientRows c = MakeCoefficients(job.run, rows, work);
+  const CoefficientRows c = MakeCoefficients(job.run, rows, job.stop, work);
   std::vector<double> coefficient(rows.count);
   std::vector<double> minus(rows.count);
   std::vector<double> loss(rows.count);
@@ -242,7 +244,7 @@ void DenseTargets(const BoxJob& job, const Rows& rows, const Reduced& reduced, W
     if (positions.label[r] < 0) continue;
     const kernels::DenseSums sums = kernels::Active().dense_sums[Index(real)](
         rows.predictions + r * classes * kernels::SizeOf(real), c.Row(r), classes, reduced.sums[r],
-        reduced.log1p_rest[r], cap);
+        reduced.log1p_rest[r], cap, job.stop);
     loss[r] = sums.loss;
     if (std::isinf(cap) && sums.mass != 0) loss[r] += sums.mass * reduced.log1p_rest[r];
     if (std::isnan(reduced.sums[r].rest)) loss[r] = reduced.sums[r].rest;

@@ -30,7 +30,8 @@ Strided Predictions(const BoxJob& job, int64_t o, int64_t i, int64_t width, Scra
     return {whole, job.box.inner_count};
   }
   auto* gathered = scratch.Get<std::byte>(job.classes() * width * size);
-  for (int64_t k = 0; k < job.classes(); ++k) {
+  constexpr int64_t kLine = kernels::kGroup;
+  for (int64_t k = 0; kernels::GoesOn(k * kLine, job.classes() * kLine, job.stop); ++k) {
     job.in.predictions.CopyTo(job.ElementAt(o, k, i) * size, width * size,
                               gathered + k * width * size);
   }
@@ -81,6 +82,7 @@ class Tiles {
     Tile<C> loaded;
     size_t next_scratch = 0;
     for (int64_t i = begin_; i < end_ || loaded.width > 0 || reduced.width > 0; i += width) {
+      if (kernels::Stopped(job_.stop)) return;
       TileScratch& scratch = work_.tiles[next_scratch++ % std::size(work_.tiles)];
       Tile<C> tile = Begin(i, std::clamp<int64_t>(end_ - i, 0, width), scratch);
       Advance(tile, loaded, reduced);
@@ -137,7 +139,7 @@ class Tiles {
          .rest = tile.at.rest,
          .picked = tile.at.picked,
          .picked_exponential = tile.at.picked_exponential},
-        scales ? last.Scaled(job_, GradientOf(last)) : kernels::TileScale{});
+        scales ? last.Scaled(job_, GradientOf(last)) : kernels::TileScale{}, job_.stop);
     if (scales) SettleNaN(last);
     if (tile.width > 0) Finish(tile);
   }
@@ -167,8 +169,8 @@ class Tiles {
     for (int64_t p = 0; wanted.argmax_hits && p < tile.width; ++p) {
       const int64_t y = tile.label[p];
       const std::byte* column = tile.x.base + p * kernels::SizeOf(real);
-      const bool hit =
-          y >= 0 && IsFirstPeak(real, column, tile.x.stride, job_.classes(), y, tile.at.peak[p]);
+      const bool hit = y >= 0 && IsFirstPeak(real, column, tile.x.stride, job_.classes(), y,
+                                             tile.at.peak[p], job_.stop);
       WriteHit(job_, first_output + p, hit, unit_);
     }
   }
@@ -239,7 +241,8 @@ class Tiles {
       std::fill_n(none, tile.width, -1);
       scale.label = none;
     }
-    kernels::Active().scale_tile[Index(job_.run.compute())][Index(real)](job_.classes(), scale);
+    kernels::Active().scale_tile[Index(job_.run.compute())][Index(real)](job_.classes(), scale,
+                                                                         job_.stop);
   }
 
   // One and the same NaN throughout a column of NaN, whatever its predictions held; 0 where exactly
@@ -251,6 +254,7 @@ class Tiles {
 
   void FillNaN(const Tile<C>& tile, Real real, std::byte* out, auto value) const {
     for (int64_t k = tile.any_nan ? 0 : job_.classes(); k < job_.classes(); ++k) {
+      if (k % kernels::kGroup == 0 && kernels::Stopped(job_.stop)) return;
       for (int64_t p = 0; p < tile.width; ++p) {
         if (!std::isnan(tile.at.rest[p])) continue;
         StoreReal(real, value(p), out, k * job_.box.inner_count + p);

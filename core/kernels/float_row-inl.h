@@ -121,12 +121,12 @@ HWY_INLINE ChunkSums ReduceChunk(const void* x, int64_t n, float* e, Beside& bes
 // everything: there the rounding of float differences (half a unit in the last place of x - peak)
 // would show in the relative error.
 template <Real R>
-HWY_NOINLINE double ExactRest(const void* x, int64_t n, double peak) {
+HWY_NOINLINE double ExactRest(const void* x, int64_t n, double peak, Stop stop) {
   const Tag<double> d;
   const auto reference = hn::Set(d, peak);
   Sum64 below;
   int64_t at_peak = 0;
-  for (int64_t k = 0; k < n; k += kGroup) {
+  for (int64_t k = 0; GoesOn(k, n, stop); k += kGroup) {
     const Group<double> xs = LoadGroupAt<R, double>(x, k, n, -kInfinity<double>);
     Group<double> es;
     for (int j = 0; j < kRegisters<double>; ++j) {
@@ -152,7 +152,7 @@ constexpr RowSums kNotANumber = {std::numeric_limits<double>::quiet_NaN(),
 // Phase one of a row of n float (or narrower) predictions: see KernelSet::reduce_rows.
 template <Real R, class Beside>
 HWY_INLINE RowSums ReduceFloatRow(const void* x, int64_t n, float* e, double* chunk_scale,
-                                  Beside& beside) {
+                                  Beside& beside, Stop stop) {
   const int64_t chunks = Chunks(Compute::kFloat, n);
   // Each chunk relative to its own peak first; chunk_scale holds the peaks meanwhile.
   double peak = 0;
@@ -161,6 +161,7 @@ HWY_INLINE RowSums ReduceFloatRow(const void* x, int64_t n, float* e, double* ch
   double elsewhere = 0;  // sums of the other chunks, peaks included
   for (int64_t c = 0; c < chunks; ++c) {
     const int64_t begin = c * kChunk;
+    if (HWY_UNLIKELY(!GoesOn(begin, n, stop))) return kNotANumber;
     beside.BeginChunk(c);
     const ChunkSums sums =
         ReduceChunk<R>(At<R>(x, begin), std::min(n - begin, kChunk), e + begin, beside);
@@ -190,7 +191,7 @@ HWY_INLINE RowSums ReduceFloatRow(const void* x, int64_t n, float* e, double* ch
   }
   double rest = (elsewhere + below) * 0x1p-24 + (at_peak - 1);
   if (!(rest >= 0) || std::isinf(peak)) return kNotANumber;
-  if (rest < ExactRestThreshold(n)) rest = ExactRest<R>(x, n, peak);
+  if (rest < ExactRestThreshold(n)) rest = ExactRest<R>(x, n, peak, stop);
   return {peak, rest};
 }
 

@@ -1,6 +1,7 @@
 #ifndef LOSSD_CORE_KERNELS_KERNELS_H_
 #define LOSSD_CORE_KERNELS_KERNELS_H_
 
+#include <atomic>
 #include <cstdint>
 
 // The SIMD bodies behind every loss, one table per target. Nothing here checks, allocates, locks or
@@ -21,6 +22,17 @@ inline constexpr int kComputes = 2;
 inline constexpr int64_t kGroup = 16;
 
 inline constexpr int64_t kMaxTileWidth = 1024;
+
+// Set once nobody wants the result any more; null: never. Bodies that may see very long rows look
+// at it every kPollElements elements at least. Where it is set they return early, having written
+// what means nothing.
+using Stop = const std::atomic<bool>*;
+inline constexpr int64_t kPollElements = int64_t{1} << 17;
+inline bool Stopped(Stop stop) { return stop != nullptr && stop->load(std::memory_order_relaxed); }
+// Whether a loop over n elements, in steps that divide kPollElements, goes on at element k.
+inline bool GoesOn(int64_t k, int64_t n, Stop stop) {
+  return k < n && (k % kPollElements != 0 || !Stopped(stop));
+}
 
 // Labels as the kernels know them: a class, or one of these.
 inline constexpr int32_t kIgnoredLabel = -1;
@@ -130,27 +142,28 @@ struct KernelSet {
   // Softmax, phase one. e[r][k] = e^(x_k - peak of its chunk) * ExpUnit, and per chunk
   // chunk_scale[r][chunk] = e^(peak of the chunk - peak of the row).
   void (*reduce_rows[kReals])(const void* x, int64_t rows, int64_t classes, void* e,
-                              double* chunk_scale, RowSums* sums);
+                              double* chunk_scale, RowSums* sums, Stop stop);
   // Softmax, phase two: out[r][k] = e[r][k] * factor[r][chunk of k] (never -0). `streaming`, here
   // and below: `out` is written past the caches, for outputs too large to be found there again.
   void (*scale_rows[kComputes][kReals])(const void* e, const void* factor, int64_t rows,
-                                        int64_t classes, bool streaming, void* out);
+                                        int64_t classes, bool streaming, void* out, Stop stop);
   // out[r][k] = e[r][k] * factor[r][chunk of k] - c[r][k] * minus[r].
   void (*scale_rows_minus[kComputes][kReals])(const void* e, const void* factor, const void* c,
                                               const void* minus, int64_t rows, int64_t classes,
-                                              bool streaming, void* out);
+                                              bool streaming, void* out, Stop stop);
   // Both phases of rows with one label each, bit for bit as above, each row scaled while the next
   // is reduced: out[r][k] = coefficient[r] * softmax(x)[r][k] in the format of x, and picked[r] =
   // e^(x - peak) at the label (0 where label[r] < 0). Not for f64: null. out may be x.
   // Rows of NaN are left to the caller: anything is written there.
   void (*fused_rows[kReals])(const void* x, int64_t rows, int64_t classes,
                              const double* coefficient, const int32_t* label, bool streaming,
-                             const FusedScratch& scratch, RowSums* sums, double* picked, void* out);
+                             const FusedScratch& scratch, RowSums* sums, double* picked, void* out,
+                             Stop stop);
   // Dense targets, one row; cap may be +inf (see DenseSums).
   DenseSums (*dense_sums[kReals])(const void* x, const void* c, int64_t classes, RowSums row,
-                                  double log1p_rest, double cap);
+                                  double log1p_rest, double cap, Stop stop);
   // Sum of c in the order of DenseSums::mass, to the bit.
-  double (*mass[kComputes])(const void* c, int64_t classes);
+  double (*mass[kComputes])(const void* c, int64_t classes, Stop stop);
 
   // The same two phases with lanes across positions, tile by tile. One call loads one tile, reduces
   // another that was loaded before, and scales a third one that was reduced before, so that the
@@ -158,9 +171,9 @@ struct KernelSet {
   // tiles may lie in the same memory, as they are different positions.
   // Whether a `rest` is NaN.
   bool (*advance_tiles[kReals])(int64_t classes, const TileLoad& load, const TileReduce& reduce,
-                                const TileScale& scale);
+                                const TileScale& scale, Stop stop);
   // The last part alone, for outputs of another format.
-  void (*scale_tile[kComputes][kReals])(int64_t classes, const TileScale& scale);
+  void (*scale_tile[kComputes][kReals])(int64_t classes, const TileScale& scale, Stop stop);
 
   // -log s_y = (peak - x_y) + log1p(rest): no cancellation, however certain the row is; and 1 - s_y
   // as the sum of the other classes over the whole sum. Arrays have slack like scratch.
@@ -185,8 +198,9 @@ struct KernelSet {
   // epsilon), g = -c / max(x, epsilon). nll: loss = -sum c x, g = -c. Terms with c_k = 0 are left
   // out.
   PointwiseSums (*logistic_row[kReals])(const void* x, const double* c, int64_t classes,
-                                        double epsilon, double* g);
-  PointwiseSums (*nll_row[kReals])(const void* x, const double* c, int64_t classes, double* g);
+                                        double epsilon, double* g, Stop stop);
+  PointwiseSums (*nll_row[kReals])(const void* x, const double* c, int64_t classes, double* g,
+                                   Stop stop);
 
   // Widening copies. Float targets of f64 sources are rounded.
   void (*widen[kComputes][kReals])(const void* x, int64_t count, void* out);

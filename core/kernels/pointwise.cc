@@ -45,13 +45,14 @@ void Log1pArray(const double* x, int64_t count, double* out) {
 }
 
 template <Real R>
-PointwiseSums LogisticRow(const void* x, const double* c, int64_t n, double epsilon, double* g) {
+PointwiseSums LogisticRow(const void* x, const double* c, int64_t n, double epsilon, double* g,
+                          Stop stop) {
   const Tag<double> d;
   const auto floor = hn::Set(d, epsilon);
   Sum64 loss;
   size_t clamped = 0;
   size_t bad = 0;
-  for (int64_t k = 0; k < n; k += kGroup) {
+  for (int64_t k = 0; GoesOn(k, n, stop); k += kGroup) {
     const auto xs = LoadGroupAt<R, double>(x, k, n, 1.0);
     const auto cs = LoadGroupAt<Real::kF64, double>(c, k, n, 0.0);
     Group<double> terms;
@@ -74,11 +75,11 @@ PointwiseSums LogisticRow(const void* x, const double* c, int64_t n, double epsi
 }
 
 template <Real R>
-PointwiseSums NllRow(const void* x, const double* c, int64_t n, double* g) {
+PointwiseSums NllRow(const void* x, const double* c, int64_t n, double* g, Stop stop) {
   const Tag<double> d;
   Sum64 loss;
   size_t bad = 0;
-  for (int64_t k = 0; k < n; k += kGroup) {
+  for (int64_t k = 0; GoesOn(k, n, stop); k += kGroup) {
     const auto xs = LoadGroupAt<R, double>(x, k, n, 0.0);
     const auto cs = LoadGroupAt<Real::kF64, double>(c, k, n, 0.0);
     Group<double> terms;

@@ -103,7 +103,7 @@ struct SmallRows {
   HWY_INLINE void MendRests(const void* x) {
     for (int64_t r = 0; r < rows; ++r) {
       if (HWY_UNLIKELY(rest[r] < ExactRestThreshold(classes))) {
-        rest[r] = ExactRest<R>(At<R>(x, r * classes), classes, peak[r]);
+        rest[r] = ExactRest<R>(At<R>(x, r * classes), classes, peak[r], /*stop=*/nullptr);
       }
     }
   }

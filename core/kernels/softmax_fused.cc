@@ -51,8 +51,8 @@ class ScaleBeside {
       StoreGroupAt<R, float, Values::kNumbers>(Scaled(), out_, k_, end_);
   }
 
-  HWY_INLINE void AllChunks() {
-    for (int64_t chunk = 0; chunk * kChunk < classes_; ++chunk) {
+  HWY_INLINE void AllChunks(Stop stop) {
+    for (int64_t chunk = 0; GoesOn(chunk * kChunk, classes_, stop); ++chunk) {
       BeginChunk(chunk);
       while (k_ + kGroup <= end_) Step();
     }
@@ -83,7 +83,7 @@ HWY_INLINE double FinishRow(const RowSums& sums, const float* e, const double* c
 template <Real R, bool kStreaming>
 void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coefficient,
               const int32_t* label, const FusedScratch& scratch, RowSums* sums, double* picked,
-              void* out) {
+              void* out, Stop stop) {
   float* mine = static_cast<float*>(scratch.e);
   float* before = mine + classes + kGroup;
   const auto scale_row = [&](int64_t r) HWY_ATTR {
@@ -94,7 +94,7 @@ void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coeffi
   for (int64_t r = 0; r < rows; ++r) {
     const void* row = At<R>(x, r * classes);
     auto beside = scale_row(r - 1);
-    sums[r] = ReduceFloatRow<R>(row, classes, mine, scratch.chunk_scale, beside);
+    sums[r] = ReduceFloatRow<R>(row, classes, mine, scratch.chunk_scale, beside, stop);
     beside.Finish();
     picked[r] = FinishRow(sums[r], mine, scratch.chunk_scale, classes, coefficient[r], label[r],
                           scratch.factor);
@@ -102,7 +102,7 @@ void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coeffi
   }
   if (rows > 0) {
     auto last = scale_row(rows - 1);
-    last.AllChunks();
+    last.AllChunks(stop);
     last.Finish();
   }
   if constexpr (kStreaming) hwy::FlushStream();
@@ -139,17 +139,18 @@ void FuseSmallRows(const void* x, int64_t rows, int64_t classes, const double* c
 template <Real R>
 void FusedRows(const void* x, int64_t rows, int64_t classes, const double* coefficient,
                const int32_t* label, bool streaming, const FusedScratch& scratch, RowSums* sums,
-               double* picked, void* out) {
+               double* picked, void* out, Stop stop) {
   if (classes <= kGroup) {
     const auto fuse = streaming ? FuseSmallRows<R, true> : FuseSmallRows<R, false>;
     return fuse(x, rows, classes, coefficient, label, sums, picked, out);
   }
   if constexpr (kCanStream<R, float>) {
     if (streaming && CanStream<R, float>(out)) {
-      return FuseRows<R, true>(x, rows, classes, coefficient, label, scratch, sums, picked, out);
+      return FuseRows<R, true>(x, rows, classes, coefficient, label, scratch, sums, picked, out,
+                               stop);
     }
   }
-  FuseRows<R, false>(x, rows, classes, coefficient, label, scratch, sums, picked, out);
+  FuseRows<R, false>(x, rows, classes, coefficient, label, scratch, sums, picked, out, stop);
 }
 
 void FillFusedRows(KernelSet& set) {

@@ -16,14 +16,19 @@ HWY_BEFORE_NAMESPACE();
 namespace lossd::kernels {
 namespace HWY_NAMESPACE {
 
-HWY_INLINE RowSums ReduceDoubleRow(const void* x, int64_t n, double* e, double* chunk_scale) {
+HWY_INLINE RowSums ReduceDoubleRow(const void* x, int64_t n, double* e, double* chunk_scale,
+                                   Stop stop) {
   const Tag<double> d;
   chunk_scale[0] = 1;
-  const double peak = Peak<Real::kF64, double>(x, n);
+  double peak = -kInfinity<double>;
+  for (int64_t k = 0; GoesOn(k, n, stop); k += kPollElements) {
+    const int64_t part = std::min(n - k, kPollElements);
+    peak = std::max(peak, Peak<Real::kF64, double>(At<Real::kF64>(x, k), part));
+  }
   const auto reference = hn::Set(d, std::isinf(peak) ? 0.0 : peak);
   Sum64 below;
   int64_t at_peak = 0;
-  for (int64_t k = 0; k < n; k += kGroup) {
+  for (int64_t k = 0; GoesOn(k, n, stop); k += kGroup) {
     const auto xs = LoadGroupAt<Real::kF64, double>(x, k, n, -kInfinity<double>);
     Group<double> es;
     Group<double> counted;
@@ -43,7 +48,7 @@ HWY_INLINE RowSums ReduceDoubleRow(const void* x, int64_t n, double* e, double* 
 
 template <Real R>
 void ReduceRows(const void* x, int64_t rows, int64_t classes, void* e, double* chunk_scale,
-                RowSums* sums) {
+                RowSums* sums, Stop stop) {
   using C = ComputeOf<R>;
   C* scratch = static_cast<C*>(e);
   constexpr Compute kCompute = std::is_same_v<C, float> ? Compute::kFloat : Compute::kDouble;
@@ -52,31 +57,33 @@ void ReduceRows(const void* x, int64_t rows, int64_t classes, void* e, double* c
     const void* row = At<R>(x, r * classes);
     if constexpr (std::is_same_v<C, float>) {
       Nothing beside;
-      sums[r] =
-          ReduceFloatRow<R>(row, classes, scratch + r * classes, chunk_scale + r * chunks, beside);
+      sums[r] = ReduceFloatRow<R>(row, classes, scratch + r * classes, chunk_scale + r * chunks,
+                                  beside, stop);
     } else {
-      sums[r] = ReduceDoubleRow(row, classes, scratch + r * classes, chunk_scale + r * chunks);
+      sums[r] =
+          ReduceDoubleRow(row, classes, scratch + r * classes, chunk_scale + r * chunks, stop);
     }
   }
 }
 
-// Calls body(row, k, n, factor) for each stretch of a row that has one factor.
+// Calls body(row, begin, end, factor) for stretches of rows that have one factor each.
 template <class C, class Body>
-HWY_INLINE void ForEachChunk(const C* factor, int64_t rows, int64_t classes, Body body) {
+HWY_INLINE void ForEachChunk(const C* factor, int64_t rows, int64_t classes, Stop stop, Body body) {
   const bool is_float = std::is_same_v<C, float>;
-  const int64_t chunk = is_float ? kChunk : classes;
+  const int64_t chunk = is_float ? kChunk : kPollElements;
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t k = 0; k < classes; k += chunk) {
-      body(r, k, std::min(classes, k + chunk), *factor++);
+    for (int64_t k = 0; GoesOn(k, classes, stop); k += chunk) {
+      body(r, k, std::min(classes, k + chunk), is_float ? factor[k / kChunk] : *factor);
     }
+    factor += is_float ? Chunks(Compute::kFloat, classes) : 1;
   }
 }
 
 template <class C, Real R>
 void ScaleRows(const void* e, const void* factor, int64_t rows, int64_t classes, bool streaming,
-               void* out) {
+               void* out, Stop stop) {
   const Tag<C> d;
-  ForEachChunk(static_cast<const C*>(factor), rows, classes,
+  ForEachChunk(static_cast<const C*>(factor), rows, classes, stop,
                [&](int64_t r, int64_t begin, int64_t end, C scale) HWY_ATTR {
                  const C* scratch = static_cast<const C*>(e) + r * classes;
                  const auto s = hn::Set(d, scale);
@@ -89,9 +96,9 @@ void ScaleRows(const void* e, const void* factor, int64_t rows, int64_t classes,
 
 template <class C, Real R>
 void ScaleRowsMinus(const void* e, const void* factor, const void* c, const void* minus,
-                    int64_t rows, int64_t classes, bool streaming, void* out) {
+                    int64_t rows, int64_t classes, bool streaming, void* out, Stop stop) {
   const Tag<C> d;
-  ForEachChunk(static_cast<const C*>(factor), rows, classes,
+  ForEachChunk(static_cast<const C*>(factor), rows, classes, stop,
                [&](int64_t r, int64_t begin, int64_t end, C scale) HWY_ATTR {
                  const C* scratch = static_cast<const C*>(e) + r * classes;
                  const C* targets = static_cast<const C*>(c) + r * classes;
@@ -113,7 +120,7 @@ void ScaleRowsMinus(const void* e, const void* factor, const void* c, const void
 
 template <Real R>
 DenseSums SumDense(const void* x, const void* c, int64_t n, RowSums row, double log1p_rest,
-                   double cap) {
+                   double cap, Stop stop) {
   using C = ComputeOf<R>;
   const Tag<double> d;
   const bool capped = cap != std::numeric_limits<double>::infinity();
@@ -123,7 +130,7 @@ DenseSums SumDense(const void* x, const void* c, int64_t n, RowSums row, double 
   ValueSum<C> loss;
   ValueSum<C> mass;
   size_t cut = 0;
-  for (int64_t k = 0; k < n; k += kGroup) {
+  for (int64_t k = 0; GoesOn(k, n, stop); k += kGroup) {
     const auto xs = LoadGroupAt<R, double>(x, k, n, 0.0);
     const auto cs = LoadGroupAt<kOwnFormat<C>, double>(c, k, n, 0.0);
     Group<double> terms;
@@ -142,9 +149,11 @@ DenseSums SumDense(const void* x, const void* c, int64_t n, RowSums row, double 
 }
 
 template <class C>
-double Mass(const void* c, int64_t n) {
+double Mass(const void* c, int64_t n, Stop stop) {
   ValueSum<C> mass;
-  for (int64_t k = 0; k < n; k += kGroup) mass.Add(LoadGroupAt<kOwnFormat<C>, C>(c, k, n, C{0}));
+  for (int64_t k = 0; GoesOn(k, n, stop); k += kGroup) {
+    mass.Add(LoadGroupAt<kOwnFormat<C>, C>(c, k, n, C{0}));
+  }
   return mass.Total();
 }
 

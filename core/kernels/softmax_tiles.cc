@@ -22,6 +22,10 @@ struct Column {
   C* e;  // predictions, then exponentials
   int64_t e_stride;
   int64_t classes;
+  Stop stop;
+
+  // Whether a loop over the classes goes on at class k.
+  HWY_INLINE bool Has(int64_t k) const { return GoesOn(k * kGroup, classes * kGroup, stop); }
 };
 
 // A finite stand-in where every logit is -inf.
@@ -39,11 +43,11 @@ HWY_INLINE Group<C> References(const Group<C>& peaks) {
 // RowSums::rest of each lane in double, from the predictions (see ExactRest of the row kernel).
 template <Real R>
 HWY_NOINLINE Group<double> ExactRests(const void* x, int64_t stride, int64_t classes, int64_t width,
-                                      const Group<double>& peaks) {
+                                      const Group<double>& peaks, Stop stop) {
   const Tag<double> d;
   Sum64 below;
   Group<double> at_peak = Fill(-1.0);
-  for (int64_t k = 0; k < classes; ++k) {
+  for (int64_t k = 0; GoesOn(k * kGroup, classes * kGroup, stop); ++k) {
     const auto xs = LoadGroupAt<R, double>(At<R>(x, k * stride), 0, width, 0.0);
     Group<double> es;
     for (int j = 0; j < kRegisters<double>; ++j) {
@@ -100,7 +104,7 @@ HWY_INLINE Group<double> ReduceColumn(const Column<float>& column, const Group<f
   WideSum below;
   ColumnSums sums;
   float* e = column.e;
-  for (int64_t begin = 0; begin < column.classes; begin += kStretch) {
+  for (int64_t begin = 0; column.Has(begin); begin += kStretch) {
     const int64_t end = std::min<int64_t>(column.classes, begin + kStretch);
     sums.stretch = Fill(0.0f);
     int64_t k = begin;
@@ -126,7 +130,7 @@ HWY_INLINE Group<double> ReduceColumn(const Column<double>& column, const Group<
   const Group<double> references = References(peaks);
   Sum64 below;
   Group<double> at_peak = Fill(-1.0);
-  for (int64_t k = 0; k < column.classes; ++k) {
+  for (int64_t k = 0; column.Has(k); ++k) {
     const Group<double> xs = LoadScratch(column.e + k * column.e_stride);
     Group<double> es;
     Group<double> counted;
@@ -180,7 +184,7 @@ HWY_INLINE Group<double> Exponentials(const Group<double>& xs, const Group<doubl
 template <class C>
 HWY_INLINE Group<C> Peaks(const Column<C>& column) {
   Group<C> top = Fill(-kInfinity<C>);
-  for (int64_t k = 0; k < column.classes; ++k) {
+  for (int64_t k = 0; column.Has(k); ++k) {
     const Group<C> xs = LoadScratch(column.e + k * column.e_stride);
     for (int j = 0; j < kRegisters<C>; ++j) top.v[j] = hn::Max(top.v[j], xs.v[j]);
   }
@@ -203,7 +207,7 @@ HWY_INLINE bool NearCertain(const Group<double>& rests, double threshold, int64_
 // What TileReduce tells of a column. Whether there is a NaN.
 template <Real R, class C>
 HWY_INLINE bool FinishColumn(const TileReduce& reduce, int64_t classes, int64_t i,
-                             const Group<C>& top, const Group<C>& picked) {
+                             const Group<C>& top, const Group<C>& picked, Stop stop) {
   const Tag<double> d;
   StoreScratch(Widen(picked), reduce.picked + i);
   StoreScratch(Exponentials(picked, top), reduce.picked_exponential + i);
@@ -213,7 +217,7 @@ HWY_INLINE bool FinishColumn(const TileReduce& reduce, int64_t classes, int64_t 
   const double threshold = std::is_same_v<C, float> ? static_cast<double>(classes) * 6e-7 : -1.0;
   if (HWY_UNLIKELY(NearCertain(rests, threshold, count))) {
     const Group<double> exact =
-        ExactRests<R>(At<R>(reduce.x, i), reduce.stride, classes, count, peaks);
+        ExactRests<R>(At<R>(reduce.x, i), reduce.stride, classes, count, peaks, stop);
     for (int j = 0; j < kRegisters<double>; ++j) {
       const auto below = hn::Lt(rests.v[j], hn::Set(d, threshold));
       const auto known = hn::Ge(rests.v[j], hn::Zero(d));
@@ -234,14 +238,17 @@ HWY_INLINE bool FinishColumn(const TileReduce& reduce, int64_t classes, int64_t 
 }
 
 template <Real R, class C, class Scale>
-bool AdvanceWith(int64_t classes, const TileLoad& load, const TileReduce& reduce, Scale& scale) {
-  LoadBeside<R, C> loading(load, classes);
+bool AdvanceWith(int64_t classes, const TileLoad& load, const TileReduce& reduce, Scale& scale,
+                 Stop stop) {
+  LoadBeside<R, C> loading(load, classes, stop);
   alignas(64) C top[kMaxTileWidth];
   alignas(64) C picked[kMaxTileWidth];
   Pick(reduce, picked);
   for (int64_t i = 0; i < reduce.width; i += kGroup) {
-    const Column<C> column{
-        .e = static_cast<C*>(reduce.e) + i, .e_stride = reduce.e_stride, .classes = classes};
+    const Column<C> column{.e = static_cast<C*>(reduce.e) + i,
+                           .e_stride = reduce.e_stride,
+                           .classes = classes,
+                           .stop = stop};
     const Group<C> peaks = Peaks(column);
     StoreScratch(peaks, top + i);
     StoreScratch(ReduceColumn(column, peaks), reduce.rest + i);
@@ -253,37 +260,37 @@ bool AdvanceWith(int64_t classes, const TileLoad& load, const TileReduce& reduce
   bool any_nan = false;
   for (int64_t i = 0; i < reduce.width; i += kGroup) {
     any_nan |=
-        FinishColumn<R, C>(reduce, classes, i, LoadScratch(top + i), LoadScratch(picked + i));
+        FinishColumn<R, C>(reduce, classes, i, LoadScratch(top + i), LoadScratch(picked + i), stop);
   }
   return any_nan;
 }
 
 template <Real R>
 bool AdvanceTiles(int64_t classes, const TileLoad& load, const TileReduce& reduce,
-                  const TileScale& scale) {
+                  const TileScale& scale, Stop stop) {
   using C = ComputeOf<R>;
   if constexpr (kCanStream<R, C>) {
     if (scale.width > 0 && StreamsTile<R, C>(scale)) {
-      ScaleBeside<R, C, true> streamed(scale, classes);
-      const bool any_nan = AdvanceWith<R, C>(classes, load, reduce, streamed);
+      ScaleBeside<R, C, true> streamed(scale, classes, stop);
+      const bool any_nan = AdvanceWith<R, C>(classes, load, reduce, streamed, stop);
       hwy::FlushStream();
       return any_nan;
     }
   }
-  ScaleBeside<R, C, false> stored(scale, classes);
-  return AdvanceWith<R, C>(classes, load, reduce, stored);
+  ScaleBeside<R, C, false> stored(scale, classes, stop);
+  return AdvanceWith<R, C>(classes, load, reduce, stored, stop);
 }
 
 template <class C, Real R>
-void ScaleTile(int64_t classes, const TileScale& scale) {
+void ScaleTile(int64_t classes, const TileScale& scale, Stop stop) {
   if constexpr (kCanStream<R, C>) {
     if (StreamsTile<R, C>(scale)) {
-      ScaleBeside<R, C, true> streamed(scale, classes);
+      ScaleBeside<R, C, true> streamed(scale, classes, stop);
       streamed.Finish();
       return hwy::FlushStream();
     }
   }
-  ScaleBeside<R, C, false> stored(scale, classes);
+  ScaleBeside<R, C, false> stored(scale, classes, stop);
   stored.Finish();
 }
 

@@ -21,14 +21,17 @@ HWY_BEFORE_NAMESPACE();
 namespace lossd::kernels {
 namespace HWY_NAMESPACE {
 
+// A tile of many classes is kGroup to 4 * kGroup positions wide.
+constexpr int64_t kPollClasses = kPollElements / (4 * kGroup);
+
 // The predictions of a tile on their way into scratch, widened. Class by class, as they lie in
 // memory: the classes of one position may be so far apart that a cache could not hold their lines
 // together.
 template <Real R, class C>
 class LoadBeside {
  public:
-  HWY_INLINE LoadBeside(const TileLoad& load, int64_t classes)
-      : load_(load), rows_(load.width > 0 ? classes : 0) {}
+  HWY_INLINE LoadBeside(const TileLoad& load, int64_t classes, Stop stop)
+      : load_(load), rows_(load.width > 0 ? classes : 0), stop_(stop) {}
 
   // The next `groups` groups, as far as there are any.
   HWY_INLINE void Step(int64_t groups) {
@@ -41,6 +44,7 @@ class LoadBeside {
       if (end == load_.width) {
         i_ = 0;
         ++k_;
+        if (HWY_UNLIKELY(k_ % kPollClasses == 0) && Stopped(stop_)) k_ = rows_;
       }
     }
   }
@@ -62,6 +66,7 @@ class LoadBeside {
 
   const TileLoad load_;
   int64_t rows_;
+  const Stop stop_;
   int64_t k_ = 0;
   int64_t i_ = 0;
 };
@@ -84,14 +89,19 @@ HWY_INLINE auto LabelMask(const int32_t* label, int64_t k) {
 template <Real R, class C, bool kStreaming>
 class ScaleBeside {
  public:
-  HWY_INLINE ScaleBeside(const TileScale& scale, int64_t classes)
-      : scale_(scale), classes_(classes) {}
+  HWY_INLINE ScaleBeside(const TileScale& scale, int64_t classes, Stop stop)
+      : scale_(scale), classes_(classes), stop_(stop) {}
 
   // The next `groups` groups, as far as there are any.
   HWY_INLINE void Step(int64_t groups) {
     while (groups > 0 && i_ < scale_.width) {
       const int64_t begin = k_;
-      k_ = std::min(classes_, begin + (groups + kColumns - 1) / kColumns);
+      const int64_t most = std::min(kPollClasses, (groups + kColumns - 1) / kColumns);
+      k_ = std::min(classes_, begin + most);
+      if (Stopped(stop_)) {
+        i_ = scale_.width;
+        return;
+      }
       ScaleBlock(begin, k_);
       groups -= (k_ - begin) * kColumns;
       if (k_ < classes_) continue;
@@ -152,6 +162,7 @@ class ScaleBeside {
 
   const TileScale scale_;
   int64_t classes_;
+  const Stop stop_;
   int64_t i_ = 0;  // of the block
   int64_t k_ = 0;  // its next class
 };

@@ -40,7 +40,7 @@ class Row {
     double chunk_scale = 0;
     RowSums sums{};
     Active().reduce_rows[0](x_.data(), 1, static_cast<int64_t>(x_.size()), e_.data(), &chunk_scale,
-                            &sums);
+                            &sums, /*stop=*/nullptr);
     return e_.data() + 1;
   }
 
