@@ -10,6 +10,8 @@
 namespace lossd {
 namespace {
 
+__extension__ using Wide = unsigned __int128;
+
 constexpr uint64_t kLow32 = 0xffffffffu;
 // Each addition moves a digit by less than 2^32, so 2^30 of them stay within 63 bits.
 constexpr int64_t kMaxPending = int64_t{1} << 30;
@@ -164,7 +166,7 @@ double ExactSum::Round() const {
   };
   const int width = static_cast<int>(std::bit_width(digit_at(top)));  // 1..32 unless overflowing
   if (width > 32) return negative ? -HUGE_VAL : HUGE_VAL;
-  unsigned __int128 window = digit_at(top);
+  Wide window = digit_at(top);
   window = (window << 32) | digit_at(top - 1);
   window = (window << 32) | digit_at(top - 2);  // 64 + width bits
   bool sticky = false;
@@ -172,7 +174,7 @@ double ExactSum::Round() const {
   // Keep 55 bits: 53 of the result, the rounding bit, and one sticky bit for the rest.
   const int drop = 64 + width - 55;
   uint64_t lead = static_cast<uint64_t>(window >> drop);
-  const unsigned __int128 rest = window & ((static_cast<unsigned __int128>(1) << drop) - 1);
+  const Wide rest = window & ((Wide{1} << drop) - 1);
   if (rest != 0 || sticky) lead |= 1;
   const int exponent = kLowestExponent + 32 * (top - 2) + drop;
   if (exponent < -1074) {

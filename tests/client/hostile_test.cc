@@ -32,7 +32,9 @@ wire::Message Block(const Box& box, size_t gradient_bytes) {
 wire::Message Counting(int64_t positions, int64_t nans) {
   PartialSums sums;
   sums.position_count = positions;
-  sums.loss_sum = *ExactSum::FromPortable({.nan_terms = nans});
+  ExactSum::Portable loss_sum;
+  loss_sum.nan_terms = nans;
+  sums.loss_sum = *ExactSum::FromPortable(loss_sum);
   const auto owned = std::make_shared<std::vector<std::byte>>(Doubling::kPlaneBytes);
   wire::OutputFields<wire::Payload> outputs;
   outputs.gradient = wire::Payload{*owned, [owned] {}};

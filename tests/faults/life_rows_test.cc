@@ -412,7 +412,9 @@ TEST(LinesWithTls, Row26_AFlippedBitUnderTls) {
     const grpc::Status status = stub->Compute(&context, problem.Request(), &response);
     const std::string want(reinterpret_cast<const char*>(problem.gradient.data()),
                            problem.gradient.size() * sizeof(float));
-    if (status.ok()) EXPECT_EQ(response.gradient().data(), want);
+    if (status.ok()) {
+      EXPECT_EQ(response.gradient().data(), want);
+    }
     (status.ok() ? right : failed) += 1;
   }
   std::printf("  of 60 flips: %d right answers, %d errors\n", right, failed);

@@ -22,8 +22,8 @@ using wire::SideKind;
 struct Scene {
   int64_t outer, classes, inner;
   bool probabilities, class_weights, position_weights, upstream, weight_sum;
-  wire::Limits limits;
-  std::vector<Box> boxes;
+  wire::Limits limits = {};
+  std::vector<Box> boxes = {};
 
   bool targets_come_whole() const { return !probabilities || weight_sum; }
   int64_t positions() const { return outer * inner; }
