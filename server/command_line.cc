@@ -189,6 +189,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv,
   line.print = std::move(arguments.print);
   if (!line.print.empty()) return line;
   if (const NamedFile file = ConfigOf(arguments, variables); !file.path.empty()) {
+    if (const absl::Status fits = CheckFitsALine(file.path); !fits.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(file.option, ": ", fits.message()));
+    }
     LOSSD_ASSIGN_OR_RETURN(const std::vector<Given> of_file, ReadConfigFile(file, flags));
     LOSSD_RETURN_IF_ERROR(SetAll(of_file, flags));
   }

@@ -5,7 +5,11 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "lossd/status_macros.h"
+#include "server/log/printable.h"
 
 namespace lossd {
 namespace {
@@ -25,7 +29,31 @@ size_t Distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+absl::Status Apply(const Flag& flag, const std::vector<std::string>& values) {
+  for (const std::string& value : values) LOSSD_RETURN_IF_ERROR(CheckFitsALine(value));
+  return flag.set(values);
+}
+
 }  // namespace
+
+absl::Status CheckFitsALine(const std::string& value) {
+  const auto is_control = [](char c) {
+    return absl::ascii_iscntrl(static_cast<unsigned char>(c)) && c != '\t';
+  };
+  const auto refuse = [&value](absl::string_view why) {
+    return absl::InvalidArgumentError(absl::StrCat(Printable(value), " ", why));
+  };
+  if (std::any_of(value.begin(), value.end(), is_control)) {
+    return refuse("has control characters; wanted text");
+  }
+  if (value.starts_with('"') || value.starts_with('\'')) {
+    return refuse("begins with a quote; wanted no quotes");
+  }
+  if (absl::StripAsciiWhitespace(value) != value) {
+    return refuse("has blanks at its ends; wanted none there");
+  }
+  return absl::OkStatus();
+}
 
 void FlagList::Add(std::string group, std::vector<Flag> flags) {
   for (Flag& flag : flags) {
@@ -52,7 +80,7 @@ absl::Status FlagList::Set(const Given& given) {
   for (Flag& flag : flags_) {
     if (flag.name != given.name) continue;
     flag.origin = given.origin;
-    const absl::Status set = flag.set(given.values);
+    const absl::Status set = Apply(flag, given.values);
     if (set.ok()) return set;
     return absl::Status(set.code(), absl::StrCat(given.origin, ": ", set.message()));
   }

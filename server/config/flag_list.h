@@ -10,6 +10,10 @@
 
 namespace lossd {
 
+// kInvalidArgument where no line of a file could give that value: for control characters, a quote
+// at its beginning, blanks at its ends.
+absl::Status CheckFitsALine(const std::string& value);
+
 // Values somebody gave.
 struct Given {
   std::string name;
@@ -28,7 +32,8 @@ class FlagList {
   // The name that was probably meant.
   const std::string& NearestTo(std::string_view name) const;
 
-  // Sets the flag, which exists. kInvalidArgument: "ORIGIN: WHY".
+  // Sets the flag, which exists. kInvalidArgument: "ORIGIN: WHY". Whoever gives a value, it fits a
+  // line.
   absl::Status Set(const Given& given);
 
   // All of them as a file that ReadConfigFile reads, each with its help and who gave it.

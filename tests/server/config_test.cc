@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "server/command_line.h"
 #include "server/config/variables.h"
+#include "server/log/printable.h"
 #include "tests/lossctl/scratch.h"
 
 // Settings by flag, environment and file.
@@ -275,6 +276,29 @@ TEST_F(Config, BadFilesAreNamedByLineAndKey) {
               StartsWith(scratch_.Path("lossd.conf") + ":1: "));
   ExpectBad(Parse({"--config=" + scratch_.Path("")}), "not a regular file");
   ExpectBad(ParseFile(std::string((1 << 20) + 1, '#')), "larger than 1 MiB");
+}
+
+TEST_F(Config, AValueFitsALineWhoeverGivesIt) {
+  struct Row {
+    const char* value;
+    const char* words;
+  };
+  for (const Row& row : {Row{"a\nreflection = true", "has control characters; wanted text"},
+                         {"a\x1b[2J", "has control characters; wanted text"},
+                         {"\"a.pem\"", "begins with a quote; wanted no quotes"},
+                         {"'a.pem", "begins with a quote; wanted no quotes"},
+                         {" a.pem", "has blanks at its ends; wanted none there"},
+                         {"a.pem\t", "has blanks at its ends; wanted none there"}}) {
+    SCOPED_TRACE(row.value);
+    for (const char* name : {"tls-cert", "listen"}) {
+      ExpectBad(Parse({absl::StrCat("--", name, "=", row.value)}),
+                absl::StrCat("--", name, ": ", Printable(row.value), " ", row.words));
+    }
+    ExpectBad(Parse({}, {absl::StrCat("LOSSD_TLS_CERT=", row.value)}),
+              absl::StrCat("LOSSD_TLS_CERT: ", Printable(row.value), " ", row.words));
+    ExpectBad(Parse({absl::StrCat("--config=", row.value)}),
+              absl::StrCat("--config: ", Printable(row.value), " ", row.words));
+  }
 }
 
 TEST_F(Config, Durations) {
