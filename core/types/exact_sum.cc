@@ -269,8 +269,8 @@ absl::StatusOr<ExactSum> ExactSum::FromPortable(const Portable& portable) {
   }
   // Shortest: its first digit counts, and its last byte is more than the sign of the one before.
   const bool redundant =
-      bytes.size() > 1 && byte_at(bytes.size() - 1) ==
-                              (static_cast<int8_t>(bytes[bytes.size() - 2]) < 0 ? 0xff : 0x00);
+      bytes.size() > 1 &&
+      byte_at(bytes.size() - 1) == (static_cast<int8_t>(bytes[bytes.size() - 2]) < 0 ? 0xff : 0x00);
   if (redundant || word_at(0) == 0) return bad("magnitude is not in its shortest form");
   return sum;
 }
