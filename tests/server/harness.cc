@@ -7,9 +7,6 @@
 
 #include "tests/support/random.h"
 
-// c-ares, through which gRPC looks up host names, leaks some bytes per name (10 in 1.18.1).
-extern "C" const char* __lsan_default_suppressions() { return "leak:libcares"; }
-
 namespace lossd::testing {
 namespace {
 
