@@ -158,7 +158,8 @@ TEST_F(Tls, ClientsProveThemselvesToo) {
     EXPECT_TRUE(Call(*good).ok()) << row.what;
   }
   EXPECT_EQ(Call(*StubFor(*server)).error_code(), grpc::StatusCode::UNAVAILABLE) << "in the clear";
-  WaitUntil([&] { return server->live_calls() == 0; });  // the good ones end soon after their answer
+  WaitUntil(
+      [&] { return server->live_calls() == 0; });  // the good ones end soon after their answer
   EXPECT_TRUE(Call(*ClientOf(*server, client_ca_.Sign(7))).ok());
 }
 
