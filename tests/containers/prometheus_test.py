@@ -100,6 +100,7 @@ def main(root, bin_dir):
             ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={work}/data",
              "--web.listen-address=127.0.0.1:0"], f"{work}/prometheus.log"))
         api = "http://" + prometheus.wait_for_text(r"Listening on.*address=(127\S+)").group(1)
+        prometheus.wait_for_text(r"Server is ready to receive web requests")
 
         def ask(query):
             path = "/api/v1/query?" + urllib.parse.urlencode({"query": query})
