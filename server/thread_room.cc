@@ -32,8 +32,7 @@ absl::Status CheckThreadRoom(int threads) {
   if (static_cast<int>(started.size()) == threads) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       absl::StrFormat("%d threads can be started beside the first; wanted room for %d (ulimit -u, "
-                      "the pids limit of "
-                      "the control group, memory)",
+                      "the pids limit of the control group, memory)",
                       started.size(), threads));
 }
 

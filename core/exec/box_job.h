@@ -74,6 +74,10 @@ struct BoxJob {
   kernels::Stop stop = nullptr;
 
   int64_t classes() const { return run.plan.classes(); }
+  // Whether a loop over the classes that takes a line of cache or more for each goes on at class k.
+  bool GoesOn(int64_t k) const {
+    return kernels::GoesOn(k * kernels::kGroup, classes() * kernels::kGroup, stop);
+  }
   // Positions of the whole tensor by outer index and inner index within the box.
   int64_t PositionAt(int64_t o, int64_t i) const {
     return (box.outer_begin + o) * run.plan.inner() + box.inner_begin + i;

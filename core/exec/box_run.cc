@@ -234,10 +234,6 @@ class RowTile {
 
  private:
   bool strided() const { return job_.run.plan.inner() > 1; }
-  // Of a loop over the classes. Each takes a line of cache or more.
-  bool GoesOn(int64_t k) const {
-    return kernels::GoesOn(k * kernels::kGroup, job_.classes() * kernels::kGroup, job_.stop);
-  }
   int64_t Bytes(Real real) const { return count_ * job_.classes() * kernels::SizeOf(real); }
 
   // Rows of this tile out of `source`, which holds the packed elements of `held`.
@@ -259,7 +255,7 @@ class RowTile {
     }
     auto* gathered = scratch.Get<std::byte>(2 * Bytes(real));
     std::byte* line = gathered + Bytes(real);
-    for (int64_t k = 0; GoesOn(k); ++k) {
+    for (int64_t k = 0; job_.GoesOn(k); ++k) {
       source.CopyTo(((o * classes + k) * held.inner_count + i) * size, count_ * size, line);
       for (int64_t p = 0; p < count_; ++p) {
         std::memcpy(gathered + (p * classes + k) * size, line + p * size, size);
@@ -270,7 +266,7 @@ class RowTile {
 
   void Spread(const std::byte* rows, Real real, std::byte* out) const {
     const int64_t size = kernels::SizeOf(real);
-    for (int64_t k = 0; GoesOn(k); ++k) {
+    for (int64_t k = 0; job_.GoesOn(k); ++k) {
       std::byte* line = out + job_.ElementAt(o_, k, i_) * size;
       for (int64_t p = 0; p < count_; ++p) {
         std::memcpy(line + p * size, rows + (p * job_.classes() + k) * size, size);

@@ -45,7 +45,7 @@ absl::StatusOr<ClassWeights> ClassWeights::Make(const LossPlan& plan, ByteSpan b
           absl::StrCat("class_weights[", i, "] is ", value, "; wanted a finite number >= 0"));
     }
   }
-  if (stop.stop_requested()) return absl::CancelledError("the computation was stopped");
+  LOSSD_RETURN_IF_ERROR(stop.Check());
 
   // One sum per location (LOCAL) or per sample (GLOBAL).
   const ClassWeightsPlan& shape = weights.plan_;
@@ -73,7 +73,7 @@ absl::StatusOr<ClassWeights> ClassWeights::Make(const LossPlan& plan, ByteSpan b
       weights.table_.push_back(weights.Normalized(0, k, 0));
     }
   }
-  if (stop.stop_requested()) return absl::CancelledError("the computation was stopped");
+  LOSSD_RETURN_IF_ERROR(stop.Check());
   return weights;
 }
 

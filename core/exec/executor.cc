@@ -91,8 +91,7 @@ absl::Status Executor::ForEach(int64_t count, StopToken stop,
   } catch (const std::exception& error) {
     return absl::UnavailableError(absl::StrCat("computation failed: ", error.what()));
   }
-  if (stop.stop_requested()) return absl::CancelledError("the computation was stopped");
-  return absl::OkStatus();
+  return stop.Check();
 }
 
 void Executor::Impl::ForEachInArena(int64_t count, absl::FunctionRef<void(int64_t)> run_unit) {

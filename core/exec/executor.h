@@ -20,6 +20,12 @@ class StopToken {
   bool stop_requested() const { return flag_ && flag_->load(std::memory_order_relaxed); }
   const std::atomic<bool>* flag() const { return flag_; }  // null: never stops
 
+  // kCancelled once it is requested.
+  absl::Status Check() const {
+    if (!stop_requested()) return absl::OkStatus();
+    return absl::CancelledError("the computation was stopped");
+  }
+
  private:
   const std::atomic<bool>* flag_ = nullptr;
 };

@@ -15,8 +15,6 @@ namespace {
 using kernels::Compute;
 using kernels::Real;
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
 double PredictionAt(const BoxJob& job, int64_t element) {
   const Real real = job.run.real();
   const int64_t size = kernels::SizeOf(real);

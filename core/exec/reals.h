@@ -2,6 +2,7 @@
 #define LOSSD_CORE_EXEC_REALS_H_
 
 #include <cstdint>
+#include <limits>
 
 #include "core/kernels/kernels.h"
 #include "core/kernels/narrow.h"
@@ -38,6 +39,9 @@ inline double LoadReal(kernels::Real real, const void* base, int64_t i) {
 inline void StoreReal(kernels::Real real, double value, void* base, int64_t i) {
   kernels::Store(real, value, static_cast<char*>(base) + i * kernels::SizeOf(real));
 }
+
+// The NaN of every output, whatever NaN came in.
+inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace lossd
 

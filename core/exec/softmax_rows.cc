@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "core/exec/argmax.h"
 #include "core/exec/box_job.h"
@@ -108,7 +107,7 @@ void FillRow(const BoxJob& job, Real real, double value, std::byte* rows, int64_
 bool FillGradientRow(const BoxJob& job, const Rows& rows, int64_t row, double coefficient,
                      double rest) {
   if (coefficient != 0 && !std::isnan(rest)) return false;
-  const double value = coefficient == 0 ? 0 : std::numeric_limits<double>::quiet_NaN();
+  const double value = coefficient == 0 ? 0 : kNaN;
   FillRow(job, job.run.gradient_real(), value, rows.gradient, row);
   return true;
 }

@@ -2,7 +2,6 @@
 #include <cmath>
 #include <cstdint>
 #include <iterator>
-#include <limits>
 #include <type_traits>
 
 #include "core/exec/argmax.h"
@@ -30,15 +29,12 @@ Strided Predictions(const BoxJob& job, int64_t o, int64_t i, int64_t width, Scra
     return {whole, job.box.inner_count};
   }
   auto* gathered = scratch.Get<std::byte>(job.classes() * width * size);
-  constexpr int64_t kLine = kernels::kGroup;
-  for (int64_t k = 0; kernels::GoesOn(k * kLine, job.classes() * kLine, job.stop); ++k) {
+  for (int64_t k = 0; job.GoesOn(k); ++k) {
     job.in.predictions.CopyTo(job.ElementAt(o, k, i) * size, width * size,
                               gathered + k * width * size);
   }
   return {gathered, width};
 }
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // One tile on its way: loaded, reduced, scaled. Arrays hold one element per position.
 template <class C>
