@@ -39,34 +39,32 @@ constexpr char kServerGroup[] = "Server";
 
 constexpr char kSecurityGroup[] = "Security";
 
-struct SecurityFlagRow {
-  Flag ServerFlags::*flag;
-  const char* name;
-  const char* value;
-  const char* help;
-};
-
-constexpr SecurityFlagRow kSecurityFlags[] = {
-    {&ServerFlags::tls_ca, "--tls-ca", "F.pem",
+constexpr FlagRow<ServerFlags> kSecurityFlags[] = {
+    {&ServerFlags::tls_ca, "--tls-ca", kSecurityGroup, "F.pem",
      "CAs of servers to trust; default: those of this system"},
-    {&ServerFlags::tls_cert, "--tls-cert", "F.pem",
+    {&ServerFlags::tls_cert, "--tls-cert", kSecurityGroup, "F.pem",
      "for servers that ask for one: your certificate"},
-    {&ServerFlags::tls_key, "--tls-key", "F.pem", "its private key"},
-    {&ServerFlags::tls_server_name, "--tls-server-name", "NAME",
+    {&ServerFlags::tls_key, "--tls-key", kSecurityGroup, "F.pem", "its private key"},
+    {&ServerFlags::tls_server_name, "--tls-server-name", kSecurityGroup, "NAME",
      "whom the server's certificate must be for;\ndefault: the host of --server"},
-    {&ServerFlags::token_file, "--token-file", "F",
+    {&ServerFlags::token_file, "--token-file", kSecurityGroup, "F",
      "a file with the bearer token the server asks for;\n"
      "needs TLS, a Unix socket or a loopback address"},
 };
 
+template <class Flags>
+void AddFlags(CLI::App* command, absl::Span<const FlagRow<Flags>> table, Flags* flags) {
+  for (const FlagRow<Flags>& row : table) {
+    command->add_option(row.name, flags->*row.flag, row.help)
+        ->option_text(row.value)
+        ->group(row.group);
+  }
+}
+
 void AddSecurityFlags(CLI::App* command, ServerFlags* flags) {
   command->add_flag("--tls", flags->tls, "encrypt; any other --tls flag says so, too")
       ->group(kSecurityGroup);
-  for (const SecurityFlagRow& row : kSecurityFlags) {
-    command->add_option(row.name, flags->*row.flag, row.help)
-        ->option_text(row.value)
-        ->group(kSecurityGroup);
-  }
+  AddFlags<ServerFlags>(command, kSecurityFlags, flags);
 }
 
 void AddServerFlags(CLI::App* command, const char* default_timeout, ServerFlags* flags) {
@@ -93,11 +91,7 @@ CLI::App* AddCompute(CLI::App* app, ComputeFlags* flags) {
   CLI::App* const compute =
       app->add_subcommand("compute", "Computes loss and gradient of tensors in .npy files");
   AddServerFlags(compute, "2m", &flags->server);
-  for (const ComputeFlagRow& row : ComputeFlagTable()) {
-    compute->add_option(row.name, flags->*row.flag, row.help)
-        ->option_text(row.value)
-        ->group(row.group);
-  }
+  AddFlags(compute, ComputeFlagTable(), flags);
   compute
       ->add_option("--ignore-label", flags->ignore_labels,
                    "positions with this label count nothing; repeatable")
@@ -119,11 +113,7 @@ CLI::App* AddBench(CLI::App* app, BenchFlags* flags) {
   CLI::App* const bench =
       app->add_subcommand("bench", "Loads a server, checks every answer and tells how fast it was");
   AddServerFlags(bench, "2m", &flags->server);
-  for (const BenchFlagRow& row : BenchFlagTable()) {
-    bench->add_option(row.name, flags->*row.flag, row.help)
-        ->option_text(row.value)
-        ->group(row.group);
-  }
+  AddFlags(bench, BenchFlagTable(), flags);
   AddJsonFlag(bench, &flags->json);
   bench->footer(
       "Each input is asked for once before the time begins; an answer that is not the same bits "

@@ -17,7 +17,7 @@ constexpr char kGradient[] = "Gradient";
 constexpr char kFiles[] = "Files to write (with the layout of the predictions)";
 constexpr char kCall[] = "Server";
 
-constexpr ComputeFlagRow kTable[] = {
+constexpr FlagRow<ComputeFlags> kTable[] = {
     {&Flags::transport, "--transport", kCall, "auto|unary|stream",
      "default auto: by size; one message or a stream of blocks"},
     {&Flags::fan_out, "--fan-out", kCall, "N",
@@ -164,7 +164,7 @@ absl::Status ReadIntegers(const ComputeFlags& flags, LossSpec* spec) {
 
 }  // namespace
 
-absl::Span<const ComputeFlagRow> ComputeFlagTable() { return kTable; }
+absl::Span<const FlagRow<ComputeFlags>> ComputeFlagTable() { return kTable; }
 
 absl::StatusOr<LossSpec> ReadSpec(const ComputeFlags& flags) {
   LossSpec spec;

@@ -50,15 +50,8 @@ struct ComputeFlags {
   Flag probabilities_out;
 };
 
-// One flag that takes a value, for the command line and its help.
-struct ComputeFlagRow {
-  Flag ComputeFlags::*flag;
-  const char* name;   // "--loss"
-  const char* group;  // heading in the help
-  const char* value;  // "F.npy"
-  const char* help;
-};
-absl::Span<const ComputeFlagRow> ComputeFlagTable();
+// Those that take a value.
+absl::Span<const FlagRow<ComputeFlags>> ComputeFlagTable();
 
 // What the flags ask for. Ranges are the server's to check; here only: is it a number, is it one of
 // the names, does the option belong to the loss.

@@ -22,6 +22,16 @@ namespace lossd::lossctl {
 
 using Flag = std::optional<std::string>;
 
+// One flag of Flags that takes a value, for the command line and its help.
+template <class Flags>
+struct FlagRow {
+  Flag Flags::*flag;
+  const char* name;   // "--loss"
+  const char* group;  // heading in the help
+  const char* value;  // "F.npy"
+  const char* help;
+};
+
 absl::StatusOr<double> ParseNumber(absl::string_view flag, const std::string& text);
 absl::StatusOr<int64_t> ParseInteger(absl::string_view flag, const std::string& text);
 

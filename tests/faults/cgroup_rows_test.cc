@@ -93,11 +93,7 @@ class CgroupRows : public Row {
     AllOf(count, [&] {
       Client client = *Client::Connect(address(), {.channels = 1});
       std::vector<float> gradient(problem.gradient.size());
-      LossInputs inputs;
-      inputs.predictions =
-          TensorView::Of<float>(problem.predictions, {problem.rows, problem.classes});
-      inputs.targets = TensorView::Of<int64_t>(problem.labels, {problem.rows});
-      inputs.position_weights = TensorView::Of<float>(problem.weights, {problem.rows});
+      const LossInputs inputs = problem.Inputs();
       const auto result =
           client.Compute(LossSpec{}, inputs, {.gradient = BytesOf<float>(absl::MakeSpan(gradient))},
                          {.timeout = absl::Seconds(100), .mode = mode});

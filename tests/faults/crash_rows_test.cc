@@ -57,11 +57,7 @@ class Traffic {
   void Run(int caller) {
     const testing::Problem problem(caller % 2 == 0 ? 20 : 1500, 100);
     const auto mode = caller % 2 == 0 ? TransferMode::kUnary : TransferMode::kStream;
-    LossInputs inputs;
-    inputs.predictions =
-        TensorView::Of<float>(problem.predictions, {problem.rows, problem.classes});
-    inputs.targets = TensorView::Of<int64_t>(problem.labels, {problem.rows});
-    inputs.position_weights = TensorView::Of<float>(problem.weights, {problem.rows});
+    const LossInputs inputs = problem.Inputs();
     while (!stop_) {
       std::vector<float> gradient(problem.gradient.size());
       std::atomic<int> completions{0};

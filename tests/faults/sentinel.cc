@@ -20,11 +20,7 @@ Client ConnectOnce(const std::string& address) {
 }  // namespace
 
 absl::Status KnownCall::Try(Client& client, TransferMode mode, absl::Duration timeout) const {
-  LossInputs inputs;
-  inputs.predictions =
-      TensorView::Of<float>(problem_.predictions, {problem_.rows, problem_.classes});
-  inputs.targets = TensorView::Of<int64_t>(problem_.labels, {problem_.rows});
-  inputs.position_weights = TensorView::Of<float>(problem_.weights, {problem_.rows});
+  const LossInputs inputs = problem_.Inputs();
   std::vector<float> gradient(problem_.gradient.size());
   const auto result =
       client.Compute(LossSpec{}, inputs, {.gradient = BytesOf<float>(absl::MakeSpan(gradient))},

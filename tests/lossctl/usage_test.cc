@@ -210,7 +210,7 @@ TEST_F(Usage, VersionAndHelpGoToStandardOutput) {
   const Said help = Lossctl({"compute", "--help"});
   EXPECT_EQ(help.exit_code, 0);
   EXPECT_THAT(help.err, IsEmpty());
-  for (const ComputeFlagRow& row : ComputeFlagTable()) {
+  for (const FlagRow<ComputeFlags>& row : ComputeFlagTable()) {
     EXPECT_THAT(help.out, HasSubstr(absl::StrCat("  ", row.name, "=", row.value)));
   }
   for (const char* const flag : {"--ignore-label=N", "--server=ADDR", "--timeout=DURATION"}) {

@@ -171,11 +171,7 @@ TEST(Memory, FourfoldOverloadIsServedInTheEnd) {
       const auto client = Client::Connect(server->addresses().front());
       ASSERT_TRUE(client.ok());
       std::vector<float> gradient(problem.gradient.size());
-      LossInputs inputs;
-      inputs.predictions =
-          TensorView::Of<float>(problem.predictions, {problem.rows, problem.classes});
-      inputs.targets = TensorView::Of<int64_t>(problem.labels, {problem.rows});
-      inputs.position_weights = TensorView::Of<float>(problem.weights, {problem.rows});
+      const LossInputs inputs = problem.Inputs();
       for (int round = 0; round < 3; ++round) {
         const auto result = Client(*client).Compute(
             {}, inputs, {.gradient = BytesOf<float>(absl::MakeSpan(gradient))},

@@ -68,16 +68,20 @@ Problem::Problem(int64_t rows, int64_t classes)
   for (float& x : predictions) x = static_cast<float>(random.Uniform(-8, 8));
   for (int64_t& label : labels) label = random.Below(classes);
   for (float& weight : weights) weight = static_cast<float>(random.Uniform(0, 2));
+  LossOutputs into;
+  into.gradient = BytesOf<float>(absl::MakeSpan(gradient));
+  Executor executor(1);
+  const auto computed = ComputeLoss(LossSpec{}, Inputs(), into, executor);
+  EXPECT_TRUE(computed.ok()) << computed.status();
+  if (computed.ok()) result = *computed;
+}
+
+LossInputs Problem::Inputs() const {
   LossInputs inputs;
   inputs.predictions = TensorView::Of<float>(predictions, {rows, classes});
   inputs.targets = TensorView::Of<int64_t>(labels, {rows});
   inputs.position_weights = TensorView::Of<float>(weights, {rows});
-  LossOutputs into;
-  into.gradient = BytesOf<float>(absl::MakeSpan(gradient));
-  Executor executor(1);
-  const auto computed = ComputeLoss(LossSpec{}, inputs, into, executor);
-  EXPECT_TRUE(computed.ok()) << computed.status();
-  if (computed.ok()) result = *computed;
+  return inputs;
 }
 
 v1::ComputeRequest Problem::Request() const {

@@ -38,6 +38,7 @@ void WaitUntil(const std::function<bool()>& condition);
 struct Problem {
   Problem(int64_t rows, int64_t classes);
 
+  LossInputs Inputs() const;                 // for a client; they refer to this
   v1::ComputeRequest Request() const;        // with all bytes
   v1::ComputeStreamRequest Header() const;   // without
   v1::ComputeStreamRequest Weights() const;  // side data, whole

@@ -24,7 +24,7 @@ constexpr int kMaxCallers = 1024;
 constexpr int kCallersAtARate = 64;
 constexpr int64_t kMaxElements = int64_t{1} << 36;
 
-constexpr BenchFlagRow kTable[] = {
+constexpr FlagRow<BenchFlags> kTable[] = {
     {&Flags::transport, "--transport", kCall, "auto|unary|stream",
      "default auto: by size; one message or a stream of blocks"},
     {&Flags::fan_out, "--fan-out", kCall, "N",
@@ -120,7 +120,7 @@ absl::Status ReadLoad(const BenchFlags& flags, Load* load) {
 
 }  // namespace
 
-absl::Span<const BenchFlagRow> BenchFlagTable() { return kTable; }
+absl::Span<const FlagRow<BenchFlags>> BenchFlagTable() { return kTable; }
 
 absl::StatusOr<BenchPlan> ReadBench(const BenchFlags& flags) {
   BenchPlan plan;

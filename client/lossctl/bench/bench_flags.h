@@ -36,15 +36,8 @@ struct BenchFlags {
   bool json = false;
 };
 
-// One flag that takes a value, for the command line and its help.
-struct BenchFlagRow {
-  Flag BenchFlags::*flag;
-  const char* name;   // "--loss"
-  const char* group;  // heading in the help
-  const char* value;  // "N"
-  const char* help;
-};
-absl::Span<const BenchFlagRow> BenchFlagTable();
+// Those that take a value.
+absl::Span<const FlagRow<BenchFlags>> BenchFlagTable();
 
 // What the flags ask for.
 struct BenchPlan {
