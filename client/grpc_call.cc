@@ -25,11 +25,11 @@ absl::Status StatusOf(const grpc::Status& from, const grpc::ClientContext& conte
   const auto& trailers = context.GetServerTrailingMetadata();
   // A lossd gives every call an id. Without one the fault is of what stands between: a proxy that
   // lost the server in the middle of an answer resets the call.
-  if (absl::IsInternal(status) && trailers.find("x-request-id") == trailers.end()) {
+  if (absl::IsInternal(status) && trailers.find(wire::kRequestIdKey) == trailers.end()) {
     return absl::UnavailableError(absl::StrCat("broken off on the way: ", status.message()));
   }
-  for (const auto& [name, payload] : {std::pair("grpc-retry-pushback-ms", kPushbackPayload),
-                                      std::pair("loss-reason", kReasonPayload)}) {
+  for (const auto& [name, payload] : {std::pair(wire::kPushbackKey, kPushbackPayload),
+                                      std::pair(wire::kReasonKey, kReasonPayload)}) {
     const auto trailer = trailers.find(name);
     if (trailer == trailers.end()) continue;
     status.SetPayload(

@@ -2,6 +2,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/string_view.h"
+#include "protos/wire/metadata.h"
 
 namespace lossd {
 namespace {
@@ -61,10 +62,10 @@ std::vector<std::pair<std::string, std::string>> TrailersOf(const absl::Status& 
   const std::optional<Refusal> why = RefusalOf(status);
   if (!why) return {};
   std::vector<std::pair<std::string, std::string>> trailers = {
-      {"loss-reason", std::string(TokenOf(*why))}};
+      {wire::kReasonKey, std::string(TokenOf(*why))}};
   const int pushback_ms = RowOf(*why).pushback_ms;
   if (pushback_ms != kNoWish) {
-    trailers.emplace_back("grpc-retry-pushback-ms", std::to_string(pushback_ms));
+    trailers.emplace_back(wire::kPushbackKey, std::to_string(pushback_ms));
   }
   return trailers;
 }

@@ -4,6 +4,7 @@
 #include <new>
 #include <vector>
 
+#include "protos/wire/metadata.h"
 #include "server/calls/request_id.h"
 
 namespace lossd {
@@ -29,7 +30,7 @@ void CallRecord::Began(grpc::ServerContext& context, Instant now) {
   context_ = &context;
   began_ = now;
   request_id_ = RequestIdOf(context);
-  context.AddTrailingMetadata(kRequestIdKey, request_id_);
+  context.AddTrailingMetadata(wire::kRequestIdKey, request_id_);
 }
 
 void CallRecord::Took(Phase phase, Interval interval) {

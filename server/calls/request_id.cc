@@ -7,6 +7,7 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
+#include "protos/wire/metadata.h"
 
 namespace lossd {
 namespace {
@@ -30,7 +31,7 @@ bool IsUsable(grpc::string_ref id) {
 }  // namespace
 
 std::string RequestIdOf(const grpc::ServerContext& context) {
-  const auto [begin, end] = context.client_metadata().equal_range(kRequestIdKey);
+  const auto [begin, end] = context.client_metadata().equal_range(wire::kRequestIdKey);
   if (begin != end && std::next(begin) == end && IsUsable(begin->second)) {
     return std::string(begin->second.data(), begin->second.size());
   }

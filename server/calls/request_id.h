@@ -3,12 +3,11 @@
 
 #include <grpcpp/server_context.h>
 
+#include <cstddef>
 #include <string>
 
 namespace lossd {
 
-// Metadata by which a client names its call, and trailer in which the name comes back.
-inline constexpr char kRequestIdKey[] = "x-request-id";
 inline constexpr size_t kMaxRequestIdBytes = 128;
 
 // What the client calls it: 1 to kMaxRequestIdBytes visible ASCII characters, given once. Else a
