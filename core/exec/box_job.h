@@ -22,21 +22,6 @@ struct UnitSums {
   }
 };
 
-// The memory of one tile (see RunSoftmaxTiles).
-struct TileScratch {
-  Scratch gathered;
-  Scratch exponentials;
-  Scratch labels;
-  Scratch values;  // doubles per position
-  Scratch narrow;  // the same of the compute type
-
-  void TrimLarge() {
-    for (Scratch* scratch : {&gathered, &exponentials, &labels, &values, &narrow}) {
-      scratch->TrimLarge();
-    }
-  }
-};
-
 // The memory one thread works in.
 struct Workspace {
   Positions positions;
@@ -48,7 +33,6 @@ struct Workspace {
   Scratch factors;
   Scratch losses;        // one double per position, several arrays
   Scratch hard_rows;     // several doubles per position with a label
-  TileScratch tiles[3];  // one is loaded, one reduced, one scaled
   Scratch no_labels;     // of a tile without any
   Scratch coefficients;  // c_k = w(k) t'_k of dense targets
   Scratch wide_row;      // one row of coefficients in double
@@ -60,7 +44,6 @@ struct Workspace {
           &hard_rows, &no_labels, &coefficients, &wide_row, &outputs}) {
       scratch->TrimLarge();
     }
-    for (TileScratch& tile : tiles) tile.TrimLarge();
   }
 };
 

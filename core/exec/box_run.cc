@@ -15,9 +15,9 @@ namespace lossd {
 
 namespace {
 
-// What some positions add to the sums, at most kMaxTileWidth of them.
+// What some positions add to the sums, at most kMaxExactTerms of them.
 struct Terms {
-  double loss[kernels::kMaxTileWidth];
+  double loss[kernels::kMaxExactTerms];
   int64_t ignored = 0;
   int64_t ones = 0;  // weights of 1, added as what they are together
 };
@@ -69,12 +69,12 @@ void WeightedTerms(const BoxJob& job, const Positions& positions, int64_t begin,
 
 void AddPositions(const BoxJob& job, const Positions& positions, int64_t output, const double* loss,
                   const double* weight, UnitSums& unit) {
-  const auto count = static_cast<int64_t>(positions.label.size());
+  const int64_t count = positions.count;
   const bool plain = job.run.one_class() && !job.run.class_weights.given() &&
                      !job.run.plan.tensors().position_weights;
   PartialSums& sums = unit.sums;
-  for (int64_t begin = 0; begin < count; begin += kernels::kMaxTileWidth) {
-    const int64_t end = std::min(count, begin + kernels::kMaxTileWidth);
+  for (int64_t begin = 0; begin < count; begin += kernels::kMaxExactTerms) {
+    const int64_t end = std::min(count, begin + kernels::kMaxExactTerms);
     Terms terms;
     if (plain) {
       PlainTerms(positions, begin, end, job.run.plan.spec().loss_weight, loss, terms);
@@ -94,7 +94,7 @@ void AddPositions(const BoxJob& job, const Positions& positions, int64_t output,
 
 void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t output, double* loss,
                        UnitSums& unit) {
-  const auto count = static_cast<int64_t>(positions.label.size());
+  const int64_t count = positions.count;
   const double cap = job.run.loss_cap;
   for (int64_t p = 0; std::isfinite(cap) && p < count; ++p) {
     if (positions.label[p] < 0 || !(loss[p] > cap)) continue;
@@ -119,6 +119,7 @@ constexpr int64_t kLargeUnitElements = int64_t{1} << 20;
 constexpr int64_t kLargeBoxElements = int64_t{1} << 23;
 // What is gathered, turned around or kept of a tile stays in the second-level cache.
 constexpr int64_t kTileElements = int64_t{1} << 14;
+constexpr int64_t kMostTilePositions = 1024;
 
 int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -150,7 +151,7 @@ Cut CutBox(const RunState& run, const Box& box, bool one_piece) {
   cut.positions = cut.rows ? box.outer_count : box.inner_count;
   const int64_t planes = cut.rows ? 1 : box.outer_count;
   const int64_t grain = cut.rows ? 1 : 4 * kernels::kGroup;
-  cut.tile = std::clamp<int64_t>(kTileElements / classes, 1, kernels::kMaxTileWidth);
+  cut.tile = std::clamp<int64_t>(kTileElements / classes, 1, kMostTilePositions);
   if (!cut.rows) cut.tile = RoundUp(cut.tile, grain);
   const int64_t elements = large ? kLargeUnitElements : kUnitElements;
   cut.unit = RoundUp(std::max<int64_t>(elements / classes, 1), cut.tile);

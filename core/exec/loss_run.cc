@@ -30,11 +30,15 @@ struct TargetSums {
 
 void SumLabels(const RunState& run, int64_t begin, absl::Span<const int32_t> labels,
                bool need_weights, TargetSums& sums) {
-  const auto bad = std::find(labels.begin(), labels.end(), kernels::kInvalidLabel);
-  if (bad != labels.end() && sums.first_bad_label < 0) {
-    sums.first_bad_label = begin + (bad - labels.begin());
+  int32_t valid = 0;
+  int32_t bad = 0;
+  for (const int32_t y : labels) valid += y >= 0 ? 1 : 0;
+  for (const int32_t y : labels) bad += y == kernels::kInvalidLabel ? 1 : 0;
+  sums.valid_count += valid;
+  if (bad > 0 && sums.first_bad_label < 0) {
+    const auto* const first = std::find(labels.begin(), labels.end(), kernels::kInvalidLabel);
+    sums.first_bad_label = begin + (first - labels.begin());
   }
-  sums.valid_count += std::count_if(labels.begin(), labels.end(), [](int32_t y) { return y >= 0; });
   const int64_t inner = run.plan.inner();
   for (size_t i = 0; need_weights && i < labels.size(); ++i) {
     if (labels[i] < 0) continue;

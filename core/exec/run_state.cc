@@ -9,31 +9,48 @@ double RunState::PositionWeight(int64_t position) const {
   return desc ? LoadReal(RealOf(desc->dtype), side.position_weights.data(), position) : 1.0;
 }
 
+namespace {
+
+void FillOnes(std::vector<double>& values, int64_t size, bool& plain, bool stays_plain) {
+  if (!plain) values.clear();
+  values.resize(size, 1.0);
+  plain = stays_plain;
+}
+
+}  // namespace
+
 void Positions::Load(const RunState& run, int64_t begin, int64_t count) {
-  label.resize(count);
-  weight.assign(count, 1.0);
-  q.assign(count, 1.0);
-  const LossPlan& plan = run.plan;
-  if (!run.hard_targets()) {
-    std::fill(label.begin(), label.end(), 0);
-  } else {
+  this->count = count;
+  label.resize(count + kernels::kGroup);
+  if (run.hard_targets()) {
     run.labels.Read(begin, count, label.data());
-    if (run.class_weights.given()) {
-      for (int64_t i = 0; i < count; ++i) {
-        const int64_t p = begin + i;
-        if (label[i] < 0) continue;
-        weight[i] = run.class_weights.At(p / plan.inner(), label[i], p % plan.inner());
-      }
-    }
+  } else {
+    std::fill(label.begin(), label.end(), 0);
   }
-  if (plan.tensors().position_weights) {
-    for (int64_t i = 0; i < count; ++i) q[i] = run.PositionWeight(begin + i);
+  LoadWeights(run, begin);
+  LoadGradients(run, begin);
+}
+
+void Positions::LoadWeights(const RunState& run, int64_t begin) {
+  const LossPlan& plan = run.plan;
+  const bool by_class = run.hard_targets() && run.class_weights.given();
+  FillOnes(weight, count + kernels::kGroup, plain_weight_, !by_class);
+  for (int64_t i = 0; by_class && i < count; ++i) {
+    const int64_t p = begin + i;
+    if (label[i] < 0) continue;
+    weight[i] = run.class_weights.At(p / plan.inner(), label[i], p % plan.inner());
   }
-  gradient.resize(count);
-  const LossSpec& spec = plan.spec();
-  const auto& upstream = plan.tensors().upstream_gradient;
+  const bool by_position = plan.tensors().position_weights.has_value();
+  FillOnes(q, count + kernels::kGroup, plain_q_, !by_position);
+  for (int64_t i = 0; by_position && i < count; ++i) q[i] = run.PositionWeight(begin + i);
+}
+
+void Positions::LoadGradients(const RunState& run, int64_t begin) {
+  gradient.resize(count + kernels::kGroup);
+  const LossSpec& spec = run.plan.spec();
+  const auto& upstream = run.plan.tensors().upstream_gradient;
   const bool weightless = run.denominator == 0;  // nothing weighs anything: gradients are 0
-  if (weightless || (!plan.tensors().position_weights && !upstream)) {
+  if (weightless || (!run.plan.tensors().position_weights && !upstream)) {
     const double a = spec.gradient_scale * (spec.loss_weight / run.denominator);
     kernels::Active().fill_counted(label.data(), weightless ? 0.0 : a, count, gradient.data());
     return;

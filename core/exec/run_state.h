@@ -38,8 +38,10 @@ struct RunState {
   double PositionWeight(int64_t position) const;
 };
 
-// What the loss needs to know of consecutive positions beside their predictions.
+// What the loss needs to know of consecutive positions beside their predictions. Arrays have slack
+// like scratch.
 struct Positions {
+  int64_t count = 0;
   std::vector<int32_t> label;    // hard targets: class or kernels::kIgnoredLabel; else 0
   std::vector<double> weight;    // hard targets: w(y); else 1 until the targets' mass is known
   std::vector<double> q;         // position weight
@@ -48,6 +50,14 @@ struct Positions {
   // Fills in `count` positions from `begin` (row-major over [outer][inner], within one outer index
   // or with inner == 1).
   void Load(const RunState& run, int64_t begin, int64_t count);
+
+ private:
+  void LoadWeights(const RunState& run, int64_t begin);
+  void LoadGradients(const RunState& run, int64_t begin);
+
+  // Whether nothing but 1 was ever written to these, which then need not be filled again.
+  bool plain_weight_ = true;
+  bool plain_q_ = true;
 };
 
 }  // namespace lossd

@@ -167,7 +167,8 @@ void HardLosses(const BoxJob& job, const Rows& rows, const Reduced& reduced,
     hard.rest[r] = reduced.sums[r].rest;
     hard.log1p_rest[r] = reduced.log1p_rest[r];
   }
-  kernels::Active().labelled(hard, rows.count);
+  kernels::Active().labelled_losses(hard, rows.count);
+  kernels::Active().labelled_gradients(hard, rows.count);
   AddLabelledLosses(job, work.positions, rows.first_output, hard.loss, unit);
 }
 

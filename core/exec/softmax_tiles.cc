@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <iterator>
 #include <type_traits>
 
 #include "core/exec/argmax.h"
@@ -36,54 +35,49 @@ Strided Predictions(const BoxJob& job, int64_t o, int64_t i, int64_t width, Scra
   return {gathered, width};
 }
 
-// One tile on its way: loaded, reduced, scaled. Arrays hold one element per position.
+// Positions of a tile of which nothing is kept but what belongs to its positions. Its first and its
+// last block have no neighbour to overlap with.
+constexpr int64_t kLongTile = 2048;
+
+// One tile. Arrays hold one element per position.
 template <class C>
 struct Tile {
-  int64_t i = 0;  // of the first position, within the box
-  int64_t width = 0;
-  Strided x = {};
-  C* e = nullptr;
-  int64_t e_stride = 0;
-  int32_t* label = nullptr;  // below 0: ignored
-  kernels::LabelledPositions at = {};
-  C* factor = nullptr;
-  C* label_value = nullptr;
-  bool any_nan = false;
+  int64_t i;  // of the first position, within the box
+  int64_t width;
+  Strided x;
+  C* e;
+  const int32_t* label;  // below 0: ignored
+  kernels::LabelledPositions at;
+  C* factor;
+  C* label_value;
+  bool any_nan;
 
-  kernels::TileScale Scaled(const BoxJob& job, std::byte* out) const {
-    return {.e = e,
-            .e_stride = e_stride,
-            .width = width,
-            .factor = factor,
-            .label_value = label_value,
-            .label = label,
-            .streaming = job.streaming,
-            .out = out,
-            .stride = job.box.inner_count};
+  kernels::TileInput In() const {
+    return {.x = x.base, .stride = x.stride, .width = width, .label = label};
   }
 };
 
-// The tiles of some positions of one outer index, one after the other through the three stages.
+// The tiles of some positions of one outer index, one after the other.
 template <class C>
 class Tiles {
  public:
-  Tiles(const BoxJob& job, int64_t o, int64_t begin, int64_t count, Workspace& work, UnitSums& unit)
-      : job_(job), o_(o), begin_(begin), end_(begin + count), work_(work), unit_(unit) {
+  Tiles(const BoxJob& job, int64_t o, Workspace& work, UnitSums& unit)
+      : job_(job), o_(o), work_(work), unit_(unit) {
     const OutputSet& wanted = job.run.plan.outputs();
-    gradient_beside_ = wanted.gradient && job.run.gradient_real() == job.run.real();
+    fused_ = wanted.gradient && !wanted.probabilities && !wanted.argmax_hits &&
+             job.run.gradient_real() == job.run.real();
   }
 
-  void Run(int64_t width) {
-    Tile<C> reduced;
-    Tile<C> loaded;
-    size_t next_scratch = 0;
-    for (int64_t i = begin_; i < end_ || loaded.width > 0 || reduced.width > 0; i += width) {
-      if (kernels::Stopped(job_.stop)) return;
-      TileScratch& scratch = work_.tiles[next_scratch++ % std::size(work_.tiles)];
-      Tile<C> tile = Begin(i, std::clamp<int64_t>(end_ - i, 0, width), scratch);
-      Advance(tile, loaded, reduced);
-      reduced = loaded;
-      loaded = tile;
+  void Run(int64_t begin, int64_t count, int64_t width) {
+    const int64_t end = begin + count;
+    if (fused_ && job_.in.predictions.pieces().size() == 1) width = kLongTile;
+    for (int64_t i = begin; i < end && !kernels::Stopped(job_.stop); i += width) {
+      Tile<C> tile = Open(i, std::min(end - i, width));
+      if (fused_) {
+        Fuse(tile);
+      } else {
+        RunInPhases(tile);
+      }
     }
   }
 
@@ -93,96 +87,74 @@ class Tiles {
     return job_.out.gradient.data() + element * kernels::SizeOf(job_.run.gradient_real());
   }
 
-  Tile<C> Begin(int64_t i, int64_t width, TileScratch& scratch) {
-    if (width == 0) return {};
-    // Not a multiple of a page, or the lines of a column would share a set of the cache.
-    const int64_t e_stride = (width / kernels::kGroup + 2) * kernels::kGroup;
-    const int64_t stride = width + kernels::kGroup;
-    C* narrow = scratch.narrow.Get<C>(2 * stride);
+  Tile<C> Open(int64_t i, int64_t width) {
+    Positions& positions = work_.positions;
+    positions.Load(job_.run, job_.PositionAt(o_, i), width);
+    kernels::LabelledPositions at = LabelledArrays(width, work_.hard_rows);
+    if (job_.run.class_weights.given()) {
+      for (int64_t p = 0; p < width; ++p) {
+        at.coefficient[p] = positions.gradient[p] * positions.weight[p];
+      }
+    } else {
+      at.coefficient = positions.gradient.data();
+    }
+    const int64_t blocks = fused_ ? 3 : (width + kernels::kTileBlock - 1) / kernels::kTileBlock;
+    C* narrow = work_.factors.Get<C>(2 * (width + kernels::kGroup));
     return {.i = i,
             .width = width,
-            .x = Predictions(job_, o_, i, width, scratch.gathered),
-            .e = scratch.exponentials.Get<C>(job_.classes() * e_stride),
-            .e_stride = e_stride,
-            .label = scratch.labels.Get<int32_t>(width),
-            .at = LabelledArrays(width, scratch.values),
+            .x = Predictions(job_, o_, i, width, work_.gathered),
+            .e = work_.exponentials.Get<C>(blocks * job_.classes() * kernels::kTileBlock),
+            .label = positions.label.data(),
+            .at = at,
             .factor = narrow,
-            .label_value = narrow + stride};
+            .label_value = narrow + width + kernels::kGroup,
+            .any_nan = false};
   }
 
-  // Loads one tile, reduces the one loaded before, and writes the gradient of the one before that.
-  void Advance(const Tile<C>& next, Tile<C>& tile, const Tile<C>& last) {
-    Positions& positions = work_.positions;
-    if (tile.width > 0) {
-      positions.Load(job_.run, job_.PositionAt(o_, tile.i), tile.width);
-      std::copy_n(positions.label.data(), tile.width, tile.label);
-    }
-    const bool scales = gradient_beside_ && last.width > 0;
-    tile.any_nan = kernels::Active().advance_tiles[Index(job_.run.real())](
-        job_.classes(),
-        {.x = next.x.base,
-         .stride = next.x.stride,
-         .width = next.width,
-         .e = next.e,
-         .e_stride = next.e_stride},
-        {.x = tile.x.base,
-         .stride = tile.x.stride,
-         .width = tile.width,
-         .e = tile.e,
-         .e_stride = tile.e_stride,
-         .label = tile.label,
-         .peak = tile.at.peak,
-         .rest = tile.at.rest,
-         .picked = tile.at.picked,
-         .picked_exponential = tile.at.picked_exponential},
-        scales ? last.Scaled(job_, GradientOf(last)) : kernels::TileScale{}, job_.stop);
-    if (scales) SettleNaN(last);
-    if (tile.width > 0) Finish(tile);
-  }
-
-  // What a reduced tile says.
-  void Finish(Tile<C>& tile) {
-    kernels::Active().log1p(tile.at.rest, tile.width, tile.at.log1p_rest);
-    WriteOutputs(tile);
+  void Fuse(Tile<C>& tile) {
+    tile.any_nan = kernels::Active().fused_tile[Index(job_.run.real())](
+        job_.classes(), tile.In(), tile.at, tile.e,
+        {.streaming = job_.streaming, .out = GradientOf(tile), .stride = job_.box.inner_count},
+        job_.stop);
+    SettleNaN(tile);
     Losses(tile);
-    if (job_.run.plan.outputs().probabilities) WriteProbabilities(tile);
-    if (!job_.run.plan.outputs().gradient) return;
-    const Real out = job_.run.gradient_real();
-    MakeFactors(tile, tile.at.scale);
-    MakeLabelValues(tile, out);
-    if (!gradient_beside_) WriteGradient(tile);
   }
 
-  // What is written per position beside its loss.
-  void WriteOutputs(const Tile<C>& tile) {
-    const OutputSet& wanted = job_.run.plan.outputs();
-    const Real real = job_.run.real();
-    const int64_t first_output = o_ * job_.box.inner_count + tile.i;
-    for (int64_t p = 0; wanted.log_sum_exp && p < tile.width; ++p) {
-      StoreReal(Real::kF64, tile.at.peak[p] + tile.at.log1p_rest[p], job_.out.log_sum_exp.data(),
-                first_output + p);
-    }
-    for (int64_t p = 0; wanted.argmax_hits && p < tile.width; ++p) {
-      const int64_t y = tile.label[p];
-      const std::byte* column = tile.x.base + p * kernels::SizeOf(real);
-      const bool hit = y >= 0 && IsFirstPeak(real, column, tile.x.stride, job_.classes(), y,
-                                             tile.at.peak[p], job_.stop);
-      WriteHit(job_, first_output + p, hit, unit_);
-    }
+  void RunInPhases(Tile<C>& tile) {
+    tile.any_nan = kernels::Active().reduce_tile[Index(job_.run.real())](
+        job_.classes(), tile.In(), tile.at, tile.e, job_.stop);
+    Losses(tile);
+    WriteHits(tile);
+    if (job_.run.plan.outputs().probabilities) WriteProbabilities(tile);
+    if (job_.run.plan.outputs().gradient) WriteGradient(tile);
   }
 
   void Losses(Tile<C>& tile) {
-    const Positions& positions = work_.positions;
-    for (int64_t p = 0; p < tile.width; ++p) {
-      tile.at.coefficient[p] = positions.gradient[p] * positions.weight[p];
+    const int64_t first_output = o_ * job_.box.inner_count + tile.i;
+    kernels::Active().log1p(tile.at.rest, tile.width, tile.at.log1p_rest);
+    for (int64_t p = 0; job_.run.plan.outputs().log_sum_exp && p < tile.width; ++p) {
+      StoreReal(Real::kF64, tile.at.peak[p] + tile.at.log1p_rest[p], job_.out.log_sum_exp.data(),
+                first_output + p);
     }
     for (int64_t p = tile.any_nan ? 0 : tile.width; p < tile.width; ++p) {
       if (std::isnan(tile.at.rest[p]) && tile.label[p] >= 0) {
         unit_.CountNonFinite(job_.PositionAt(o_, tile.i) + p);
       }
     }
-    kernels::Active().labelled(tile.at, tile.width);
-    AddLabelledLosses(job_, positions, o_ * job_.box.inner_count + tile.i, tile.at.loss, unit_);
+    kernels::Active().labelled_losses(tile.at, tile.width);
+    AddLabelledLosses(job_, work_.positions, first_output, tile.at.loss, unit_);
+  }
+
+  void WriteHits(const Tile<C>& tile) {
+    if (!job_.run.plan.outputs().argmax_hits) return;
+    const Real real = job_.run.real();
+    for (int64_t p = 0; p < tile.width; ++p) {
+      const int64_t y = tile.label[p];
+      const std::byte* column = tile.x.base + p * kernels::SizeOf(real);
+      const bool hit = y >= 0 && IsFirstPeak(real, column, tile.x.stride, job_.classes(), y,
+                                             tile.at.peak[p], job_.stop);
+      WriteHit(job_, o_ * job_.box.inner_count + tile.i + p, hit, unit_);
+    }
   }
 
   void MakeFactors(const Tile<C>& tile, const double* scale) {
@@ -216,9 +188,11 @@ class Tiles {
     FillNaN(tile, real, out, [](int64_t) { return kNaN; });
   }
 
-  // The gradient in a format that the predictions are not in.
   void WriteGradient(const Tile<C>& tile) {
     const Real out = job_.run.gradient_real();
+    kernels::Active().labelled_gradients(tile.at, tile.width);
+    MakeFactors(tile, tile.at.scale);
+    MakeLabelValues(tile, out);
     const bool kernel_writes_labels = kernels::SizeOf(out) <= static_cast<int64_t>(sizeof(C));
     WriteScaled(tile, kernel_writes_labels, out, job_.out.gradient.data());
     for (int64_t p = 0; !kernel_writes_labels && p < tile.width; ++p) {
@@ -230,13 +204,21 @@ class Tiles {
   }
 
   void WriteScaled(const Tile<C>& tile, bool labels, Real real, std::byte* out) {
-    kernels::TileScale scale =
-        tile.Scaled(job_, out + job_.ElementAt(o_, 0, tile.i) * kernels::SizeOf(real));
+    const int32_t* label = tile.label;
     if (!labels) {
       auto* none = work_.no_labels.Get<int32_t>(tile.width);
       std::fill_n(none, tile.width, -1);
-      scale.label = none;
+      label = none;
     }
+    const kernels::TileScale scale = {
+        .e = tile.e,
+        .width = tile.width,
+        .factor = tile.factor,
+        .label_value = tile.label_value,
+        .label = label,
+        .to = {.streaming = job_.streaming,
+               .out = out + job_.ElementAt(o_, 0, tile.i) * kernels::SizeOf(real),
+               .stride = job_.box.inner_count}};
     kernels::Active().scale_tile[Index(job_.run.compute())][Index(real)](job_.classes(), scale,
                                                                          job_.stop);
   }
@@ -260,11 +242,9 @@ class Tiles {
 
   const BoxJob& job_;
   int64_t o_;
-  int64_t begin_;
-  int64_t end_;
   Workspace& work_;
   UnitSums& unit_;
-  bool gradient_beside_;  // of the predictions' format: written while the next tiles are computed
+  bool fused_;  // one pass gives all that is wanted
 };
 
 }  // namespace
@@ -272,9 +252,9 @@ class Tiles {
 void RunSoftmaxTiles(const BoxJob& job, int64_t o, int64_t i, int64_t count, int64_t width,
                      Workspace& work, UnitSums& unit) {
   if (job.run.compute() == Compute::kFloat) {
-    Tiles<float>(job, o, i, count, work, unit).Run(width);
+    Tiles<float>(job, o, work, unit).Run(i, count, width);
   } else {
-    Tiles<double>(job, o, i, count, work, unit).Run(width);
+    Tiles<double>(job, o, work, unit).Run(i, count, width);
   }
 }
 

@@ -40,6 +40,9 @@ template <Real R>
 using ComputeOf = std::conditional_t<R == Real::kF64, double, float>;
 
 template <class C>
+constexpr Compute kComputeOf = std::is_same_v<C, float> ? Compute::kFloat : Compute::kDouble;
+
+template <class C>
 constexpr C kInfinity = std::numeric_limits<C>::infinity();
 
 template <class C>

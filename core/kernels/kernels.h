@@ -21,7 +21,8 @@ inline constexpr int kComputes = 2;
 // Virtual lanes. Scratch rows need room for this many elements behind their end.
 inline constexpr int64_t kGroup = 16;
 
-inline constexpr int64_t kMaxTileWidth = 1024;
+// Neighbouring positions that are computed together where lanes run across positions.
+inline constexpr int64_t kTileBlock = 4 * kGroup;
 
 // Set once nobody wants the result any more; null: never. Bodies that may see very long rows look
 // at it every kPollElements elements at least. Where it is set they return early, having written
@@ -83,8 +84,8 @@ struct LabelledPositions {
   double* peak;
   double* rest;
   double* log1p_rest;
-  double* picked;              // logit of the label
-  double* picked_exponential;  // e^(picked - peak)
+  double* picked;              // logit of the label, 0 where there is none
+  double* picked_exponential;  // e^(picked - peak), anything where there is none
   double* coefficient;         // c, of the gradient's softmax part
   double* loss;                // -log s_y
   double* label_gradient;      // -c (1 - s_y), never -0
@@ -98,40 +99,29 @@ struct FusedScratch {
   float* factor;        // one per chunk
 };
 
-// Tiles of [classes][width] elements: element (k, i) at k * stride + i, in scratch at k * e_stride
-// + i. width <= kMaxTileWidth, e_stride >= width rounded up to kGroup; arrays over positions have
-// slack like scratch.
-struct TileLoad {
+// Tiles of [classes][width] elements in memory: element (k, i) at k * stride + i. In scratch,
+// blocks of kTileBlock positions one after the other: [block][classes][kTileBlock]. Arrays over
+// positions have slack like scratch.
+struct TileInput {
   const void* x;
   int64_t stride;
   int64_t width;
-  void* e;  // becomes the predictions, of the compute type
-  int64_t e_stride;
+  const int32_t* label;  // below 0: none
 };
 
-struct TileReduce {
-  const void* x;  // as loaded
+struct TileOutput {
+  bool streaming;
+  void* out;
   int64_t stride;
-  int64_t width;
-  void* e;  // as loaded; becomes e^(x - peak) * ExpUnit
-  int64_t e_stride;
-  const int32_t* label;  // below 0: none
-  double* peak;          // these two become what RowSums has
-  double* rest;
-  double* picked;              // becomes the prediction at the label, 0 where there is none
-  double* picked_exponential;  // becomes e^(picked - peak), anything where there is none
 };
 
 struct TileScale {
   const void* e;  // as reduced
-  int64_t e_stride;
   int64_t width;
   const void* factor;       // this and the next of the compute type
   const void* label_value;  // out(k, i) = e(k, i) * factor[i], but label_value[i] ...
   const int32_t* label;     // ... where k is label[i]; below 0: nowhere
-  bool streaming;
-  void* out;
-  int64_t stride;
+  TileOutput to;
 };
 
 // All pointers may be unaligned. `rows` rows lie one after the other, `classes` apart. Scratch
@@ -165,19 +155,22 @@ struct KernelSet {
   // Sum of c in the order of DenseSums::mass, to the bit.
   double (*mass[kComputes])(const void* c, int64_t classes, Stop stop);
 
-  // The same two phases with lanes across positions, tile by tile. One call loads one tile, reduces
-  // another that was loaded before, and scales a third one that was reduced before, so that the
-  // traffic with memory goes on beside the computing; parts of width 0 are left out. Any of the
-  // tiles may lie in the same memory, as they are different positions.
-  // Whether a `rest` is NaN.
-  bool (*advance_tiles[kReals])(int64_t classes, const TileLoad& load, const TileReduce& reduce,
-                                const TileScale& scale, Stop stop);
-  // The last part alone, for outputs of another format.
-  void (*scale_tile[kComputes][kReals])(int64_t classes, const TileScale& scale, Stop stop);
+  // The same two phases with lanes across positions, tile by tile. Phase one: e = e^(x - peak) *
+  // ExpUnit, and of LabelledPositions what is known of each. Whether a `rest` is NaN.
+  bool (*reduce_tile[kReals])(int64_t classes, const TileInput& in, const LabelledPositions& at,
+                              void* e, Stop stop);
+  void (*scale_tile[kComputes][kReals])(int64_t classes, const TileScale& tile, Stop stop);
+  // Both, bit for bit as above, a block scaled and another one loaded while a third is reduced: the
+  // gradient of the labelled positions, in the format of x. e is scratch of three blocks. Of
+  // LabelledPositions `coefficient` is given; peak, rest and picked are told. to.out may be in.x.
+  bool (*fused_tile[kReals])(int64_t classes, const TileInput& in, const LabelledPositions& at,
+                             void* e, const TileOutput& to, Stop stop);
 
-  // -log s_y = (peak - x_y) + log1p(rest): no cancellation, however certain the row is; and 1 - s_y
-  // as the sum of the other classes over the whole sum. Arrays have slack like scratch.
-  void (*labelled)(const LabelledPositions& positions, int64_t count);
+  // -log s_y = (peak - x_y) + log1p(rest): no cancellation, however certain the row is. Arrays have
+  // slack like scratch.
+  void (*labelled_losses)(const LabelledPositions& positions, int64_t count);
+  // 1 - s_y as the sum of the other classes over the whole sum: label_gradient and scale.
+  void (*labelled_gradients)(const LabelledPositions& positions, int64_t count);
 
   // out[i] = the label if 0 <= label < classes, kIgnoredLabel if it is *ignored (null: none is),
   // else kInvalidLabel.

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/kernels/group-inl.h"
+#include "core/kernels/labelled-inl.h"
 #include "core/kernels/reductions-inl.h"
 #include "core/kernels/stores-inl.h"
 #include "core/kernels/tables.h"
@@ -35,38 +36,33 @@ void ReadLabels(const void* labels, int64_t count, int32_t classes, const int64_
   }
 }
 
-void Labelled(const LabelledPositions& at, int64_t count) {
+void LabelledLosses(const LabelledPositions& at, int64_t count) {
   const Tag<double> d;
-  const auto one = hn::Set(d, 1.0);
   for (int64_t p = 0; p < count; p += kLanes<double>) {
-    const auto peak = hn::LoadU(d, at.peak + p);
     const auto rest = hn::LoadU(d, at.rest + p);
-    const auto picked = hn::LoadU(d, at.picked + p);
-    const auto c = hn::LoadU(d, at.coefficient + p);
-    const auto loss = hn::Add(hn::Sub(peak, picked), hn::LoadU(d, at.log1p_rest + p));
-    const auto whole = hn::Add(one, rest);
-    const auto under_peak = hn::Sub(one, hn::LoadU(d, at.picked_exponential + p));
-    const auto others = hn::IfThenElse(hn::Eq(picked, peak), rest, hn::Add(rest, under_peak));
-    const auto gradient = hn::Mul(hn::Neg(c), hn::Div(others, whole));
+    const auto distance = hn::Sub(hn::LoadU(d, at.peak + p), hn::LoadU(d, at.picked + p));
+    const auto loss = hn::Add(distance, hn::LoadU(d, at.log1p_rest + p));
     // A row's NaN is `rest`, whatever NaN stood in the row: of two, a sum may be either.
     hn::StoreU(hn::IfThenElse(hn::IsNaN(rest), rest, loss), d, at.loss + p);
-    hn::StoreU(hn::Add(gradient, hn::Zero(d)), d, at.label_gradient + p);
-    hn::StoreU(hn::Div(c, whole), d, at.scale + p);
+  }
+}
+
+void LabelledGradients(const LabelledPositions& at, int64_t count) {
+  const Tag<double> d;
+  for (int64_t p = 0; p < count; p += kLanes<double>) {
+    const LabelledGradient g = GradientOf(
+        hn::LoadU(d, at.peak + p), hn::LoadU(d, at.rest + p), hn::LoadU(d, at.picked + p),
+        hn::LoadU(d, at.picked_exponential + p), hn::LoadU(d, at.coefficient + p));
+    hn::StoreU(g.label_gradient, d, at.label_gradient + p);
+    hn::StoreU(g.scale, d, at.scale + p);
   }
 }
 
 template <class C>
 void NarrowFinite(const double* x, int64_t count, double unit, void* out) {
-  const Tag<double> d;
-  const auto most = hn::Set(d, static_cast<double>(std::numeric_limits<C>::max()));
-  const auto least = hn::Neg(most);
   for (int64_t i = 0; i < count; i += kGroup) {
     Group<double> xs = LoadGroupAt<Real::kF64, double>(x, i, count, 0.0);
-    for (auto& v : xs.v) {
-      v = hn::Mul(v, hn::Set(d, unit));
-      v = hn::IfThenElse(hn::Gt(v, most), most, v);  // not Min: NaN stays
-      v = hn::IfThenElse(hn::Lt(v, least), least, v);
-    }
+    for (auto& v : xs.v) v = Finite<C>(v, unit);
     StoreGroupAt<kOwnFormat<C>, double>(xs, out, i, count);
   }
 }
@@ -142,7 +138,8 @@ void FillPositions(KernelSet& set) {
   set.read_labels[5] = ReadLabels<uint16_t>;
   set.read_labels[6] = ReadLabels<uint32_t>;
   set.read_labels[7] = ReadLabels<uint64_t>;
-  set.labelled = Labelled;
+  set.labelled_losses = LabelledLosses;
+  set.labelled_gradients = LabelledGradients;
   set.narrow_finite[0] = NarrowFinite<float>;
   set.narrow_finite[1] = NarrowFinite<double>;
   set.fill_counted = FillCounted;

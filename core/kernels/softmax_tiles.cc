@@ -1,5 +1,5 @@
-// Softmax with lanes across positions (inner extent > 1): KernelSet::advance_tiles,
-// scale_tile.
+// Softmax with lanes across positions (inner extent > 1): KernelSet::reduce_tile, scale_tile,
+// fused_tile.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/softmax_tiles.cc"
@@ -7,38 +7,15 @@
 // After foreach_target.
 #include "core/kernels/exponentials-inl.h"
 #include "core/kernels/group-inl.h"
+#include "core/kernels/labelled-inl.h"
 #include "core/kernels/reductions-inl.h"
 #include "core/kernels/tables.h"
-#include "core/kernels/tile_traffic-inl.h"
+#include "core/kernels/tile_reduce-inl.h"
+#include "core/kernels/tile_stages-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lossd::kernels {
 namespace HWY_NAMESPACE {
-
-// One column of groups: kGroup neighbouring positions with all their classes. Sums over classes run
-// class by class, stretches of kStretch in float and the rest in double, lane by lane.
-template <class C>
-struct Column {
-  C* e;  // predictions, then exponentials
-  int64_t e_stride;
-  int64_t classes;
-  Stop stop;
-
-  // Whether a loop over the classes goes on at class k.
-  HWY_INLINE bool Has(int64_t k) const { return GoesOn(k * kGroup, classes * kGroup, stop); }
-};
-
-// A finite stand-in where every logit is -inf.
-template <class C>
-HWY_INLINE Group<C> References(const Group<C>& peaks) {
-  const Tag<C> d;
-  Group<C> references;
-  for (int j = 0; j < kRegisters<C>; ++j) {
-    const auto masked = hn::Eq(peaks.v[j], hn::Set(d, -kInfinity<C>));
-    references.v[j] = hn::IfThenZeroElse(masked, peaks.v[j]);
-  }
-  return references;
-}
 
 // RowSums::rest of each lane in double, from the predictions (see ExactRest of the row kernel).
 template <Real R>
@@ -64,164 +41,102 @@ HWY_NOINLINE Group<double> ExactRests(const void* x, int64_t stride, int64_t cla
   return rests;
 }
 
-// The sum of the exponentials below the peak, and the number of those at it, minus one.
-struct ColumnSums {
-  Group<float> stretch;
-  Group<float> at_peak;
-
-  HWY_INLINE ColumnSums() : stretch(Fill(0.0f)), at_peak(Fill(-1.0f)) {}
+// What belongs to the positions of a block.
+template <class C>
+struct BlockValues {
+  alignas(64) C top[kTileBlock];
+  alignas(64) C reference[kTileBlock];  // top, but finite where every logit is -inf
+  alignas(64) double rest[kTileBlock];
+  alignas(64) C picked[kTileBlock];  // the logit at the label; 0 where there is none
+  // e^(x - top) there, of ReduceStage's bits.
+  alignas(64) double picked_exponential[kTileBlock];
+  alignas(64) C factor[kTileBlock];
+  alignas(64) C label_value[kTileBlock];
 };
 
-// kCount classes of a float column from e on: their exponentials, which take their places.
-template <int kCount>
-HWY_INLINE void ReduceClasses(float* e, int64_t e_stride, const Group<float>& references,
-                              ColumnSums& sums) {
+template <class C, class Load>
+HWY_INLINE void TakePeaks(const Load& load, BlockValues<C>& values) {
+  for (int64_t c = 0; c < kColumns; ++c) {
+    StoreScratch(load.top(c), values.top + c * kGroup);
+    StoreScratch(References(load.top(c)), values.reference + c * kGroup);
+  }
+}
+
+template <class C>
+HWY_INLINE void Pick(const C* HWY_RESTRICT block, const int32_t* HWY_RESTRICT label, int64_t width,
+                     BlockValues<C>& values) {
+  C* HWY_RESTRICT picked = values.picked;
+  const int64_t count = std::min(width, kTileBlock);
+  for (int64_t i = count; i < kTileBlock; ++i) picked[i] = C{0};
+  for (int64_t i = 0; i < count; ++i) {
+    const C x = block[std::max(label[i], 0) * kTileBlock + i];
+    picked[i] = label[i] < 0 ? C{0} : x;
+  }
+}
+
+HWY_INLINE void PickExponentials(BlockValues<float>& values) {
   const Tag<float> d;
-  constexpr int kVectors = kCount * kRegisters<float>;
-  Vec<float> es[kVectors];
-  hn::Mask<Tag<float>> equal[kVectors];
-  for (int v = 0; v < kVectors; ++v) {
-    const int j = v % kRegisters<float>;
-    const float* from = e + v / kRegisters<float> * e_stride + j * kLanes<float>;
-    es[v] = hn::Sub(hn::LoadU(d, from), references.v[j]);
-    equal[v] = hn::Eq(es[v], hn::Zero(d));
+  constexpr int kCount = 4;
+  for (int64_t i = 0; i < kTileBlock; i += kCount * kLanes<float>) {
+    Vec<float> es[kCount];
+    for (int v = 0; v < kCount; ++v) {
+      const int64_t at = i + v * kLanes<float>;
+      es[v] = hn::Sub(hn::Load(d, values.picked + at), hn::Load(d, values.reference + at));
+    }
+    ScaledExps(es);
+    for (int v = 0; v < kCount; ++v) hn::Store(es[v], d, values.factor + i + v * kLanes<float>);
   }
-  ScaledExps(es);
-  for (int v = 0; v < kVectors; ++v) {
-    const int j = v % kRegisters<float>;
-    hn::StoreU(es[v], d, e + v / kRegisters<float> * e_stride + j * kLanes<float>);
-    // Written such that targets with masked additions take one instruction for each.
-    const auto more = hn::Add(sums.stretch.v[j], es[v]);
-    const auto one_more = hn::Add(sums.at_peak.v[j], hn::Set(d, 1.0f));
-    sums.stretch.v[j] = hn::IfThenElse(equal[v], sums.stretch.v[j], more);
-    sums.at_peak.v[j] = hn::IfThenElse(equal[v], one_more, sums.at_peak.v[j]);
+  for (int64_t i = 0; i < kTileBlock; i += kGroup) {
+    Group<double> wide = Widen(LoadScratch(values.factor + i));
+    for (auto& v : wide.v) v = hn::Mul(v, hn::Set(Tag<double>(), 0x1p-24));
+    StoreScratch(wide, values.picked_exponential + i);
   }
 }
-
-// Exponentials of a float column into its scratch, and the sums of those below the peak.
-HWY_INLINE Group<double> ReduceColumn(const Column<float>& column, const Group<float>& peaks) {
-  const Group<float> references = References(peaks);
-  WideSum below;
-  ColumnSums sums;
-  float* e = column.e;
-  for (int64_t begin = 0; column.Has(begin); begin += kStretch) {
-    const int64_t end = std::min<int64_t>(column.classes, begin + kStretch);
-    sums.stretch = Fill(0.0f);
-    int64_t k = begin;
-    for (; k + kSideBySide <= end; k += kSideBySide, e += kSideBySide * column.e_stride) {
-      ReduceClasses<kSideBySide>(e, column.e_stride, references, sums);
-    }
-    for (; k < end; ++k, e += column.e_stride) {
-      ReduceClasses<1>(e, column.e_stride, references, sums);
-    }
-    below.Add(sums.stretch);
-  }
-  const Tag<double> dd;
-  const Group<double> ties = Widen(sums.at_peak);
-  Group<double> rests;
-  for (int j = 0; j < kRegisters<double>; ++j) {
-    rests.v[j] = hn::MulAdd(below.total.v[j], hn::Set(dd, 0x1p-24), ties.v[j]);
-  }
-  return rests;
-}
-
-HWY_INLINE Group<double> ReduceColumn(const Column<double>& column, const Group<double>& peaks) {
+HWY_INLINE void PickExponentials(BlockValues<double>& values) {
   const Tag<double> d;
-  const Group<double> references = References(peaks);
-  Sum64 below;
-  Group<double> at_peak = Fill(-1.0);
-  for (int64_t k = 0; column.Has(k); ++k) {
-    const Group<double> xs = LoadScratch(column.e + k * column.e_stride);
-    Group<double> es;
-    Group<double> counted;
-    for (int j = 0; j < kRegisters<double>; ++j) {
-      const auto equal = hn::Eq(xs.v[j], references.v[j]);
-      es.v[j] = ExpOfDifference(xs.v[j], references.v[j]);
-      counted.v[j] = hn::IfThenZeroElse(equal, es.v[j]);
-      at_peak.v[j] = hn::Add(at_peak.v[j], hn::IfThenElseZero(equal, hn::Set(d, 1.0)));
-    }
-    StoreScratch(es, column.e + k * column.e_stride);
-    below.Add(counted);
+  for (int64_t i = 0; i < kTileBlock; i += kLanes<double>) {
+    const auto x = hn::Load(d, values.picked + i);
+    const auto e = ExpOfDifference(x, hn::Load(d, values.reference + i));
+    hn::Store(e, d, values.picked_exponential + i);
   }
-  Group<double> rests;
-  for (int j = 0; j < kRegisters<double>; ++j) {
-    rests.v[j] = hn::Add(hn::Add(below.high.v[j], below.low.v[j]), at_peak.v[j]);
-  }
-  return rests;
 }
 
-// The logits at the labels; 0 where there is none.
+// Where an approximate rest is not exact enough: below this (or nowhere, below 0).
 template <class C>
-HWY_INLINE void Pick(const TileReduce& reduce, C* picked) {
-  const C* e = static_cast<const C*>(reduce.e);
-  for (int64_t i = 0; i < reduce.width; ++i) {
-    const int64_t k = std::max(reduce.label[i], 0);
-    const C x = e[k * reduce.e_stride + i];
-    picked[i] = reduce.label[i] < 0 ? C{0} : x;
-  }
+HWY_INLINE double LeastRest(int64_t classes) {
+  return std::is_same_v<C, float> ? static_cast<double>(classes) * 6e-7 : -1.0;
 }
 
-// e^(x - peak), of ReduceColumn's bits.
-HWY_INLINE Group<double> Exponentials(const Group<float>& xs, const Group<float>& peaks) {
-  const Group<float> references = References(peaks);
-  Group<float> es;
-  for (int j = 0; j < kRegisters<float>; ++j) {
-    es.v[j] = ScaledExp(hn::Sub(xs.v[j], references.v[j]));
-  }
-  Group<double> wide = Widen(es);
-  for (auto& v : wide.v) v = hn::Mul(v, hn::Set(Tag<double>(), 0x1p-24));
-  return wide;
-}
-HWY_INLINE Group<double> Exponentials(const Group<double>& xs, const Group<double>& peaks) {
-  const Group<double> references = References(peaks);
-  Group<double> es;
-  for (int j = 0; j < kRegisters<double>; ++j) {
-    es.v[j] = ExpOfDifference(xs.v[j], references.v[j]);
-  }
-  return es;
-}
-
-template <class C>
-HWY_INLINE Group<C> Peaks(const Column<C>& column) {
-  Group<C> top = Fill(-kInfinity<C>);
-  for (int64_t k = 0; column.Has(k); ++k) {
-    const Group<C> xs = LoadScratch(column.e + k * column.e_stride);
-    for (int j = 0; j < kRegisters<C>; ++j) top.v[j] = hn::Max(top.v[j], xs.v[j]);
-  }
-  return top;
-}
-
-// Whether any of the first `count` rests is below the threshold (or none, for a threshold below 0).
-HWY_INLINE bool NearCertain(const Group<double>& rests, double threshold, int64_t count) {
+// Whether the peaks are finite and the rests exact.
+HWY_INLINE bool IsPlain(const Group<double>& peaks, const Group<double>& rests, double least) {
   const Tag<double> d;
-  bool any = false;
+  bool plain = true;
   for (int j = 0; j < kRegisters<double>; ++j) {
-    const int64_t valid = std::clamp<int64_t>(count - j * kLanes<double>, 0, kLanes<double>);
-    const auto below = hn::And(hn::Lt(rests.v[j], hn::Set(d, threshold)),
-                               hn::FirstN(d, static_cast<size_t>(valid)));
-    any |= !hn::AllFalse(d, below);
+    const auto finite = hn::Lt(hn::Abs(peaks.v[j]), hn::Set(d, kInfinity<double>));
+    const auto exact = hn::Ge(rests.v[j], hn::Set(d, std::max(least, 0.0)));
+    plain &= hn::AllTrue(d, hn::And(finite, exact));
   }
-  return any;
+  return plain;
 }
 
-// What TileReduce tells of a column. Whether there is a NaN.
+// The peaks and rests of a column made exact, and NaN where there is one. Whether there is one
+// among the first `count` positions, the first of which is i of the tile.
 template <Real R, class C>
-HWY_INLINE bool FinishColumn(const TileReduce& reduce, int64_t classes, int64_t i,
-                             const Group<C>& top, const Group<C>& picked, Stop stop) {
+HWY_NOINLINE bool Mend(const TileInput& in, int64_t classes, int64_t i, Group<double>& peaks,
+                       Group<double>& rests, Stop stop) {
   const Tag<double> d;
-  StoreScratch(Widen(picked), reduce.picked + i);
-  StoreScratch(Exponentials(picked, top), reduce.picked_exponential + i);
-  const Group<double> peaks = Widen(top);
-  Group<double> rests = LoadScratch(reduce.rest + i);
-  const int64_t count = std::min(kGroup, reduce.width - i);
-  const double threshold = std::is_same_v<C, float> ? static_cast<double>(classes) * 6e-7 : -1.0;
-  if (HWY_UNLIKELY(NearCertain(rests, threshold, count))) {
+  const int64_t count = std::min(kGroup, in.width - i);
+  const auto threshold = hn::Set(d, LeastRest<C>(classes));
+  const auto is_near = [&](int j) HWY_ATTR {
+    return hn::And(hn::Lt(rests.v[j], threshold), hn::Ge(rests.v[j], hn::Zero(d)));
+  };
+  bool any_near = false;
+  for (int j = 0; j < kRegisters<double>; ++j) any_near |= !hn::AllFalse(d, is_near(j));
+  if (any_near) {
     const Group<double> exact =
-        ExactRests<R>(At<R>(reduce.x, i), reduce.stride, classes, count, peaks, stop);
+        ExactRests<R>(At<R>(in.x, i), in.stride, classes, count, peaks, stop);
     for (int j = 0; j < kRegisters<double>; ++j) {
-      const auto below = hn::Lt(rests.v[j], hn::Set(d, threshold));
-      const auto known = hn::Ge(rests.v[j], hn::Zero(d));
-      rests.v[j] = hn::IfThenElse(hn::And(below, known), exact.v[j], rests.v[j]);
+      rests.v[j] = hn::IfThenElse(is_near(j), exact.v[j], rests.v[j]);
     }
   }
   const auto nan = hn::Set(d, std::numeric_limits<double>::quiet_NaN());
@@ -230,75 +145,166 @@ HWY_INLINE bool FinishColumn(const TileReduce& reduce, int64_t classes, int64_t 
     const int64_t valid = std::clamp<int64_t>(count - j * kLanes<double>, 0, kLanes<double>);
     const auto finite = hn::Lt(hn::Abs(peaks.v[j]), hn::Set(d, kInfinity<double>));
     const auto good = hn::And(finite, hn::Ge(rests.v[j], hn::Zero(d)));
-    hn::StoreU(hn::IfThenElse(good, peaks.v[j], nan), d, reduce.peak + i + j * kLanes<double>);
-    hn::StoreU(hn::IfThenElse(good, rests.v[j], nan), d, reduce.rest + i + j * kLanes<double>);
+    peaks.v[j] = hn::IfThenElse(good, peaks.v[j], nan);
+    rests.v[j] = hn::IfThenElse(good, rests.v[j], nan);
     any_nan |= !hn::AllFalse(d, hn::AndNot(good, hn::FirstN(d, static_cast<size_t>(valid))));
   }
   return any_nan;
 }
 
-template <Real R, class C, class Scale>
-bool AdvanceWith(int64_t classes, const TileLoad& load, const TileReduce& reduce, Scale& scale,
-                 Stop stop) {
-  LoadBeside<R, C> loading(load, classes, stop);
-  alignas(64) C top[kMaxTileWidth];
-  alignas(64) C picked[kMaxTileWidth];
-  Pick(reduce, picked);
-  for (int64_t i = 0; i < reduce.width; i += kGroup) {
-    const Column<C> column{.e = static_cast<C*>(reduce.e) + i,
-                           .e_stride = reduce.e_stride,
-                           .classes = classes,
-                           .stop = stop};
-    const Group<C> peaks = Peaks(column);
-    StoreScratch(peaks, top + i);
-    StoreScratch(ReduceColumn(column, peaks), reduce.rest + i);
-    loading.Step(classes);
-    scale.Step(classes);
+// TileScale::factor and label_value of a column.
+template <Real R, class C>
+HWY_INLINE void MakeFactors(const Group<double>& peaks, const Group<double>& rests,
+                            const Group<double>& picked, const double* coefficient, int64_t at,
+                            BlockValues<C>& values) {
+  Group<double> label_gradient;
+  Group<double> factor;
+  const Group<double> exponentials = LoadScratch(values.picked_exponential + at);
+  const Group<double> coefficients = LoadScratch(coefficient);
+  for (int j = 0; j < kRegisters<double>; ++j) {
+    const LabelledGradient g =
+        GradientOf(peaks.v[j], rests.v[j], picked.v[j], exponentials.v[j], coefficients.v[j]);
+    label_gradient.v[j] = g.label_gradient;
+    factor.v[j] = Finite<C>(g.scale, 1 / ExpUnit(kComputeOf<C>));
   }
-  loading.Finish();
-  scale.Finish();
+  StoreGroupAt<kOwnFormat<C>, double>(factor, values.factor, at, kTileBlock);
+  if constexpr (SizeOf(R) >= static_cast<int64_t>(sizeof(C))) {
+    StoreGroupAt<kOwnFormat<C>, double>(label_gradient, values.label_value, at, kTileBlock);
+  } else {
+    // Such that one more rounding is their only one.
+    alignas(64) double wide[kGroup];
+    StoreScratch(label_gradient, wide);
+    for (int64_t i = 0; i < kGroup; ++i) values.label_value[at + i] = RoundToOdd(wide[i]);
+  }
+}
+
+// What is known of a reduced block, the first position of which is i of the tile. Whether there is
+// a NaN.
+template <Real R, class C, bool kGradient>
+HWY_INLINE bool FinishBlock(const TileInput& in, const LabelledPositions& at, int64_t classes,
+                            int64_t i, const ReduceStage<C>& reduce, BlockValues<C>& values,
+                            Stop stop) {
+  for (int64_t c = 0; c < kColumns; ++c) StoreScratch(reduce.Rests(c), values.rest + c * kGroup);
+  PickExponentials(values);
   bool any_nan = false;
-  for (int64_t i = 0; i < reduce.width; i += kGroup) {
-    any_nan |=
-        FinishColumn<R, C>(reduce, classes, i, LoadScratch(top + i), LoadScratch(picked + i), stop);
+  for (int64_t c = 0; c < kColumns && i + c * kGroup < in.width; ++c) {
+    const int64_t first = i + c * kGroup;
+    const Group<double> picked = Widen(LoadScratch(values.picked + c * kGroup));
+    Group<double> peaks = Widen(LoadScratch(values.top + c * kGroup));
+    Group<double> rests = LoadScratch(values.rest + c * kGroup);
+    if (HWY_UNLIKELY(!IsPlain(peaks, rests, LeastRest<C>(classes)))) {
+      any_nan |= Mend<R, C>(in, classes, first, peaks, rests, stop);
+    }
+    StoreScratch(picked, at.picked + first);
+    StoreScratch(peaks, at.peak + first);
+    StoreScratch(rests, at.rest + first);
+    if constexpr (kGradient) {
+      MakeFactors<R, C>(peaks, rests, picked, at.coefficient + first, c * kGroup, values);
+    } else {
+      StoreScratch(LoadScratch(values.picked_exponential + c * kGroup),
+                   at.picked_exponential + first);
+    }
   }
   return any_nan;
 }
 
 template <Real R>
-bool AdvanceTiles(int64_t classes, const TileLoad& load, const TileReduce& reduce,
-                  const TileScale& scale, Stop stop) {
+bool ReduceTile(int64_t classes, const TileInput& in, const LabelledPositions& at, void* e,
+                Stop stop) {
   using C = ComputeOf<R>;
-  if constexpr (kCanStream<R, C>) {
-    if (scale.width > 0 && StreamsTile<R, C>(scale)) {
-      ScaleBeside<R, C, true> streamed(scale, classes, stop);
-      const bool any_nan = AdvanceWith<R, C>(classes, load, reduce, streamed, stop);
-      hwy::FlushStream();
-      return any_nan;
-    }
+  LoadStage<R, C> load(in, classes);
+  NoScaleStage<C> none;
+  BlockValues<C> values;
+  C* block = static_cast<C*>(e);
+  load.Begin(0, block);
+  load.All(stop);
+  bool any_nan = false;
+  for (int64_t i = 0; i < in.width && !Stopped(stop); i += kTileBlock) {
+    TakePeaks(load, values);
+    Pick(block, in.label + i, in.width - i, values);
+    C* next = block + classes * kTileBlock;
+    load.Begin(i + kTileBlock, next);
+    ReduceStage<C> reduce(block, values.reference);
+    ReduceBlock(reduce, load, none, classes, stop);
+    any_nan |= FinishBlock<R, C, false>(in, at, classes, i, reduce, values, stop);
+    block = next;
   }
-  ScaleBeside<R, C, false> stored(scale, classes, stop);
-  return AdvanceWith<R, C>(classes, load, reduce, stored, stop);
+  return any_nan;
+}
+
+template <Real R, bool kStreaming>
+HWY_INLINE bool FuseTile(int64_t classes, const TileInput& in, const LabelledPositions& at, void* e,
+                         const TileOutput& to, Stop stop) {
+  using C = ComputeOf<R>;
+  LoadStage<R, C> load(in, classes);
+  ScaleStage<R, C, kStreaming> scale(to.stride, classes);
+  BlockValues<C> values;
+  C* block = static_cast<C*>(e);
+  C* next = block + classes * kTileBlock;
+  C* last = next + classes * kTileBlock;
+  load.Begin(0, block);
+  load.All(stop);
+  bool any_nan = false;
+  for (int64_t i = 0; i < in.width && !Stopped(stop); i += kTileBlock) {
+    TakePeaks(load, values);
+    Pick(block, in.label + i, in.width - i, values);
+    load.Begin(i + kTileBlock, next);
+    ReduceStage<C> reduce(block, values.reference);
+    ReduceBlock(reduce, load, scale, classes, stop);
+    any_nan |= FinishBlock<R, C, true>(in, at, classes, i, reduce, values, stop);
+    scale.Begin({.e = block,
+                 .factor = values.factor,
+                 .label_value = values.label_value,
+                 .label = in.label + i,
+                 .out = At<R>(to.out, i),
+                 .width = in.width - i});
+    C* const free = last;
+    last = block;
+    block = next;
+    next = free;
+  }
+  scale.All(stop);
+  if constexpr (kStreaming) hwy::FlushStream();
+  return any_nan;
+}
+
+template <Real R>
+bool FusedTile(int64_t classes, const TileInput& in, const LabelledPositions& at, void* e,
+               const TileOutput& to, Stop stop) {
+  if constexpr (kCanStream<R, ComputeOf<R>>) {
+    if (StreamsTile<R, ComputeOf<R>>(to)) return FuseTile<R, true>(classes, in, at, e, to, stop);
+  }
+  return FuseTile<R, false>(classes, in, at, e, to, stop);
+}
+
+template <class C, Real R, bool kStreaming>
+void ScaleBlocks(int64_t classes, const TileScale& tile, Stop stop) {
+  ScaleStage<R, C, kStreaming> scale(tile.to.stride, classes);
+  for (int64_t i = 0; i < tile.width && !Stopped(stop); i += kTileBlock) {
+    scale.Begin({.e = static_cast<const C*>(tile.e) + i * classes,
+                 .factor = static_cast<const C*>(tile.factor) + i,
+                 .label_value = static_cast<const C*>(tile.label_value) + i,
+                 .label = tile.label + i,
+                 .out = At<R>(tile.to.out, i),
+                 .width = tile.width - i});
+    scale.All(stop);
+  }
+  if constexpr (kStreaming) hwy::FlushStream();
 }
 
 template <class C, Real R>
-void ScaleTile(int64_t classes, const TileScale& scale, Stop stop) {
+void ScaleTile(int64_t classes, const TileScale& tile, Stop stop) {
   if constexpr (kCanStream<R, C>) {
-    if (StreamsTile<R, C>(scale)) {
-      ScaleBeside<R, C, true> streamed(scale, classes, stop);
-      streamed.Finish();
-      return hwy::FlushStream();
-    }
+    if (StreamsTile<R, C>(tile.to)) return ScaleBlocks<C, R, true>(classes, tile, stop);
   }
-  ScaleBeside<R, C, false> stored(scale, classes, stop);
-  stored.Finish();
+  ScaleBlocks<C, R, false>(classes, tile, stop);
 }
 
 void FillSoftmaxTiles(KernelSet& set) {
-  set.advance_tiles[0] = AdvanceTiles<Real::kF32>;
-  set.advance_tiles[1] = AdvanceTiles<Real::kF64>;
-  set.advance_tiles[2] = AdvanceTiles<Real::kF16>;
-  set.advance_tiles[3] = AdvanceTiles<Real::kBF16>;
+  set.reduce_tile[0] = ReduceTile<Real::kF32>;
+  set.reduce_tile[1] = ReduceTile<Real::kF64>;
+  set.reduce_tile[2] = ReduceTile<Real::kF16>;
+  set.reduce_tile[3] = ReduceTile<Real::kBF16>;
   set.scale_tile[0][0] = ScaleTile<float, Real::kF32>;
   set.scale_tile[0][1] = ScaleTile<float, Real::kF64>;
   set.scale_tile[0][2] = ScaleTile<float, Real::kF16>;
@@ -307,6 +313,10 @@ void FillSoftmaxTiles(KernelSet& set) {
   set.scale_tile[1][1] = ScaleTile<double, Real::kF64>;
   set.scale_tile[1][2] = ScaleTile<double, Real::kF16>;
   set.scale_tile[1][3] = ScaleTile<double, Real::kBF16>;
+  set.fused_tile[0] = FusedTile<Real::kF32>;
+  set.fused_tile[1] = FusedTile<Real::kF64>;
+  set.fused_tile[2] = FusedTile<Real::kF16>;
+  set.fused_tile[3] = FusedTile<Real::kBF16>;
 }
 
 }  // namespace HWY_NAMESPACE
