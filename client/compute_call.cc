@@ -101,7 +101,8 @@ int64_t ComputeCall::ReplyBytes() const {
 
 absl::StatusOr<grpc::ByteBuffer> ComputeCall::UnaryRequest() const {
   const auto lend = [this](const TensorView& view) {
-    return wire::OutgoingTensor{view.desc, job_.loans.Lend(view.bytes)};
+    return wire::OutgoingTensor{view.desc.dtype, view.desc.shape, view.desc.layout,
+                                job_.loans.Lend(view.bytes)};
   };
   const auto lend_if = [&](const std::optional<TensorView>& view) {
     return view ? std::make_optional(lend(*view)) : std::nullopt;

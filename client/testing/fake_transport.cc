@@ -98,7 +98,7 @@ absl::StatusOr<wire::Message> ComputeUnary(const FakeService& service,
   const TensorDesc& labels = request.tensors.targets.desc;
   const auto fill = [](std::optional<wire::OutgoingTensor>& field, bool wanted, DType dtype,
                        const TensorDesc& like, const Bytes& bytes) {
-    if (wanted) field = {{dtype, like.shape, like.layout}, Lasting(bytes)};
+    if (wanted) field = {dtype, like.shape, like.layout, Lasting(bytes)};
   };
   const OutputSet& wanted = request.spec.outputs;
   fill(fields.gradient, wanted.gradient, request.spec.gradient_dtype.value_or(predictions.dtype),

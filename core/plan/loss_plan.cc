@@ -113,6 +113,9 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
     LOSSD_RETURN_IF_ERROR(
         CheckPerPosition("upstream_gradient", *tensors.upstream_gradient, predictions, geometry));
   }
+  if (tensors.target_kind == TargetKind::kClassProbabilities) {
+    made.positions_shape_ = plan::Without(predictions.shape, geometry.class_axis);
+  }
   made.fixed_denominator_ = FixedDenominator(spec, geometry);
   made.tensors_ = std::move(tensors);
   return made;

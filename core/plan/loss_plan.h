@@ -49,6 +49,12 @@ class LossPlan {
   const OutputSet& outputs() const { return spec_.outputs; }
   DType dtype() const { return tensors_.predictions.dtype; }
   DType gradient_dtype() const { return *spec_.gradient_dtype; }
+  // Of outputs per position: the shape of the labels as the caller wrote it; with probability
+  // targets, that of the predictions without the class axis.
+  absl::Span<const int64_t> label_shape() const {
+    return tensors_.target_kind == TargetKind::kClassIndices ? tensors_.targets.shape
+                                                             : positions_shape_;
+  }
   bool has_class_weights() const { return tensors_.class_weights.has_value(); }
   const ClassWeightsPlan& class_weights() const { return class_weights_; }
 
@@ -87,6 +93,7 @@ class LossPlan {
   int64_t inner_ = 0;
   ClassWeightsPlan class_weights_;
   std::optional<double> fixed_denominator_;
+  std::vector<int64_t> positions_shape_;  // with probability targets
 };
 
 }  // namespace lossd

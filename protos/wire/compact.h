@@ -4,7 +4,6 @@
 #include <google/protobuf/arena.h>
 
 #include <cstddef>
-#include <memory>
 
 namespace lossd::wire {
 
@@ -27,12 +26,6 @@ class Compact {
   google::protobuf::Arena arena_;
   M* message_;
 };
-
-template <class M>
-std::shared_ptr<M> MakeCompact() {
-  const auto compact = std::make_shared<Compact<M>>();
-  return {compact, &**compact};
-}
 
 }  // namespace lossd::wire
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "lossd/tensor.h"
 
 namespace lossd::wire {
@@ -51,10 +52,12 @@ struct Payload {
   std::function<void()> release;
 };
 
-// A tensor to be sent.
+// A tensor to be sent. Its shape stays where it is until the message is written.
 struct OutgoingTensor {
-  TensorDesc desc;
-  Payload data;
+  DType dtype = DType::kF32;
+  absl::Span<const int64_t> shape = {};
+  Layout layout = Layout::kRowMajor;
+  Payload data = {};
 };
 
 }  // namespace lossd::wire

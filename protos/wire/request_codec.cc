@@ -74,13 +74,12 @@ absl::Status ReadOptionalTensor(absl::string_view field, bool present, const v1:
   return absl::OkStatus();
 }
 
-absl::StatusOr<LossTensors<WireTensor>> ReadTensors(const Request& request,
-                                                    const LargeFields& large, Carries carries) {
+absl::Status ReadTensors(const Request& request, const LargeFields& large, Carries carries,
+                         LossTensors<WireTensor>& read) {
   if (request.targets_case() == Request::TARGETS_NOT_SET) {
     return NotSet("targets", "class_indices or class_probabilities");
   }
   if (!request.has_predictions()) return NotSet("predictions", "a tensor");
-  LossTensors<WireTensor> read;
   if (request.has_class_indices()) {
     read.target_kind = TargetKind::kClassIndices;
     LOSSD_ASSIGN_OR_RETURN(read.targets, ReadTensor("class_indices", request.class_indices(), large,
@@ -102,23 +101,22 @@ absl::StatusOr<LossTensors<WireTensor>> ReadTensors(const Request& request,
                                            carries, read.upstream_gradient));
   LOSSD_ASSIGN_OR_RETURN(read.predictions, ReadTensor("predictions", request.predictions(), large,
                                                       kPredictions, carries));
-  return read;
+  return absl::OkStatus();
 }
 
-absl::StatusOr<DecodedRequest> ReadRequest(const Request& request, const LargeFields& large,
-                                           Carries carries) {
+absl::Status ReadRequest(const Request& request, const LargeFields& large, Carries carries,
+                         DecodedRequest& read) {
   if (!request.has_spec()) return NotSet("spec", "a LossSpec");
-  DecodedRequest read;
   LOSSD_ASSIGN_OR_RETURN(read.spec, FromProto(request.spec()));
-  LOSSD_ASSIGN_OR_RETURN(read.tensors, ReadTensors(request, large, carries));
+  LOSSD_RETURN_IF_ERROR(ReadTensors(request, large, carries, read.tensors));
   read.storage = large.storage();
-  return read;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<DecodedHeader> ReadHeader(const v1::StreamHeader& header, const LargeFields& large) {
   if (!header.has_request()) return NotSet("header.request", "a ComputeRequest");
   DecodedHeader read;
-  LOSSD_ASSIGN_OR_RETURN(read.request, ReadRequest(header.request(), large, Carries::kNothing));
+  LOSSD_RETURN_IF_ERROR(ReadRequest(header.request(), large, Carries::kNothing, read.request));
   if (header.boxes_size() > kMaxBoxes) {
     return absl::InvalidArgumentError(absl::StrCat("header.boxes has ", header.boxes_size(),
                                                    " entries; wanted at most ", kMaxBoxes));
@@ -130,8 +128,9 @@ absl::StatusOr<DecodedHeader> ReadHeader(const v1::StreamHeader& header, const L
 
 absl::StatusOr<DecodedSideData> ReadSideData(const v1::SideData& side, const LargeFields& large) {
   DecodedSideData read;
-  LOSSD_ASSIGN_OR_RETURN(read.kind, ReadEnum<SideKind>("side_data.kind", side.kind(),
-                                                       *v1::SideData::Kind_descriptor()));
+  LOSSD_ASSIGN_OR_RETURN(
+      read.kind, ReadEnum<SideKind>("side_data.kind", side.kind(),
+                                    {v1::SideData::Kind_IsValid, v1::SideData::Kind_descriptor}));
   read.offset_bytes = side.offset_bytes();
   read.data = large.Bytes(kSide, side.data());
   read.storage = large.storage();
@@ -173,17 +172,18 @@ LossTensorDescs DecodedRequest::Descs() const {
 }
 
 absl::StatusOr<DecodedRequest> DecodeComputeRequest(const Message& message) {
-  const std::shared_ptr<Request> request = MakeCompact<Request>();
-  LOSSD_ASSIGN_OR_RETURN(const LargeFields large,
-                         ParseAround(message, kRequestRules, kMaxSmallBytes, request));
-  return ReadRequest(*request, large, Carries::kBytes);
+  Parsed<Request> request;
+  LOSSD_RETURN_IF_ERROR(request.Parse(message, kRequestRules, kMaxSmallBytes));
+  DecodedRequest read;
+  LOSSD_RETURN_IF_ERROR(ReadRequest(*request, request.large(), Carries::kBytes, read));
+  return read;
 }
 
 absl::StatusOr<DecodedStreamPart> DecodeStreamRequest(const Message& message) {
   constexpr int64_t kMaxSmall = kMaxSmallBytes + kMaxBoxes * kMaxBoxBytes;
-  const std::shared_ptr<Part> part = MakeCompact<Part>();
-  LOSSD_ASSIGN_OR_RETURN(const LargeFields large,
-                         ParseAround(message, kPartRules, kMaxSmall, part));
+  Parsed<Part> part;
+  LOSSD_RETURN_IF_ERROR(part.Parse(message, kPartRules, kMaxSmall));
+  const LargeFields& large = part.large();
   switch (part->part_case()) {
     case Part::kHeader:
       return ReadHeader(part->header(), large);

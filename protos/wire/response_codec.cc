@@ -54,9 +54,8 @@ absl::Status ReadOutput(absl::string_view field, bool present, const v1::Tensor&
   return absl::OkStatus();
 }
 
-absl::StatusOr<OutputFields<WireTensor>> ReadOutputs(const Response& response,
-                                                     const LargeFields& large) {
-  OutputFields<WireTensor> read;
+absl::Status ReadOutputs(const Response& response, const LargeFields& large,
+                         OutputFields<WireTensor>& read) {
   LOSSD_RETURN_IF_ERROR(ReadOutput("position_losses", response.has_position_losses(),
                                    response.position_losses(), large, kPositionLosses,
                                    read.position_losses));
@@ -69,7 +68,7 @@ absl::StatusOr<OutputFields<WireTensor>> ReadOutputs(const Response& response,
                                    read.probabilities));
   LOSSD_RETURN_IF_ERROR(ReadOutput("gradient", response.has_gradient(), response.gradient(), large,
                                    kGradient, read.gradient));
-  return read;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<LossResult> ReadResult(const v1::LossResult& result) {
@@ -113,27 +112,31 @@ void WriteOutput(int number, std::optional<Payload> bytes, Writer& writer) {
 }  // namespace
 
 absl::StatusOr<DecodedResponse> DecodeComputeResponse(const Message& message) {
-  const std::shared_ptr<Response> response = MakeCompact<Response>();
-  absl::StatusOr<LargeFields> large =
-      ParseAround(message, kResponseRules, kMaxSmallBytes, response);
-  if (!large.ok()) return AsInternal(large.status());
+  Parsed<Response> response;
+  if (const absl::Status parsed = response.Parse(message, kResponseRules, kMaxSmallBytes);
+      !parsed.ok()) {
+    return AsInternal(parsed);
+  }
   if (!response->has_result()) return NotSet("result");
   DecodedResponse read;
   LOSSD_ASSIGN_OR_RETURN(read.result, ReadResult(response->result()));
-  absl::StatusOr<OutputFields<WireTensor>> outputs = ReadOutputs(*response, *large);
-  if (!outputs.ok()) return AsInternal(outputs.status());
-  read.outputs = *std::move(outputs);
-  read.storage = large->storage();
+  if (const absl::Status outputs = ReadOutputs(*response, response.large(), read.outputs);
+      !outputs.ok()) {
+    return AsInternal(outputs);
+  }
+  read.storage = response.large().storage();
   return read;
 }
 
 absl::StatusOr<DecodedStreamAnswer> DecodeStreamResponse(const Message& message) {
-  const std::shared_ptr<Answer> answer = MakeCompact<Answer>();
-  absl::StatusOr<LargeFields> large = ParseAround(message, kAnswerRules, kMaxSmallBytes, answer);
-  if (!large.ok()) return AsInternal(large.status());
+  Parsed<Answer> answer;
+  if (const absl::Status parsed = answer.Parse(message, kAnswerRules, kMaxSmallBytes);
+      !parsed.ok()) {
+    return AsInternal(parsed);
+  }
   switch (answer->part_case()) {
     case Answer::kBlock:
-      return ReadBlock(answer->block(), *large);
+      return ReadBlock(answer->block(), answer.large());
     case Answer::kSummary:
       return ReadResult(answer->summary());
     case Answer::PART_NOT_SET:

@@ -72,10 +72,8 @@ OutputSet ReadOutputs(const v1::Outputs& outputs) {
 
 }  // namespace
 
-absl::Status CheckEnum(const FieldName& field, int number,
-                       const google::protobuf::EnumDescriptor& type) {
-  const google::protobuf::EnumValueDescriptor* value = type.FindValueByNumber(number);
-  if (value != nullptr && number != 0) return absl::OkStatus();
+absl::Status RefuseEnum(const FieldName& field, int number,
+                        const google::protobuf::EnumDescriptor& type) {
   const absl::string_view dot = field.message.empty() ? "" : ".";
   const std::string name = absl::StrCat(field.message, dot, field.field);
   std::string wanted;
@@ -83,9 +81,9 @@ absl::Status CheckEnum(const FieldName& field, int number,
     if (type.value(i)->number() == 0) continue;
     absl::StrAppend(&wanted, wanted.empty() ? "" : ", ", type.value(i)->name());
   }
-  if (value != nullptr) {
+  if (number == 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat(name, " is ", value->name(), "; wanted one of ", wanted));
+        absl::StrCat(name, " is ", type.FindValueByNumber(0)->name(), "; wanted one of ", wanted));
   }
   return absl::UnimplementedError(
       absl::StrCat(name, " is ", number, ", which is not known; wanted one of ", wanted));
@@ -98,33 +96,36 @@ absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec) {
   if (spec.has_weight_normalization()) {
     LOSSD_ASSIGN_OR_RETURN(
         read.weight_normalization,
-        ReadEnum<WeightNormalization>("weight_normalization", spec.weight_normalization(),
-                                      *v1::WeightNormalization_descriptor()));
+        ReadEnum<WeightNormalization>(
+            "weight_normalization", spec.weight_normalization(),
+            {v1::WeightNormalization_IsValid, v1::WeightNormalization_descriptor}));
   }
   read.ignore_labels.assign(spec.ignore_labels().begin(), spec.ignore_labels().end());
   read.label_smoothing = spec.label_smoothing();
   if (spec.has_loss_weight()) read.loss_weight = spec.loss_weight();
   if (spec.has_reduction()) {
-    LOSSD_ASSIGN_OR_RETURN(read.reduction, ReadEnum<Reduction>("reduction", spec.reduction(),
-                                                               *v1::Reduction_descriptor()));
+    LOSSD_ASSIGN_OR_RETURN(read.reduction,
+                           ReadEnum<Reduction>("reduction", spec.reduction(),
+                                               {v1::Reduction_IsValid, v1::Reduction_descriptor}));
   }
   if (spec.has_denominator()) read.denominator = spec.denominator();
   if (spec.has_gradient_scale()) read.gradient_scale = spec.gradient_scale();
   if (spec.has_gradient_dtype()) {
-    LOSSD_ASSIGN_OR_RETURN(
-        read.gradient_dtype,
-        ReadEnum<DType>("gradient_dtype", spec.gradient_dtype(), *v1::DType_descriptor()));
+    LOSSD_ASSIGN_OR_RETURN(read.gradient_dtype,
+                           ReadEnum<DType>("gradient_dtype", spec.gradient_dtype(),
+                                           {v1::DType_IsValid, v1::DType_descriptor}));
   }
   if (spec.has_all_ignored_policy()) {
-    LOSSD_ASSIGN_OR_RETURN(
-        read.all_ignored_policy,
-        ReadEnum<AllIgnoredPolicy>("all_ignored_policy", spec.all_ignored_policy(),
-                                   *v1::AllIgnoredPolicy_descriptor()));
+    LOSSD_ASSIGN_OR_RETURN(read.all_ignored_policy,
+                           ReadEnum<AllIgnoredPolicy>(
+                               "all_ignored_policy", spec.all_ignored_policy(),
+                               {v1::AllIgnoredPolicy_IsValid, v1::AllIgnoredPolicy_descriptor}));
   }
   if (spec.has_non_finite_policy()) {
-    LOSSD_ASSIGN_OR_RETURN(read.non_finite_policy,
-                           ReadEnum<NonFinitePolicy>("non_finite_policy", spec.non_finite_policy(),
-                                                     *v1::NonFinitePolicy_descriptor()));
+    LOSSD_ASSIGN_OR_RETURN(
+        read.non_finite_policy,
+        ReadEnum<NonFinitePolicy>("non_finite_policy", spec.non_finite_policy(),
+                                  {v1::NonFinitePolicy_IsValid, v1::NonFinitePolicy_descriptor}));
   }
   read.outputs = ReadOutputs(spec.outputs());
   return read;

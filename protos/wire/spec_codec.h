@@ -21,16 +21,21 @@ struct FieldName {
   absl::string_view field;
 };
 
-// kInvalidArgument for 0 (*_UNSPECIFIED), kUnimplemented for a number without a name; both name
-// `field` and the values there are.
-absl::Status CheckEnum(const FieldName& field, int number,
-                       const google::protobuf::EnumDescriptor& type);
+// A wire enum, as generated code tells of it: E_IsValid and E_descriptor.
+struct EnumType {
+  bool (*has_name)(int number);
+  const google::protobuf::EnumDescriptor* (*describe)();
+};
 
-// A core enum from the number of its wire enum: they are equal.
+// kInvalidArgument for 0 (*_UNSPECIFIED), kUnimplemented for another number without a name; both
+// name `field` and the values there are.
+absl::Status RefuseEnum(const FieldName& field, int number,
+                        const google::protobuf::EnumDescriptor& type);
+
+// A core enum from the number of its wire enum: they are equal. Others are refused.
 template <class Core>
-absl::StatusOr<Core> ReadEnum(const FieldName& field, int number,
-                              const google::protobuf::EnumDescriptor& type) {
-  if (absl::Status status = CheckEnum(field, number, type); !status.ok()) return status;
+absl::StatusOr<Core> ReadEnum(const FieldName& field, int number, const EnumType& type) {
+  if (number == 0 || !type.has_name(number)) return RefuseEnum(field, number, *type.describe());
   return static_cast<Core>(number);
 }
 

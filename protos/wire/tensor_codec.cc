@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
-#include "protos/wire/compact.h"
 #include "protos/wire/spec_codec.h"
 
 namespace lossd::wire {
@@ -28,11 +27,11 @@ static_assert(Same(Layout::kColumnMajor, v1::LAYOUT_COLUMN_MAJOR));
 absl::StatusOr<TensorDesc> ReadDesc(absl::string_view field, const v1::Tensor& tensor) {
   TensorDesc desc;
   LOSSD_ASSIGN_OR_RETURN(desc.dtype, ReadEnum<DType>(FieldName(field, "dtype"), tensor.dtype(),
-                                                     *v1::DType_descriptor()));
+                                                     {v1::DType_IsValid, v1::DType_descriptor}));
   if (tensor.has_layout()) {
-    LOSSD_ASSIGN_OR_RETURN(
-        desc.layout,
-        ReadEnum<Layout>(FieldName(field, "layout"), tensor.layout(), *v1::Layout_descriptor()));
+    LOSSD_ASSIGN_OR_RETURN(desc.layout,
+                           ReadEnum<Layout>(FieldName(field, "layout"), tensor.layout(),
+                                            {v1::Layout_IsValid, v1::Layout_descriptor}));
   }
   if (tensor.shape_size() > kMaxRank) {
     return absl::InvalidArgumentError(absl::StrCat(field, ".shape has rank ", tensor.shape_size(),
@@ -87,9 +86,14 @@ void ToProto(const TensorDesc& desc, v1::Tensor& written) {
 }
 
 void WriteTensor(int number, OutgoingTensor tensor, Writer& writer) {
-  const Compact<v1::Tensor> fields;
-  ToProto(tensor.desc, *fields);
-  writer.Message(number, *fields, kTensorDataField, std::move(tensor.data));
+  Writer fields;
+  // The one that is not optional, so 0 is not written.
+  if (const auto dtype = static_cast<int>(tensor.dtype); dtype != 0) {
+    fields.Number(v1::Tensor::kDtypeFieldNumber, dtype);
+  }
+  fields.Packed(v1::Tensor::kShapeFieldNumber, tensor.shape);
+  fields.Number(v1::Tensor::kLayoutFieldNumber, static_cast<int>(tensor.layout));
+  writer.Message(number, fields, kTensorDataField, std::move(tensor.data));
 }
 
 }  // namespace lossd::wire

@@ -41,6 +41,108 @@ enum class Verdict {
   kTooLarge  // more small bytes than allowed
 };
 
+// Walks a message that lies in one piece and is as small as its small bytes may be. Where anything
+// is not as encoders write it, generated code is left to judge.
+class PlainWalker {
+ public:
+  explicit PlainWalker(ByteSpan bytes)
+      : at_(reinterpret_cast<const uint8_t*>(bytes.data())), end_(at_ + bytes.size()) {}
+
+  // False: generated code has to parse it whole.
+  bool Walk(absl::Span<const FieldRule> rules) { return Level(rules, end_); }
+
+  const Skeleton& skeleton() const { return skeleton_; }
+  std::array<ScatteredBytes, kMaxSlots>& slots() { return slots_; }
+
+ private:
+  // One message, up to `end`.
+  bool Level(absl::Span<const FieldRule> rules, const uint8_t* end) {
+    uint32_t seen = 0;
+    const uint8_t* kept = at_;  // what is to be kept and was not yet begins here
+    while (at_ < end) {
+      const uint8_t* const begin = at_;
+      uint32_t tag = 0;
+      if (!ReadVarint(end, &tag)) return false;
+      const auto rule = std::find_if(rules.begin(), rules.end(),
+                                     [&](const FieldRule& r) { return TagOf(r) == tag; });
+      if (rule == rules.end()) {
+        if (!SkipValue(tag, end)) return false;
+        continue;
+      }
+      const uint32_t bit = 1u << (rule - rules.begin());
+      uint32_t length = 0;
+      if ((seen & bit) != 0 || !ReadVarint(end, &length) || length > end - at_) return false;
+      seen |= bit;
+      Keep(kept, begin);
+      if (!Followed(*rule, tag, at_ + length)) return false;
+      kept = at_;
+    }
+    Keep(kept, end);
+    return true;
+  }
+
+  // The value, up to `end`, of a field that a rule names.
+  bool Followed(const FieldRule& rule, uint32_t tag, const uint8_t* end) {
+    if (rule.inside.empty()) {
+      slots_[rule.slot] = ScatteredBytes(
+          ByteSpan(reinterpret_cast<const std::byte*>(at_), static_cast<size_t>(end - at_)));
+      at_ = end;
+      return true;
+    }
+    const size_t inside = skeleton_.size();
+    if (!Level(rule.inside, end)) return false;
+    InsertHead(tag, inside, skeleton_);
+    return true;
+  }
+
+  // Of at most 28 bits, and no longer than it has to be.
+  bool ReadVarint(const uint8_t* end, uint32_t* value) {
+    *value = 0;
+    for (int shift = 0; shift < 28 && at_ < end; shift += 7) {
+      const uint8_t byte = *at_++;
+      *value |= uint32_t{byte & 0x7fu} << shift;
+      if (byte < 0x80) return byte != 0 || shift == 0;
+    }
+    return false;
+  }
+
+  bool SkipValue(uint32_t tag, const uint8_t* end) {
+    if (WireFormatLite::GetTagFieldNumber(tag) == 0) return false;
+    uint32_t size = 0;
+    switch (WireFormatLite::GetTagWireType(tag)) {
+      case WireFormatLite::WIRETYPE_VARINT:
+        while (at_ < end && *at_ >= 0x80) ++at_;
+        size = 1;
+        break;
+      case WireFormatLite::WIRETYPE_FIXED64:
+        size = 8;
+        break;
+      case WireFormatLite::WIRETYPE_LENGTH_DELIMITED:
+        if (!ReadVarint(end, &size)) return false;
+        break;
+      case WireFormatLite::WIRETYPE_FIXED32:
+        size = 4;
+        break;
+      default:
+        return false;
+    }
+    if (size > end - at_) return false;
+    at_ += size;
+    return true;
+  }
+
+  void Keep(const uint8_t* begin, const uint8_t* end) {
+    const size_t size = skeleton_.size();
+    skeleton_.resize(size + (end - begin));
+    std::copy(begin, end, skeleton_.data() + size);
+  }
+
+  const uint8_t* at_;
+  const uint8_t* const end_;
+  Skeleton skeleton_;
+  std::array<ScatteredBytes, kMaxSlots> slots_;
+};
+
 class Walker {
  public:
   Walker(const ScatteredBytes& bytes, int64_t max_small_bytes)
@@ -155,14 +257,27 @@ ScatteredBytes LargeFields::Bytes(int slot, const std::string& parsed) const {
   return ScatteredBytes(ByteSpan(reinterpret_cast<const std::byte*>(parsed.data()), parsed.size()));
 }
 
-absl::StatusOr<LargeFields> ParseAround(const Message& message, absl::Span<const FieldRule> rules,
-                                        int64_t max_small_bytes,
-                                        const std::shared_ptr<MessageLite>& parsed) {
+absl::Status LargeFields::ParseAround(const Message& message, absl::Span<const FieldRule> rules,
+                                      int64_t max_small_bytes, MessageLite& small,
+                                      MakeWhole make_whole) {
   const ScatteredBytes& bytes = message.bytes();
   const auto bad = [&](const auto&... parts) {
     return absl::InvalidArgumentError(
-        absl::StrCat(parsed->GetTypeName(), " of ", bytes.size(), " bytes ", parts...));
+        absl::StrCat(small.GetTypeName(), " of ", bytes.size(), " bytes ", parts...));
   };
+  const auto parse_small = [&](auto& walker) {
+    const Skeleton& skeleton = walker.skeleton();
+    if (!small.ParseFromArray(skeleton.data(), static_cast<int>(skeleton.size()))) {
+      return bad("is not valid protobuf");
+    }
+    slots_ = std::move(walker.slots());
+    storage_ = message.storage();
+    return absl::OkStatus();
+  };
+  if (bytes.pieces().size() == 1 && bytes.size() <= max_small_bytes) {
+    PlainWalker walker(bytes.pieces().front());
+    if (walker.Walk(rules)) return parse_small(walker);
+  }
   if (bytes.size() > kMaxMessageBytes)
     return bad("is too large; wanted at most ", kMaxMessageBytes);
   Walker walker(bytes, max_small_bytes);
@@ -171,20 +286,12 @@ absl::StatusOr<LargeFields> ParseAround(const Message& message, absl::Span<const
   if (verdict == Verdict::kTooLarge) {
     return bad("has too many beside its tensors' data; wanted at most ", max_small_bytes);
   }
-  LargeFields fields;
-  if (verdict == Verdict::kPlain) {
-    const auto& skeleton = walker.skeleton();
-    if (!parsed->ParseFromArray(skeleton.data(), static_cast<int>(skeleton.size()))) {
-      return bad("is not valid protobuf");
-    }
-    fields.slots_ = std::move(walker.slots());
-    fields.storage_ = message.storage();
-  } else {
-    ScatteredStream stream(bytes);
-    if (!parsed->ParseFromZeroCopyStream(&stream)) return bad("is not valid protobuf");
-    fields.storage_ = parsed;
-  }
-  return fields;
+  if (verdict == Verdict::kPlain) return parse_small(walker);
+  const std::shared_ptr<MessageLite> whole = make_whole();
+  ScatteredStream stream(bytes);
+  if (!whole->ParseFromZeroCopyStream(&stream)) return bad("is not valid protobuf");
+  storage_ = whole;
+  return absl::OkStatus();
 }
 
 }  // namespace lossd::wire

@@ -8,9 +8,11 @@
 #include <memory>
 #include <string>
 
-#include "absl/status/statusor.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "lossd/tensor.h"
+#include "protos/wire/compact.h"
 #include "protos/wire/message.h"
 
 // Parses a protobuf message whose large byte fields stay where they arrived.
@@ -18,7 +20,8 @@
 // The walk follows the fields on the way to the large ones and notes where those lie. All other
 // bytes, copied in their order, are the same message with its large fields empty: generated code
 // parses that. Where one of the followed fields occurs twice (protobuf merges them) or is oddly
-// encoded, generated code parses the whole message instead.
+// encoded, generated code parses the whole message instead. A small message that lies in one piece,
+// as most do, is walked by a loop that knows little more than that.
 
 namespace lossd::wire {
 
@@ -58,20 +61,43 @@ class LargeFields {
   const std::shared_ptr<const void>& storage() const { return storage_; }
 
  private:
-  friend absl::StatusOr<LargeFields> ParseAround(
-      const Message& message, absl::Span<const FieldRule> rules, int64_t max_small_bytes,
-      const std::shared_ptr<google::protobuf::MessageLite>& parsed);
+  template <class M>
+  friend class Parsed;
+
+  using MakeWhole = absl::FunctionRef<std::shared_ptr<google::protobuf::MessageLite>()>;
+
+  // Parses into `small`, an empty message, or, where it has to be parsed whole, into what
+  // `make_whole` makes. See Parsed::Parse.
+  absl::Status ParseAround(const Message& message, absl::Span<const FieldRule> rules,
+                           int64_t max_small_bytes, google::protobuf::MessageLite& small,
+                           MakeWhole make_whole);
 
   std::array<ScatteredBytes, kMaxSlots> slots_;
   std::shared_ptr<const void> storage_;
 };
 
-// Parses `message` into `*parsed`, an empty message of the right type. kInvalidArgument where it is
-// not valid, or where it has more than max_small_bytes beside the large fields: small fields can
-// take many times their size once parsed, so their size is a limit on memory.
-absl::StatusOr<LargeFields> ParseAround(
-    const Message& message, absl::Span<const FieldRule> rules, int64_t max_small_bytes,
-    const std::shared_ptr<google::protobuf::MessageLite>& parsed);
+// A parsed message of type M, and its large fields.
+template <class M>
+class Parsed {
+ public:
+  // Once. kInvalidArgument where the message is not valid, or where it has more than
+  // max_small_bytes beside the large fields: small fields can take many times their size once
+  // parsed, so their size is a limit on memory.
+  absl::Status Parse(const Message& message, absl::Span<const FieldRule> rules,
+                     int64_t max_small_bytes) {
+    return large_.ParseAround(message, rules, max_small_bytes, *small_,
+                              [this] { return whole_ = std::make_shared<M>(); });
+  }
+
+  const M& operator*() const { return whole_ == nullptr ? *small_ : *whole_; }
+  const M* operator->() const { return &**this; }
+  const LargeFields& large() const { return large_; }
+
+ private:
+  Compact<M> small_;          // with its large fields empty
+  std::shared_ptr<M> whole_;  // in its stead: of an unusual message, whose large fields are here
+  LargeFields large_;
+};
 
 }  // namespace lossd::wire
 

@@ -3,6 +3,7 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/wire_format_lite.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -31,42 +32,67 @@ grpc::Slice ToSlice(Payload payload) {
 
 }  // namespace
 
+uint8_t* Writer::Extend(size_t size) {
+  const size_t at = text_.size();
+  text_.resize(at + size);
+  size_ += static_cast<int64_t>(size);
+  return text_.data() + at;
+}
+
 void Writer::Tag(int number, int64_t length) {
-  uint8_t bytes[16];
   const uint32_t tag = WireFormatLite::MakeTag(number, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
-  uint8_t* end = CodedOutputStream::WriteVarint32ToArray(tag, bytes);
-  end = CodedOutputStream::WriteVarint64ToArray(static_cast<uint64_t>(length), end);
-  text_.insert(text_.end(), bytes, end);
-  size_ += end - bytes;
+  const auto size = static_cast<uint64_t>(length);
+  uint8_t* const at =
+      Extend(CodedOutputStream::VarintSize32(tag) + CodedOutputStream::VarintSize64(size));
+  CodedOutputStream::WriteVarint64ToArray(size, CodedOutputStream::WriteVarint32ToArray(tag, at));
+}
+
+void Writer::Number(int number, int64_t value) {
+  const uint32_t tag = WireFormatLite::MakeTag(number, WireFormatLite::WIRETYPE_VARINT);
+  const auto bits = static_cast<uint64_t>(value);
+  uint8_t* const at =
+      Extend(CodedOutputStream::VarintSize32(tag) + CodedOutputStream::VarintSize64(bits));
+  CodedOutputStream::WriteVarint64ToArray(bits, CodedOutputStream::WriteVarint32ToArray(tag, at));
+}
+
+void Writer::Packed(int number, absl::Span<const int64_t> values) {
+  if (values.empty()) return;
+  size_t size = 0;
+  for (const int64_t value : values) size += WireFormatLite::Int64Size(value);
+  Tag(number, static_cast<int64_t>(size));
+  uint8_t* at = Extend(size);
+  for (const int64_t value : values) {
+    at = CodedOutputStream::WriteVarint64ToArray(static_cast<uint64_t>(value), at);
+  }
 }
 
 void Writer::Fields(const google::protobuf::MessageLite& fields) {
   const auto size = static_cast<int64_t>(fields.ByteSizeLong());
-  size_ += size;
-  // Generated code writes nothing larger; the size is enough for Finish to refuse it.
-  if (size == 0 || size > kMaxMessageBytes) return;
-  const size_t at = text_.size();
-  text_.resize(at + size);
-  fields.SerializeWithCachedSizesToArray(text_.data() + at);
+  if (size > kMaxMessageBytes) {  // which generated code does not write, nor Finish
+    size_ += size;
+  } else if (size > 0) {
+    fields.SerializeWithCachedSizesToArray(Extend(size));
+  }
 }
 
 void Writer::Message(int number, Writer&& message) {
   Tag(number, message.size_);
   const size_t at = text_.size();
-  text_.insert(text_.end(), message.text_.begin(), message.text_.end());
-  for (Lent& lent : message.lent_) lent_.push_back({at + lent.at, std::move(lent.payload)});
-  size_ += message.size_;
+  std::copy(message.text_.begin(), message.text_.end(), Extend(message.text_.size()));
+  for (Lent& lent : message.lent_) {
+    lent_.push_back({at + lent.at, std::move(lent.payload)});
+  }
+  size_ += message.size_ - static_cast<int64_t>(message.text_.size());
 }
 
-void Writer::Message(int number, const google::protobuf::MessageLite& fields, int bytes_number,
-                     Payload payload) {
+void Writer::Message(int number, const Writer& fields, int bytes_number, Payload payload) {
   const auto length = static_cast<int64_t>(payload.bytes.size());
   const uint32_t tag =
       WireFormatLite::MakeTag(bytes_number, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
   const auto envelope = static_cast<int64_t>(CodedOutputStream::VarintSize32(tag) +
                                              CodedOutputStream::VarintSize64(length));
-  Tag(number, static_cast<int64_t>(fields.ByteSizeLong()) + (length == 0 ? 0 : envelope + length));
-  Fields(fields);
+  Tag(number, fields.size_ + (length == 0 ? 0 : envelope + length));
+  std::copy(fields.text_.begin(), fields.text_.end(), Extend(fields.text_.size()));
   Bytes(bytes_number, std::move(payload));
 }
 
@@ -74,14 +100,14 @@ void Writer::Bytes(int number, absl::Span<Payload> payloads) {
   int64_t size = 0;
   for (const Payload& payload : payloads) size += static_cast<int64_t>(payload.bytes.size());
   if (size > 0) Tag(number, size);
-  size_ += size;
   for (Payload& payload : payloads) {
     if (payload.bytes.size() > kCopiedBytes) {
+      size_ += static_cast<int64_t>(payload.bytes.size());
       lent_.push_back({text_.size(), ToSlice(std::move(payload))});
       continue;
     }
     const auto* bytes = reinterpret_cast<const uint8_t*>(payload.bytes.data());
-    text_.insert(text_.end(), bytes, bytes + payload.bytes.size());
+    std::copy_n(bytes, payload.bytes.size(), Extend(payload.bytes.size()));
     if (payload.release) payload.release();
   }
 }

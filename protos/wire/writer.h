@@ -29,9 +29,15 @@ class Writer {
   // A field of message type; written also where the message is empty.
   void Message(int number, Writer&& message);
 
-  // One that has the fields of `fields`, and behind them one of type bytes.
-  void Message(int number, const google::protobuf::MessageLite& fields, int bytes_number,
-               Payload payload);
+  // One that has the fields of `fields`, of which nothing is lent, and behind them one of type
+  // bytes.
+  void Message(int number, const Writer& fields, int bytes_number, Payload payload);
+
+  // A field of a whole number or an enum; written also where it is 0.
+  void Number(int number, int64_t value);
+
+  // A field of repeated int64; not written where there are none.
+  void Packed(int number, absl::Span<const int64_t> values);
 
   // A field of type bytes: the payloads one after the other. Not written where they are empty, as
   // proto3 has it.
@@ -52,6 +58,7 @@ class Writer {
   };
 
   void Tag(int number, int64_t length);
+  uint8_t* Extend(size_t size);  // the text, by so many bytes: the first of them
 
   absl::InlinedVector<uint8_t, 2048> text_;  // all but what is lent; small messages in place
   absl::InlinedVector<Lent, 2> lent_;

@@ -15,16 +15,6 @@ wire::Payload IntoPayload(BufferPool::Buffer buffer) {
   return {bytes, std::move(buffer).IntoRelease()};
 }
 
-// Shape of per-position outputs: that of the labels as the caller wrote it; with probability
-// targets, that of the predictions without the class axis.
-std::vector<int64_t> LabelShape(const LossPlan& plan) {
-  const LossTensorDescs& tensors = plan.tensors();
-  if (tensors.target_kind == TargetKind::kClassIndices) return tensors.targets.shape;
-  std::vector<int64_t> shape = tensors.predictions.shape;
-  shape.erase(shape.begin() + *plan.spec().class_axis);
-  return shape;
-}
-
 }  // namespace
 
 absl::StatusOr<OutputBuffers> OutputBuffers::Take(const LossPlan& plan, const Box& box,
@@ -62,14 +52,15 @@ wire::OutputFields<wire::OutgoingTensor> OutputBuffers::IntoTensors(const LossPl
   wire::OutputFields<wire::Payload> fields = std::move(*this).IntoPayloads();
   const TensorDesc& predictions = plan.tensors().predictions;
   const auto tensor = [&](std::optional<wire::Payload>& data, DType dtype,
-                          std::vector<int64_t> shape) -> std::optional<wire::OutgoingTensor> {
+                          absl::Span<const int64_t> shape) -> std::optional<wire::OutgoingTensor> {
     if (!data) return std::nullopt;
-    return wire::OutgoingTensor{{dtype, std::move(shape), predictions.layout}, std::move(*data)};
+    return wire::OutgoingTensor{dtype, shape, predictions.layout, std::move(*data)};
   };
+  const absl::Span<const int64_t> label_shape = plan.label_shape();
   wire::OutputFields<wire::OutgoingTensor> tensors;
-  tensors.position_losses = tensor(fields.position_losses, DType::kF64, LabelShape(plan));
-  tensors.log_sum_exp = tensor(fields.log_sum_exp, DType::kF64, LabelShape(plan));
-  tensors.argmax_hits = tensor(fields.argmax_hits, DType::kU8, LabelShape(plan));
+  tensors.position_losses = tensor(fields.position_losses, DType::kF64, label_shape);
+  tensors.log_sum_exp = tensor(fields.log_sum_exp, DType::kF64, label_shape);
+  tensors.argmax_hits = tensor(fields.argmax_hits, DType::kU8, label_shape);
   tensors.probabilities = tensor(fields.probabilities, predictions.dtype, predictions.shape);
   tensors.gradient = tensor(fields.gradient, plan.gradient_dtype(), predictions.shape);
   return tensors;

@@ -18,7 +18,7 @@ class OutputBuffers {
   LossOutputs Spans() const;
 
   // The outputs as they are sent: as fields of a block's result, or as whole tensors. The memory
-  // goes back to the pool when gRPC has let go of it.
+  // goes back to the pool when gRPC has let go of it. `plan` outlives the tensors.
   wire::OutputFields<wire::Payload> IntoPayloads() &&;
   wire::OutputFields<wire::OutgoingTensor> IntoTensors(const LossPlan& plan) &&;
 

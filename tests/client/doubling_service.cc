@@ -128,8 +128,8 @@ absl::StatusOr<wire::Message> DoublingService::Unary(const std::string& method,
   const TensorDesc& desc = decoded->tensors.predictions.desc;
   PartialSums sums;
   wire::OutputFields<wire::OutgoingTensor> outputs;
-  outputs.gradient =
-      wire::OutgoingTensor{desc, Doubled(Floats(decoded->tensors.predictions.data), sums)};
+  outputs.gradient = wire::OutgoingTensor{desc.dtype, desc.shape, desc.layout,
+                                          Doubled(Floats(decoded->tensors.predictions.data), sums)};
   if (!decoded->spec.outputs.gradient) outputs.gradient.reset();
   sums.position_count = *ElementCount(decoded->tensors.targets.desc.shape);
   const LossResult result = ResultOf(sums, *ElementCount(desc.shape));

@@ -44,7 +44,8 @@ wire::Message Counting(int64_t positions, int64_t nans) {
 wire::Message Response(int64_t gradient_count) {
   const auto owned = std::make_shared<std::vector<std::byte>>(gradient_count * 4);
   wire::OutputFields<wire::OutgoingTensor> outputs;
-  outputs.gradient = wire::OutgoingTensor{{DType::kF32, {gradient_count}}, {*owned, [owned] {}}};
+  outputs.gradient =
+      wire::OutgoingTensor{.shape = {&gradient_count, 1}, .data = {*owned, [owned] {}}};
   return wire::Message(*wire::EncodeComputeResponse({}, outputs));
 }
 

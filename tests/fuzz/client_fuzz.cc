@@ -56,7 +56,8 @@ class Hostile : public LocalService {
     if (method == kHealthCheckMethod) return Meddled(FromBuffer(wire::EncodeHealthResponse(true)));
     wire::OutputFields<wire::OutgoingTensor> outputs;
     const int64_t bytes = SizeNear(kOuter * kPlaneBytes);
-    outputs.gradient = wire::OutgoingTensor{{DType::kF32, {bytes / 4}}, Gradient(bytes)};
+    const int64_t shape[] = {bytes / 4};
+    outputs.gradient = wire::OutgoingTensor{.shape = shape, .data = Gradient(bytes)};
     return Meddled(FromBuffer(wire::EncodeComputeResponse(AnyResult(), outputs)));
   }
 

@@ -19,7 +19,7 @@ namespace {
 class Recoder {
  public:
   wire::OutgoingTensor Tensor(const wire::WireTensor& tensor) {
-    return {tensor.desc, Whole(tensor.data)};
+    return {tensor.desc.dtype, tensor.desc.shape, tensor.desc.layout, Whole(tensor.data)};
   }
   std::optional<wire::OutgoingTensor> Tensor(const std::optional<wire::WireTensor>& tensor) {
     if (!tensor) return std::nullopt;

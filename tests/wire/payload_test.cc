@@ -111,7 +111,7 @@ struct Encoder {
   absl::StatusOr<grpc::ByteBuffer> (*encode)(Lender&, wire::Payload first);
 };
 
-wire::OutgoingTensor Tensor(wire::Payload data) { return {TensorDesc{}, std::move(data)}; }
+wire::OutgoingTensor Tensor(wire::Payload data) { return {.data = std::move(data)}; }
 
 const Encoder kEncoders[] = {
     {"ComputeRequest",
