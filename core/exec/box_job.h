@@ -22,7 +22,7 @@ struct UnitSums {
   }
 };
 
-// The memory one thread works in.
+// The memory one thread works in. WorkingBytes counts what it may come to.
 struct Workspace {
   Positions positions;
   Scratch gathered;  // predictions that lay in pieces or strided
@@ -38,13 +38,8 @@ struct Workspace {
   Scratch wide_row;      // one row of coefficients in double
   Scratch outputs;       // rows on their way to a strided place
 
-  void TrimLarge() {
-    for (Scratch* scratch :
-         {&gathered, &gathered_targets, &exponentials, &chunk_scales, &row_sums, &factors, &losses,
-          &hard_rows, &no_labels, &coefficients, &wide_row, &outputs}) {
-      scratch->TrimLarge();
-    }
-  }
+  // Gives back what is large, unless all is at most kKeptScratchBytes together.
+  void Trim();
 };
 
 // One box on its way through the kernels.
@@ -57,9 +52,10 @@ struct BoxJob {
   kernels::Stop stop = nullptr;
 
   int64_t classes() const { return run.plan.classes(); }
-  // Whether a loop over the classes that takes a line of cache or more for each goes on at class k.
+  // Whether a loop over the classes that takes some lines of cache for each goes on at class k.
   bool GoesOn(int64_t k) const {
-    return kernels::GoesOn(k * kernels::kGroup, classes() * kernels::kGroup, stop);
+    constexpr int64_t kLines = 4 * kernels::kGroup;
+    return kernels::GoesOn(k * kLines, classes() * kLines, stop);
   }
   // Positions of the whole tensor by outer index and inner index within the box.
   int64_t PositionAt(int64_t o, int64_t i) const {
@@ -81,6 +77,9 @@ struct Rows {
   int64_t first_position = 0;  // in the whole tensor; the rows are consecutive positions
   int64_t first_output = 0;    // index of the first row's per-position outputs in the box
 };
+
+// Whether rows of softmax are computed in one pass.
+bool CanFuse(const LossPlan& plan);
 
 // Softmax of rows, hard or dense targets.
 void RunSoftmaxRows(const BoxJob& job, const Rows& rows, Workspace& work, UnitSums& unit);

@@ -8,6 +8,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "core/exec/box_job.h"
+#include "core/exec/cut.h"
 #include "core/exec/dense_targets.h"
 #include "lossd/status_macros.h"
 
@@ -110,59 +111,6 @@ void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t ou
 namespace {
 
 using kernels::Real;
-
-// Elements of a unit: a fraction of a millisecond of work, so that a stopped request ends soon and
-// threads end together. Large boxes are cut less finely: each unit has a first and a last row,
-// which have no neighbour to overlap with.
-constexpr int64_t kUnitElements = int64_t{1} << 18;
-constexpr int64_t kLargeUnitElements = int64_t{1} << 20;
-constexpr int64_t kLargeBoxElements = int64_t{1} << 23;
-// What is gathered, turned around or kept of a tile stays in the second-level cache.
-constexpr int64_t kTileElements = int64_t{1} << 14;
-constexpr int64_t kMostTilePositions = 1024;
-
-int64_t RoundUp(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
-// How a box is cut: by its shape and whether its predictions lie in one piece. No result depends on
-// it.
-struct Cut {
-  bool rows;          // inner extent 1: positions are contiguous rows
-  int64_t positions;  // positions that a unit counts along: rows, or lanes of one outer index
-  int64_t unit;       // positions of a unit
-  int64_t tile;       // positions given to a kernel at once
-  int64_t stretch;    // positions given to RunStretch at once: a tile, or a unit
-  int64_t units_per_plane;
-  int64_t units;
-};
-
-// Whether lanes across positions are run by RunSoftmaxTiles.
-bool IsTiled(const RunState& run) {
-  return run.one_class() && run.softmax() && run.plan.inner() > 1;
-}
-
-Cut CutBox(const RunState& run, const Box& box, bool one_piece) {
-  Cut cut;
-  const int64_t classes = run.plan.classes();
-  const int64_t positions = box.outer_count * box.inner_count;
-  const bool large = positions >= kLargeBoxElements / classes;
-  cut.rows = run.plan.inner() == 1;
-  cut.positions = cut.rows ? box.outer_count : box.inner_count;
-  const int64_t planes = cut.rows ? 1 : box.outer_count;
-  const int64_t grain = cut.rows ? 1 : 4 * kernels::kGroup;
-  cut.tile = std::clamp<int64_t>(kTileElements / classes, 1, kMostTilePositions);
-  if (!cut.rows) cut.tile = RoundUp(cut.tile, grain);
-  const int64_t elements = large ? kLargeUnitElements : kUnitElements;
-  cut.unit = RoundUp(std::max<int64_t>(elements / classes, 1), cut.tile);
-  // Rows with one label each are computed two at a time, and where they lie: nothing to be kept.
-  // Tiles of lanes are cut where they are run.
-  const bool whole = cut.rows ? run.one_class() && one_piece : IsTiled(run);
-  cut.stretch = whole ? cut.unit : cut.tile;
-  cut.units_per_plane = (cut.positions + cut.unit - 1) / cut.unit;
-  cut.units = planes * cut.units_per_plane;
-  return cut;
-}
 
 // Smaller outputs are likely still in a cache when somebody reads them; in place, each line is in
 // one when it is written.
@@ -290,7 +238,7 @@ void RunStretch(const BoxJob& job, const Cut& cut, int64_t plane, int64_t begin,
   if (run.one_class() && !run.softmax()) {
     return RunPicked(job, rows ? begin : plane, rows ? 0 : begin, count, work, unit);
   }
-  if (IsTiled(run)) return RunSoftmaxTiles(job, plane, begin, count, cut.tile, work, unit);
+  if (IsTiled(run.plan)) return RunSoftmaxTiles(job, plane, begin, count, cut.tile, work, unit);
   RowTile tile(job, rows ? begin : plane, rows ? 0 : begin, count, work);
   const Rows opened = tile.Open();
   if (run.softmax()) {
@@ -307,17 +255,21 @@ Workspace& ThreadWorkspace() {
   return workspace;
 }
 
+// Calls body(unit, plane, begin, count) for all stretches of all units.
 template <class Body>
 absl::Status ForEachStretch(const Cut& cut, Executor& executor, StopToken stop, Body body) {
   return executor.ForEach(cut.units, stop, [&](int64_t unit) {
-    const int64_t plane = unit / cut.units_per_plane;
-    const int64_t begin = unit % cut.units_per_plane * cut.unit;
-    const int64_t end = std::min(cut.positions, begin + cut.unit);
-    // A unit of costly short rows may take long.
-    for (int64_t p = begin; p < end && !stop.stop_requested(); p += cut.stretch) {
-      body(unit, plane, p, std::min(cut.stretch, end - p));
+    const int64_t first_plane = unit / cut.units_per_plane * cut.unit_planes;
+    const int64_t last_plane = std::min(cut.planes, first_plane + cut.unit_planes);
+    const int64_t first = unit % cut.units_per_plane * cut.unit;
+    const int64_t end = std::min(cut.positions, first + cut.unit);
+    for (int64_t plane = first_plane; plane < last_plane; ++plane) {
+      // A unit of costly short rows may take long.
+      for (int64_t p = first; p < end && !stop.stop_requested(); p += cut.stretch) {
+        body(unit, plane, p, std::min(cut.stretch, end - p));
+      }
     }
-    ThreadWorkspace().TrimLarge();
+    ThreadWorkspace().Trim();
   });
 }
 
@@ -326,7 +278,7 @@ absl::Status ForEachStretch(const Cut& cut, Executor& executor, StopToken stop, 
 absl::StatusOr<PartialSums> RunBox(const RunState& run, const Box& box, const BoxInputs& in,
                                    const LossOutputs& out, Executor& executor, StopToken stop) {
   const BoxJob job{run, box, in, out, IsStreaming(in, out), stop.flag()};
-  const Cut cut = CutBox(run, box, in.predictions.pieces().size() == 1);
+  const Cut cut = CutBox(run.plan, box, in.predictions.pieces().size() == 1);
   absl::InlinedVector<UnitSums, 1> units(cut.units);
   LOSSD_RETURN_IF_ERROR(ForEachStretch(
       cut, executor, stop, [&](int64_t unit, int64_t plane, int64_t begin, int64_t count) {
@@ -349,7 +301,7 @@ absl::StatusOr<ExactSum> WeightOfTargets(const RunState& run, Executor& executor
   const BoxInputs in;
   const LossOutputs out;
   const BoxJob job{run, box, in, out, /*streaming=*/false, stop.flag()};
-  const Cut cut = CutBox(run, box, /*one_piece=*/false);
+  const Cut cut = CutBox(run.plan, box, /*one_piece=*/false);
   std::vector<ExactSum> units(cut.units);
   LOSSD_RETURN_IF_ERROR(ForEachStretch(
       cut, executor, stop, [&](int64_t unit, int64_t plane, int64_t begin, int64_t count) {

@@ -68,10 +68,11 @@ absl::StatusOr<ClassWeights> ClassWeights::Make(const LossPlan& plan, ByteSpan b
     }
   }
   if (shape.outer == 1 && shape.inner == 1) {
-    weights.table_.reserve(weights.classes_);
+    auto* table = weights.table_memory_.Get<double>(weights.classes_);
     for (int64_t k = 0; kernels::GoesOn(k, weights.classes_, stop.flag()); ++k) {
-      weights.table_.push_back(weights.Normalized(0, k, 0));
+      table[k] = weights.Normalized(0, k, 0);
     }
+    weights.table_ = table;
   }
   LOSSD_RETURN_IF_ERROR(stop.Check());
   return weights;
@@ -106,7 +107,7 @@ double ClassWeights::Raw(int64_t o, int64_t k, int64_t i) const {
 
 double ClassWeights::At(int64_t o, int64_t k, int64_t i) const {
   if (!given_) return 1;
-  return table_.empty() ? Normalized(o, k, i) : table_[k];
+  return same_everywhere() ? table_[k] : Normalized(o, k, i);
 }
 
 double ClassWeights::Normalized(int64_t o, int64_t k, int64_t i) const {

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "core/exec/executor.h"
 #include "core/exec/reals.h"
+#include "core/exec/scratch.h"
 #include "core/plan/loss_plan.h"
 
 namespace lossd {
@@ -25,8 +26,8 @@ class ClassWeights {
   bool given() const { return given_; }
 
   // Whether the weights are the same at every position; then Table() has one per class.
-  bool same_everywhere() const { return !table_.empty(); }
-  const std::vector<double>& Table() const { return table_; }
+  bool same_everywhere() const { return table_ != nullptr; }
+  const double* Table() const { return table_; }
 
   // Weight of class k at position (o, i).
   double At(int64_t o, int64_t k, int64_t i) const;
@@ -42,9 +43,10 @@ class ClassWeights {
   ByteSpan bytes_;
   int64_t classes_ = 0;
   ClassWeightsPlan plan_;
-  double count_ = 0;           // what the weights of one normalised part sum to; 0: not normalised
-  std::vector<double> sums_;   // by SumIndex
-  std::vector<double> table_;  // for weights of shape [C]
+  double count_ = 0;          // what the weights of one normalised part sum to; 0: not normalised
+  std::vector<double> sums_;  // by SumIndex
+  Scratch table_memory_;
+  double* table_ = nullptr;  // for weights of shape [C]
 };
 
 }  // namespace lossd

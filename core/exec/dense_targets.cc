@@ -1,6 +1,7 @@
 #include "core/exec/dense_targets.h"
 
 #include <algorithm>
+#include <type_traits>
 
 namespace lossd {
 namespace {
@@ -16,7 +17,7 @@ class WeightRow {
   // Of classes begin .. end - 1, at most kPollElements.
   const double* At(int64_t position, int64_t begin, int64_t end) {
     if (!run_.class_weights.given()) return part_.data();
-    if (run_.class_weights.same_everywhere()) return run_.class_weights.Table().data() + begin;
+    if (run_.class_weights.same_everywhere()) return run_.class_weights.Table() + begin;
     const int64_t o = position / run_.plan.inner();
     const int64_t i = position % run_.plan.inner();
     for (int64_t k = begin; k < end; ++k) part_[k - begin] = run_.class_weights.At(o, k, i);
@@ -56,13 +57,14 @@ CoefficientRows Make(const RunState& run, const Rows& rows, kernels::Stop stop, 
   const double smoothing = run.plan.spec().label_smoothing;
   const double spread = smoothing / static_cast<double>(classes);
   C* c = work.coefficients.Get<C>(rows.count * classes);
-  double* wide = work.wide_row.Get<double>(classes);
+  double* wide = std::is_same_v<C, double> ? nullptr : work.wide_row.Get<double>(classes);
   CoefficientRows result;
   result.base = reinterpret_cast<const std::byte*>(c);
   result.stride = classes * static_cast<int64_t>(sizeof(C));
   WeightRow weights(run);
   for (int64_t r = 0; r < rows.count; ++r) {
     C* row = c + r * classes;
+    if constexpr (std::is_same_v<C, double>) wide = row;
     const int64_t position = rows.first_position + r;
     if (rows.targets) {
       const kernels::Real real = RealOf(run.plan.tensors().targets.dtype);
@@ -97,12 +99,17 @@ CoefficientRows Make(const RunState& run, const Rows& rows, kernels::Stop stop, 
 
 }  // namespace
 
+bool AreTargetsCoefficients(const LossPlan& plan) {
+  const kernels::Real own =
+      CoefficientCompute(plan) == Compute::kFloat ? kernels::Real::kF32 : kernels::Real::kF64;
+  return !plan.hard_targets() && plan.spec().label_smoothing == 0 && !plan.has_class_weights() &&
+         RealOf(plan.tensors().targets.dtype) == own;
+}
+
 CoefficientRows MakeCoefficients(const RunState& run, const Rows& rows, kernels::Stop stop,
                                  Workspace& work) {
-  const Compute compute = run.coefficient_compute();
-  const int64_t size = compute == Compute::kFloat ? 4 : 8;
-  if (rows.targets && run.plan.spec().label_smoothing == 0 && !run.class_weights.given() &&
-      SizeOf(run.plan.tensors().targets.dtype) == size) {
+  const Compute compute = CoefficientCompute(run.plan);
+  if (AreTargetsCoefficients(run.plan)) {
     return AsTheyAre(rows, run.plan.classes(), compute, stop);
   }
   return compute == Compute::kFloat ? Make<float>(run, rows, stop, work)

@@ -8,7 +8,7 @@
 
 namespace lossd {
 
-// c_k = w(k) t'_k of some rows, t' the smoothed targets, in RunState::coefficient_compute().
+// c_k = w(k) t'_k of some rows, t' the smoothed targets, in CoefficientCompute(plan).
 struct CoefficientRows {
   const std::byte* base = nullptr;  // row r begins r * stride bytes behind
   int64_t stride = 0;
@@ -16,6 +16,9 @@ struct CoefficientRows {
 
   const std::byte* Row(int64_t r) const { return base + r * stride; }
 };
+
+// Whether the targets are their own coefficients, and nothing is computed.
+bool AreTargetsCoefficients(const LossPlan& plan);
 
 // Precondition: work.positions holds the rows' positions. The result lives in `work`, or in the
 // targets themselves where nothing has to be done to them. Once `stop` is set, it means nothing.

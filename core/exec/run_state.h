@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <limits>
-#include <variant>
 #include <vector>
 
 #include "core/exec/class_weights.h"
@@ -14,6 +13,11 @@
 
 namespace lossd {
 
+// What w(k) t'_k is computed in: other losses than softmax run in double throughout.
+inline kernels::Compute CoefficientCompute(const LossPlan& plan) {
+  return plan.softmax() ? ComputeOf(RealOf(plan.dtype())) : kernels::Compute::kDouble;
+}
+
 // What LossRun knows after Prepare; read-only from then on.
 struct RunState {
   LossPlan plan;
@@ -23,17 +27,12 @@ struct RunState {
   double denominator = 0;  // D; 0 where the all-ignored policy decides
   double loss_cap = std::numeric_limits<double>::infinity();  // softmax: -log(log_floor)
 
-  bool hard_targets() const { return plan.tensors().target_kind == TargetKind::kClassIndices; }
-  // Whether a position's loss looks at one class only.
-  bool one_class() const { return hard_targets() && plan.spec().label_smoothing == 0; }
-  bool softmax() const { return std::holds_alternative<SoftmaxLoss>(plan.spec().loss); }
+  bool hard_targets() const { return plan.hard_targets(); }
+  bool one_class() const { return plan.one_class(); }
+  bool softmax() const { return plan.softmax(); }
   kernels::Real real() const { return RealOf(plan.dtype()); }
   kernels::Real gradient_real() const { return RealOf(plan.gradient_dtype()); }
   kernels::Compute compute() const { return ComputeOf(real()); }
-  // What w(k) t'_k is computed in: the other losses run in double throughout.
-  kernels::Compute coefficient_compute() const {
-    return softmax() ? compute() : kernels::Compute::kDouble;
-  }
 
   double PositionWeight(int64_t position) const;
 };

@@ -10,6 +10,9 @@
 
 namespace lossd {
 
+// What a thread may keep of its scratch memory from unit to unit, whatever it computes.
+inline constexpr int64_t kKeptScratchBytes = int64_t{16} << 20;
+
 // Cache-aligned memory for one unit of work, kept from unit to unit. Contents are not initialised.
 class Scratch {
  public:
@@ -18,27 +21,26 @@ class Scratch {
   T* Get(int64_t count) {
     const int64_t bytes = (count + kernels::kGroup) * static_cast<int64_t>(sizeof(T));
     if (bytes > capacity_) {
-      memory_.reset();
-      capacity_ = 0;
-      memory_.reset(static_cast<std::byte*>(::operator new(bytes, kAlignment)));
-      capacity_ = bytes;
+      Take(bytes);
     }
     return reinterpret_cast<T*>(memory_.get());
   }
 
-  // Gives back what only very long rows need.
-  void TrimLarge() {
-    if (capacity_ <= kKeptBytes) return;
+  int64_t bytes() const { return capacity_; }
+
+  void GiveBack() {
     memory_.reset();
     capacity_ = 0;
   }
 
  private:
-  static constexpr int64_t kKeptBytes = int64_t{16} << 20;
   static constexpr std::align_val_t kAlignment{64};
   struct Free {
     void operator()(std::byte* memory) const { ::operator delete(memory, kAlignment); }
   };
+
+  void Take(int64_t bytes);
+
   std::unique_ptr<std::byte, Free> memory_;
   int64_t capacity_ = 0;
 };

@@ -4,6 +4,7 @@
 
 #include "core/exec/argmax.h"
 #include "core/exec/box_job.h"
+#include "core/exec/cut.h"
 #include "core/exec/dense_targets.h"
 #include "core/exec/hits.h"
 
@@ -197,15 +198,6 @@ void HardTargets(const BoxJob& job, const Rows& rows, const Reduced& reduced,
   FinishHardGradient(job, rows, hard, positions);
 }
 
-// Whether one pass gives all that is wanted: it leaves neither exponentials nor, in place,
-// predictions behind.
-bool CanFuse(const BoxJob& job, const Rows& rows) {
-  const OutputSet& wanted = job.run.plan.outputs();
-  return job.run.one_class() && rows.gradient && !wanted.probabilities && !wanted.argmax_hits &&
-         job.run.gradient_real() == job.run.real() &&
-         kernels::Active().fused_rows[Index(job.run.real())] != nullptr;
-}
-
 void RunFused(const BoxJob& job, const Rows& rows, const kernels::LabelledPositions& hard,
               Workspace& work, UnitSums& unit) {
   const KernelSet& kernels = kernels::Active();
@@ -263,9 +255,14 @@ void DenseTargets(const BoxJob& job, const Rows& rows, const Reduced& reduced, W
 
 }  // namespace
 
+bool CanFuse(const LossPlan& plan) {
+  return OnePassSuffices(plan) &&
+         kernels::Active().fused_rows[Index(RealOf(plan.dtype()))] != nullptr;
+}
+
 void RunSoftmaxRows(const BoxJob& job, const Rows& rows, Workspace& work, UnitSums& unit) {
   work.positions.Load(job.run, rows.first_position, rows.count);
-  if (CanFuse(job, rows)) {
+  if (CanFuse(job.run.plan)) {
     return RunFused(job, rows, PrepareHardRows(job, rows, work), work, unit);
   }
   const Reduced reduced = Reduce(job, rows, work);

@@ -5,6 +5,7 @@
 
 #include "core/exec/argmax.h"
 #include "core/exec/box_job.h"
+#include "core/exec/cut.h"
 #include "core/exec/hits.h"
 
 namespace lossd {
@@ -35,10 +36,6 @@ Strided Predictions(const BoxJob& job, int64_t o, int64_t i, int64_t width, Scra
   return {gathered, width};
 }
 
-// Positions of a tile of which nothing is kept but what belongs to its positions. Its first and its
-// last block have no neighbour to overlap with.
-constexpr int64_t kLongTile = 2048;
-
 // One tile. Arrays hold one element per position.
 template <class C>
 struct Tile {
@@ -63,9 +60,7 @@ class Tiles {
  public:
   Tiles(const BoxJob& job, int64_t o, Workspace& work, UnitSums& unit)
       : job_(job), o_(o), work_(work), unit_(unit) {
-    const OutputSet& wanted = job.run.plan.outputs();
-    fused_ = wanted.gradient && !wanted.probabilities && !wanted.argmax_hits &&
-             job.run.gradient_real() == job.run.real();
+    fused_ = OnePassSuffices(job.run.plan);
   }
 
   void Run(int64_t begin, int64_t count, int64_t width) {
@@ -98,7 +93,7 @@ class Tiles {
     } else {
       at.coefficient = positions.gradient.data();
     }
-    const int64_t blocks = fused_ ? 3 : (width + kernels::kTileBlock - 1) / kernels::kTileBlock;
+    const int64_t blocks = BlocksKept(width, fused_);
     C* narrow = work_.factors.Get<C>(2 * (width + kernels::kGroup));
     return {.i = i,
             .width = width,

@@ -2,6 +2,7 @@
 #define LOSSD_CORE_PLAN_LOSS_PLAN_H_
 
 #include <cstdint>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -55,6 +56,10 @@ class LossPlan {
     return tensors_.target_kind == TargetKind::kClassIndices ? tensors_.targets.shape
                                                              : positions_shape_;
   }
+  bool softmax() const { return std::holds_alternative<SoftmaxLoss>(spec_.loss); }
+  bool hard_targets() const { return tensors_.target_kind == TargetKind::kClassIndices; }
+  // Whether a position's loss looks at one class only.
+  bool one_class() const { return hard_targets() && spec_.label_smoothing == 0; }
   bool has_class_weights() const { return tensors_.class_weights.has_value(); }
   const ClassWeightsPlan& class_weights() const { return class_weights_; }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/exec/loss_run.h"
+#include "core/exec/working_memory.h"
 #include "core/plan/loss_plan.h"
 #include "lossd/status_macros.h"
 #include "protos/wire/info_codec.h"
@@ -42,6 +43,19 @@ class OnePiece {
   ByteSpan span_;
 };
 
+// What OnePiece copies of the side tensors.
+int64_t CopiedBytes(const LossTensors<wire::WireTensor>& tensors) {
+  int64_t bytes = 0;
+  const auto add = [&](const wire::WireTensor& tensor) {
+    if (tensor.data.pieces().size() > 1) bytes += tensor.data.size();
+  };
+  add(tensors.targets);
+  if (tensors.class_weights) add(*tensors.class_weights);
+  if (tensors.position_weights) add(*tensors.position_weights);
+  if (tensors.upstream_gradient) add(*tensors.upstream_gradient);
+  return bytes;
+}
+
 absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
                                          const grpc::ByteBuffer& message, ByteBudget::Grant& grant,
                                          CallRecord& record, StopToken stop) {
@@ -53,9 +67,10 @@ absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
                          wire::DecodeComputeRequest(wire::Message(message)));
   record.Wants(request.spec.loss);
   LOSSD_ASSIGN_OR_RETURN(LossPlan plan, LossPlan::Make(request.spec, request.Descs()));
-  if (const int64_t short_by = OutputBytes(plan) - length; short_by > 0) {
-    LOSSD_RETURN_IF_ERROR(grant.Extend(short_by));
-  }
+  // What came with the headers' grant is the message, and as much again.
+  const int64_t beside = OutputBytes(plan) + CopiedBytes(request.tensors) +
+                         WorkingBytes(plan, environment.executor->threads());
+  if (beside > length) LOSSD_RETURN_IF_ERROR(grant.Extend(beside - length));
   const bool targets_come_whole = plan.targets_come_whole();
   const OnePiece targets(targets_come_whole ? request.tensors.targets.data : ScatteredBytes());
   const OnePiece class_weights(request.tensors.class_weights);

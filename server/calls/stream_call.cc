@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "core/exec/working_memory.h"
 #include "lossd/status_macros.h"
 #include "protos/wire/response_codec.h"
 #include "server/calls/accept.h"
@@ -165,7 +166,7 @@ void StreamCall::OnDue(Instant now) {
 
 absl::Status StreamCall::AskForMemory() {
   cost_.emplace(session_.plan(), session_.declared_positions(), session_.all_side_bytes(),
-                kMaxInFlight);
+                WorkingBytes(session_.plan(), environment_.executor->threads()), kMaxInFlight);
   const Instant now = std::chrono::steady_clock::now();
   asked_for_memory_ = now;
   std::optional<absl::StatusOr<ByteBudget::Grant>> grant =

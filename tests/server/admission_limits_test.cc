@@ -252,7 +252,7 @@ LossPlan PlanOf(DType dtype, std::vector<int64_t> shape, const OutputSet& output
 
 TEST(StreamCost, SmallStreamsCostAllOfTheirBytes) {
   const LossPlan plan = PlanOf(DType::kF32, {10, 100});
-  const StreamCost cost(plan, 10, 80, 4);
+  const StreamCost cost(plan, 10, 80, 0, 4);
   EXPECT_EQ(cost.Initial(64 * kMiB), 80 + 80 + 2 * 4000);
   EXPECT_EQ(cost.WithMessages(64 * kMiB), 80 + 80 + 2 * 4000);
   EXPECT_EQ(cost.upload_bytes(), 80 + 4000);
@@ -260,7 +260,7 @@ TEST(StreamCost, SmallStreamsCostAllOfTheirBytes) {
 
 TEST(StreamCost, LargeStreamsCostWhatIsInFlight) {
   const LossPlan plan = PlanOf(DType::kF32, {1 << 20, 1024});  // 4 GiB
-  const StreamCost cost(plan, 1 << 20, 8 * kMiB, 4);
+  const StreamCost cost(plan, 1 << 20, 8 * kMiB, 0, 4);
   EXPECT_EQ(cost.WithMessages(4 * kMiB), (8 + 4 * (4 + 4)) * kMiB);
   EXPECT_EQ(cost.Initial(64 * kMiB), (8 + 4 * (8 + 8)) * kMiB);
   EXPECT_EQ(cost.Initial(128 * kMiB), (8 + 128) * kMiB);  // one message may be all of it
@@ -275,14 +275,22 @@ TEST(StreamCost, OutputsCountWhatTheyAre) {
         true;
     return PlanOf(DType::kF16, {1 << 20, 256}, all);
   }();
-  const StreamCost cost(plan, 1 << 20, 0, 1);
+  const StreamCost cost(plan, 1 << 20, 0, 0, 1);
   EXPECT_EQ(cost.WithMessages(512), 512 + 512 + 512 + 17);
+}
+
+TEST(StreamCost, ComputingCostsWhatItTakes) {
+  const LossPlan plan = PlanOf(DType::kF32, {10, 100});
+  const StreamCost small(plan, 10, 80, 5000, 4);
+  EXPECT_EQ(small.WithMessages(64 * kMiB), 80 + 80 + 2 * 4000 + 5000);
+  EXPECT_EQ(small.WithMessages(400), 80 + 4 * 2 * 400 + 5000);
+  EXPECT_EQ(small.upload_bytes(), 80 + 4000);
 }
 
 TEST(StreamCost, SaturatesAtTheLargestShapes) {
   const LossPlan plan = PlanOf(DType::kF32, {int64_t{1} << 49, 1024});
   const int64_t most = std::numeric_limits<int64_t>::max();
-  const StreamCost cost(plan, plan.positions(), int64_t{1} << 62, 4);
+  const StreamCost cost(plan, plan.positions(), int64_t{1} << 62, 0, 4);
   EXPECT_GT(cost.Initial(64 * kMiB), int64_t{1} << 62);
   EXPECT_EQ(cost.WithMessages(most), most);
 }
