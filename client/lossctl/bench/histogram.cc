@@ -25,7 +25,9 @@ size_t Histogram::BucketOf(int64_t nanoseconds) {
 int64_t Histogram::LargestOf(size_t bucket) {
   const auto index = static_cast<int64_t>(bucket);
   const int64_t doubling = std::max<int64_t>(0, index / kPerDoubling - 1);
-  return ((index - doubling * kPerDoubling + 1) << doubling) - 1;
+  // The end of the last bucket is 2^63.
+  const auto end = static_cast<uint64_t>(index - doubling * kPerDoubling + 1) << doubling;
+  return static_cast<int64_t>(end - 1);
 }
 
 void Histogram::Record(absl::Duration time) {
