@@ -13,6 +13,13 @@ constexpr int kClasses = 3;
 
 int ClassOf(int64_t bytes) { return bytes <= kSmallCallBytes ? 0 : bytes <= kMedium ? 1 : 2; }
 
+absl::Status NeedsTooMuch(int64_t bytes, int64_t most) {
+  return Refuse(Refusal::kTooLarge,
+                absl::StrFormat("the call needs %d bytes of memory; this server gives one call at "
+                                "most %d (--memory-budget)",
+                                bytes, most));
+}
+
 absl::Status Draining() { return Refuse(Refusal::kDraining, "the server is about to stop"); }
 
 }  // namespace
@@ -37,6 +44,8 @@ void ByteBudget::Grant::Swap(Grant& other) noexcept {
 }
 
 absl::Status ByteBudget::Grant::Extend(int64_t more) {
+  if (more > budget_->limits_.bytes - bytes_)
+    return NeedsTooMuch(bytes_ + more, budget_->limits_.bytes);
   const std::lock_guard lock(budget_->mutex_);
   if (more > budget_->limits_.bytes - budget_->granted_) {
     return Refuse(Refusal::kOverBudget,
@@ -82,11 +91,7 @@ std::optional<absl::StatusOr<ByteBudget::Grant>> ByteBudget::Acquire(const Reque
                                                                      Instant now, Waiter* waiter) {
   if (request.bytes == 0) return Grant();
   if (request.bytes > max_request()) {
-    return Refuse(
-        Refusal::kTooLarge,
-        absl::StrFormat("the call needs %d bytes of memory; this server gives one call at "
-                        "most %d (--memory-budget)",
-                        request.bytes, max_request()));
+    return NeedsTooMuch(request.bytes, max_request());
   }
   const std::lock_guard lock(mutex_);
   now_ = now;

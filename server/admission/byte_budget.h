@@ -51,7 +51,8 @@ class ByteBudget {
     int64_t bytes() const { return bytes_; }
 
     // Without waiting, and before those who wait: whoever is under way holds what they need.
-    // kOverBudget if there is too little. Precondition: bytes() > 0.
+    // kOverBudget if there is too little, kTooLarge if there can never be enough. Preconditions:
+    // bytes() > 0, and the sum is an int64.
     absl::Status Extend(int64_t more);
 
    private:

@@ -197,8 +197,13 @@ TEST_F(Budget, WhoWithdrawsIsNotAnsweredAndMakesWay) {
 
 TEST_F(Budget, AGrantGrowsAsLongAsThereIsRoom) {
   Call call(budget_, a_, 60 * kMiB, now_);
-  EXPECT_TRUE(call.grant->Extend(40 * kMiB).ok());
-  EXPECT_EQ(RefusalOf(call.grant->Extend(1)), Refusal::kOverBudget);
+  {
+    const Call other(budget_, b_, kMiB, now_);
+    EXPECT_TRUE(call.grant->Extend(39 * kMiB).ok());
+    EXPECT_EQ(RefusalOf(call.grant->Extend(1)), Refusal::kOverBudget);
+    EXPECT_EQ(RefusalOf(call.grant->Extend(kMiB + 1)), Refusal::kTooLarge);
+  }
+  EXPECT_TRUE(call.grant->Extend(kMiB).ok());
   EXPECT_EQ(call.grant->bytes(), 100 * kMiB);
   call.grant.reset();
   EXPECT_EQ(counters_.granted_bytes, 0);

@@ -72,6 +72,32 @@ TEST(Memory, WhatIsTooLargeIsRefusedOnTheHeaderAndTheUploadStops) {
   ExpectAllGivenBack(*server);
 }
 
+TEST(Memory, WhatComputingTakesCounts) {
+  // 16 MiB and as much for the gradient. A thread needs 48 MiB, for a row that comes in pieces and
+  // the exponentials of two, of which it has 16.
+  const Problem problem(1, 4 << 20);
+  for (const auto& [budget, expected] : {std::pair(40 * kMiB, grpc::StatusCode::RESOURCE_EXHAUSTED),
+                                         std::pair(80 * kMiB, grpc::StatusCode::OK)}) {
+    ServerOptions options = WithBudget(budget);
+    options.limits.max_unary_bytes = 20 * kMiB;
+    const auto server = StartServer(options);
+    const auto stub = StubFor(*server);
+    grpc::ClientContext context;
+    const auto stream = stub->ComputeStream(&context);
+    stream->Write(problem.Header());
+    stream->Write(problem.Weights());
+    stream->Write(problem.Labels());
+    stream->Write(problem.Block(0, 1));
+    stream->WritesDone();
+    EXPECT_EQ(ReadAll(problem, *stream).status.error_code(), expected) << budget;
+    ExpectAllGivenBack(*server);
+    grpc::ClientContext unary;
+    v1::ComputeResponse response;
+    EXPECT_EQ(stub->Compute(&unary, problem.Request(), &response).error_code(), expected) << budget;
+    ExpectAllGivenBack(*server);
+  }
+}
+
 TEST(Memory, WhoFindsNoneWaitsAndIsTurnedAway) {
   const auto server = StartServer(WithBudget(20 * kMiB));
   const auto stub = StubFor(*server);
