@@ -112,7 +112,7 @@ TEST_F(LoadRows, Row42_OnePeerWantsEverything) {
   constexpr int64_t kBlocks = 400;
   ASSERT_TRUE(HoldsWithin(absl::Seconds(60), [&] { return one.answered() > 20; }));
   const int64_t many_before = many.answered(), one_before = one.answered();
-  ASSERT_TRUE(HoldsWithin(absl::Seconds(120), [&] {
+  ASSERT_TRUE(HoldsWithin(absl::Seconds(400), [&] {  // with sanitizers; else a few
     return many.answered() - many_before + one.answered() - one_before > kBlocks;
   }));
   const auto of_many = static_cast<double>(many.answered() - many_before);
