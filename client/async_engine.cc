@@ -15,8 +15,9 @@ struct AsyncEngine::State {
   // Until it is stopped and nothing is under way.
   void Run() {
     int64_t running = 0;
+    std::vector<Start> starts;
     while (true) {
-      std::vector<Start> starts;
+      starts.clear();
       {
         const std::lock_guard lock(mutex);
         if (stopped && running == 0 && submitted.empty()) return;

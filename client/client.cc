@@ -58,6 +58,23 @@ double Uniform() {
 
 }  // namespace
 
+// A call of ComputeAsync. Deletes itself when it is over.
+struct AsyncCall {
+  void Start(Driver& driver, std::function<void()> then) {
+    ended = std::move(then);
+    compute.Start(driver, std::move(replay), [this](absl::StatusOr<LossResult> result) {
+      const std::unique_ptr<AsyncCall> self(this);
+      done(std::move(result));
+      ended();
+    });
+  }
+
+  ComputeCall compute;
+  Replay replay;
+  std::function<void(absl::StatusOr<LossResult>)> done;
+  std::function<void()> ended = {};
+};
+
 struct Client::Impl {
   Impl(std::shared_ptr<Transport> transport_in, const ClientOptions& options_in)
       : options(options_in), transport(std::move(transport_in)), engine(transport) {}
@@ -93,21 +110,23 @@ struct Client::Impl {
   absl::StatusOr<wire::Message> Exchange(const std::string& method, const grpc::ByteBuffer& request,
                                          Replay replay) {
     using Answer = absl::StatusOr<wire::Message>;
+    const Loans none;
+    std::optional<Attempts> attempts;
+    wire::Message answer;
     return RunHere<Answer>([&](Driver& driver, std::function<void(Answer)> leave) {
-      const auto answer = std::make_shared<wire::Message>();
-      const absl::Time deadline = replay.deadline();
-      RunAttempts(
-          driver, std::move(replay), Loans(),
-          [&driver, &method, &request, deadline, answer](std::function<void(absl::Status)> report) {
-            driver.transport().Unary(driver.queue(), method, request, deadline,
-                                     [answer, report = std::move(report)](Answer got) {
+      attempts.emplace(driver, std::move(replay));
+      attempts->Run(
+          none,
+          [&](Attempts::Report report) {
+            driver.transport().Unary(driver.queue(), method, request, attempts->deadline(),
+                                     [&answer, report = std::move(report)](Answer got) {
                                        const absl::Status status = got.status();
-                                       if (status.ok()) *answer = *std::move(got);
+                                       if (status.ok()) answer = *std::move(got);
                                        report(status);
                                      });
           },
-          [answer, leave = std::move(leave)](const absl::Status& status) {
-            leave(status.ok() ? Answer(std::move(*answer)) : Answer(status));
+          [&answer, leave = std::move(leave)](const absl::Status& status) {
+            leave(status.ok() ? Answer(std::move(answer)) : Answer(status));
           });
     });
   }
@@ -140,15 +159,11 @@ absl::StatusOr<LossResult> Client::Compute(const LossSpec& spec, const LossInput
 void Client::ComputeAsync(const LossSpec& spec, const LossInputs& inputs, const LossOutputs& into,
                           const CallOptions& call,
                           std::function<void(absl::StatusOr<LossResult>)> done) {
-  const auto compute = std::make_shared<ComputeCall>(spec, inputs, into, impl_->options, call);
-  Replay replay = impl_->ReplayUntil(impl_->DeadlineOf(call));
-  impl_->engine.Submit(
-      [compute, replay, done = std::move(done)](Driver& driver, std::function<void()> ended) {
-        compute->Start(driver, replay, [compute, done, ended](absl::StatusOr<LossResult> result) {
-          done(std::move(result));
-          ended();
-        });
-      });
+  auto* const started = new AsyncCall{ComputeCall(spec, inputs, into, impl_->options, call),
+                                      impl_->ReplayUntil(impl_->DeadlineOf(call)), std::move(done)};
+  impl_->engine.Submit([started](Driver& driver, std::function<void()> ended) {
+    started->Start(driver, std::move(ended));
+  });
 }
 
 std::future<absl::StatusOr<LossResult>> Client::ComputeAsync(const LossSpec& spec,

@@ -1,9 +1,9 @@
 #include "client/compute_call.h"
 
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/attempts.h"
 #include "client/block_io.h"
 #include "lossd/status_macros.h"
 #include "protos/wire/request_codec.h"
@@ -60,17 +60,24 @@ void ComputeCall::Start(Driver& driver, Replay replay, Done done) {
     fan_out_ = std::make_unique<FanOut>(job_, parts_);
     return fan_out_->Start(driver, std::move(replay), std::move(done));
   }
-  if (!*unary && job_.geometry) ledger_.emplace(BlockPlan(*job_.geometry, job_.block_bytes));
-  const absl::Time deadline = replay.deadline();
-  Attempt attempt = [this, &driver, deadline, unary = *unary](Report report) {
-    unary ? AttemptUnary(driver, deadline, std::move(report))
-          : AttemptStream(driver, deadline, std::move(report));
-  };
-  RunAttempts(driver, std::move(replay), job_.loans, std::move(attempt),
-              [this, done = std::move(done)](const absl::Status& status) {
-                if (!status.ok()) return done(status);
-                done(std::move(result_));
-              });
+  if (!*unary && job_.geometry) {
+    ledger_ = std::make_unique<BlockLedger>(BlockPlan(*job_.geometry, job_.block_bytes));
+  }
+  unary_ = *unary;
+  done_ = std::move(done);
+  attempts_.emplace(driver, std::move(replay));
+  attempts_->Run(
+      job_.loans,
+      [this](Report report) {
+        unary_ ? AttemptUnary(std::move(report)) : AttemptStream(std::move(report));
+      },
+      [this](const absl::Status& status) { Ended(status); });
+}
+
+void ComputeCall::Ended(const absl::Status& status) {
+  const Done done = std::move(done_);
+  if (!status.ok()) return done(status);
+  done(std::move(result_));
 }
 
 absl::StatusOr<bool> ComputeCall::ChooseUnary() {
@@ -113,14 +120,19 @@ absl::StatusOr<grpc::ByteBuffer> ComputeCall::UnaryRequest() const {
                   lend_if(in.position_weights), lend_if(in.upstream_gradient)});
 }
 
-void ComputeCall::AttemptUnary(Driver& driver, absl::Time deadline, Report report) {
+void ComputeCall::AttemptUnary(Report report) {
+  static const auto& method = *new std::string(kComputeMethod);
   absl::StatusOr<grpc::ByteBuffer> request = first_request_ ? grpc::ByteBuffer() : UnaryRequest();
   if (!request.ok()) return report(request.status());
   if (first_request_) request->Swap(&*first_request_);
   first_request_.reset();
-  driver.transport().Unary(
-      driver.queue(), kComputeMethod, *request, deadline,
-      [this, report = std::move(report)](const auto& answer) { report(TakeUnary(answer)); });
+  report_ = std::move(report);
+  Driver& driver = attempts_->driver();
+  driver.transport().Unary(driver.queue(), method, *request, attempts_->deadline(),
+                           [this](const absl::StatusOr<wire::Message>& answer) {
+                             const Report report = std::move(report_);
+                             report(TakeUnary(answer));
+                           });
 }
 
 absl::Status ComputeCall::TakeUnary(const absl::StatusOr<wire::Message>& answer) {
@@ -135,16 +147,15 @@ absl::Status ComputeCall::TakeUnary(const absl::StatusOr<wire::Message>& answer)
   return absl::OkStatus();
 }
 
-void ComputeCall::AttemptStream(Driver& driver, absl::Time deadline, Report report) {
+void ComputeCall::AttemptStream(Report report) {
   stream_ = std::make_unique<StreamAttempt>(
-      job_, ledger_ ? &*ledger_ : nullptr,
-      [this, report = std::move(report)](absl::StatusOr<LossResult> outcome) {
+      job_, ledger_.get(), [this, report = std::move(report)](absl::StatusOr<LossResult> outcome) {
         stream_.reset();  // and with it what it holds of the caller's memory
         const absl::Status status = outcome.status();
         if (status.ok()) result_ = *std::move(outcome);
         report(status);
       });
-  stream_->Start(driver, deadline);
+  stream_->Start(attempts_->driver(), attempts_->deadline());
 }
 
 }  // namespace lossd

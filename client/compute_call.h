@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "absl/status/statusor.h"
+#include "client/attempts.h"
 #include "client/compute_job.h"
 #include "client/driver.h"
 #include "client/fan_out.h"
@@ -31,24 +32,29 @@ class ComputeCall {
   void Start(Driver& driver, Replay replay, Done done);
 
  private:
-  using Report = std::function<void(absl::Status)>;
+  using Report = Attempts::Report;
 
   absl::Status Check() const;
   absl::StatusOr<bool> ChooseUnary();
   absl::StatusOr<grpc::ByteBuffer> UnaryRequest() const;
   int64_t ReplyBytes() const;
-  void AttemptUnary(Driver& driver, absl::Time deadline, Report report);
+  void AttemptUnary(Report report);
   absl::Status TakeUnary(const absl::StatusOr<wire::Message>& answer);
-  void AttemptStream(Driver& driver, absl::Time deadline, Report report);
+  void AttemptStream(Report report);
+  void Ended(const absl::Status& status);
 
   ComputeJob job_;
   TransferMode mode_;
   int parts_;
   int64_t unary_limit_bytes_;
+  bool unary_ = false;
+  Done done_;
+  std::optional<Attempts> attempts_;               // once it is started
   std::optional<grpc::ByteBuffer> first_request_;  // encoded to learn its size
-  std::optional<BlockLedger> ledger_;              // of a stream with a geometry
+  Report report_;                                  // of a unary attempt
+  std::unique_ptr<BlockLedger> ledger_;            // of a stream with a geometry
   std::unique_ptr<StreamAttempt> stream_;
-  std::unique_ptr<FanOut> fan_out_;  // instead
+  std::unique_ptr<FanOut> fan_out_;  // instead of attempts
   LossResult result_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace lossd {
 namespace {
@@ -11,6 +12,15 @@ namespace {
 constexpr absl::Duration kPollInterval = absl::Milliseconds(1);
 
 }  // namespace
+
+Driver::Timer Driver::At(absl::Time time, std::function<void()> task) {
+  if (spare_.empty()) return timers_.emplace(time, std::move(task));
+  Timers::node_type timer = std::move(spare_.back());
+  spare_.pop_back();
+  timer.key() = time;
+  timer.mapped() = std::move(task);
+  return timers_.insert(std::move(timer));
+}
 
 void Driver::When(std::function<bool()> condition, std::function<void()> task) {
   if (condition()) return task();

@@ -24,12 +24,13 @@ class Driver {
   // Runs `task` once at `time`.
   using Timers = std::multimap<absl::Time, std::function<void()>>;
   using Timer = Timers::iterator;
-  Timer At(absl::Time time, std::function<void()> task) {
-    return timers_.emplace(time, std::move(task));
-  }
+  Timer At(absl::Time time, std::function<void()> task);
 
   // Precondition: the timer's task has not begun.
-  void Cancel(Timer timer) { timers_.erase(timer); }
+  void Cancel(Timer timer) {
+    spare_.push_back(timers_.extract(timer));
+    spare_.back().mapped() = nullptr;
+  }
 
   // Runs `task` once `condition` holds: at once, or else soon after it comes true.
   void When(std::function<bool()> condition, std::function<void()> task);
@@ -49,6 +50,7 @@ class Driver {
   Transport& transport_;
   std::unique_ptr<EventQueue> queue_;
   Timers timers_;
+  std::vector<Timers::node_type> spare_;  // timers that were cancelled, to be used again
   std::vector<Wait> waits_;
 };
 

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/attempts.h"
 
 namespace lossd {
 namespace {
@@ -30,8 +29,7 @@ FanOut::FanOut(const ComputeJob& job, int parts) : job_(job) {
     const auto begin = [&](int64_t part) {
       return plan.count() / count * part + std::min(part, plan.count() % count);
     };
-    parts_.push_back({job, BlockLedger(plan, begin(i), begin(i + 1)), nullptr, {}});
-    parts_.back().job.loans = {};
+    parts_.emplace_back(job, BlockLedger(plan, begin(i), begin(i + 1)));
     if (!job.progress) continue;
     parts_.back().job.progress = [this](int64_t, int64_t total) { ReportProgress(total); };
   }
@@ -47,20 +45,17 @@ void FanOut::Start(Driver& driver, Replay replay, Done done) {
   done_ = std::move(done);
   const size_t count = parts_.size();
   running_ = count;
-  const absl::Time deadline = replay.deadline();
   // The last part may end at once, and this with it.
   for (size_t i = 0; i < count; ++i) {
     Part& part = parts_[i];
-    RunAttempts(
-        driver, replay, part.job.loans,
-        [this, &part, &driver, deadline](Report report) {
-          AttemptPart(part, driver, deadline, std::move(report));
-        },
+    part.attempts.emplace(driver, replay);
+    part.attempts->Run(
+        part.job.loans, [this, &part](Report report) { AttemptPart(part, std::move(report)); },
         [this](const absl::Status& status) { PartEnded(status); });
   }
 }
 
-void FanOut::AttemptPart(Part& part, Driver& driver, absl::Time deadline, Report report) {
+void FanOut::AttemptPart(Part& part, Report report) {
   if (!failure_.ok()) return report(absl::AbortedError("another part failed"));
   part.stream = std::make_unique<StreamAttempt>(
       part.job, &part.ledger,
@@ -70,7 +65,7 @@ void FanOut::AttemptPart(Part& part, Driver& driver, absl::Time deadline, Report
         if (status.ok()) part.result = *std::move(outcome);
         report(status);
       });
-  part.stream->Start(driver, deadline);
+  part.stream->Start(part.attempts->driver(), part.attempts->deadline());
 }
 
 void FanOut::PartEnded(const absl::Status& status) {

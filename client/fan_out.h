@@ -6,8 +6,10 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "absl/status/statusor.h"
+#include "client/attempts.h"
 #include "client/compute_job.h"
 #include "client/driver.h"
 #include "client/replay.h"
@@ -32,16 +34,20 @@ class FanOut {
   void Start(Driver& driver, Replay replay, Done done);
 
  private:
-  using Report = std::function<void(absl::Status)>;
+  using Report = Attempts::Report;
 
   struct Part {
+    Part(const ComputeJob& job_in, BlockLedger ledger_in)
+        : job(job_in), ledger(std::move(ledger_in)) {}
+
     ComputeJob job;  // with loans of its own: a part that is replayed waits for none but these
     BlockLedger ledger;
+    std::optional<Attempts> attempts;  // once it is started
     std::unique_ptr<StreamAttempt> stream;
     LossResult result;
   };
 
-  void AttemptPart(Part& part, Driver& driver, absl::Time deadline, Report report);
+  void AttemptPart(Part& part, Report report);
   void PartEnded(const absl::Status& status);
   absl::StatusOr<LossResult> Outcome() const;
   void ReportProgress(int64_t total) const;

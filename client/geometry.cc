@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <limits>
 #include <string>
-#include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "lossd/status_macros.h"
@@ -62,7 +62,7 @@ std::optional<Geometry> GeometryOf(const LossSpec& spec, const LossInputs& input
       !IsKnown(gradient_dtype) || *elements > std::numeric_limits<int64_t>::max() / 8) {
     return std::nullopt;
   }
-  std::vector<int64_t> shape = predictions.shape;
+  absl::InlinedVector<int64_t, 8> shape(predictions.shape.begin(), predictions.shape.end());
   if (predictions.layout == Layout::kColumnMajor) std::reverse(shape.begin(), shape.end());
   Geometry geometry;
   geometry.outer = *ElementCount(absl::MakeConstSpan(shape).first(*axis));

@@ -10,14 +10,21 @@
 
 namespace lossd {
 
-// Counts the pieces of the caller's memory that are lent to the transport. Thread-safe.
+// Counts the pieces of the caller's memory that are lent to the transport. They are lent by one
+// thread and come back on any.
 class Loans {
  public:
+  Loans() = default;
+  // A copy has lent nothing.
+  Loans(const Loans&) {}
+  Loans& operator=(const Loans&) = delete;
+
   // Lends memory for one message; what a message copies is not lent at all. It counts as returned
   // when the last copy of the payload's `release` is gone, so also where the payload is dropped
   // without being sent.
   wire::Payload Lend(ByteSpan bytes) const {
     if (bytes.size() <= wire::kCopiedBytes) return {bytes, nullptr};
+    if (count_ == nullptr) count_ = std::make_shared<std::atomic<int64_t>>(0);
     count_->fetch_add(1, std::memory_order_relaxed);
     // Release and acquire: what the caller does with the memory next comes after all reading of it.
     const std::shared_ptr<void> loan(
@@ -25,10 +32,12 @@ class Loans {
     return {bytes, [loan] {}};
   }
 
-  bool AllReturned() const { return count_->load(std::memory_order_acquire) == 0; }
+  bool AllReturned() const {
+    return count_ == nullptr || count_->load(std::memory_order_acquire) == 0;
+  }
 
  private:
-  std::shared_ptr<std::atomic<int64_t>> count_ = std::make_shared<std::atomic<int64_t>>(0);
+  mutable std::shared_ptr<std::atomic<int64_t>> count_;  // once something is lent
 };
 
 }  // namespace lossd
