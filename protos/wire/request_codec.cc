@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
 #include "lossd/v1/loss.pb.h"
-#include "protos/wire/compact.h"
 #include "protos/wire/spec_codec.h"
 #include "protos/wire/tensor_codec.h"
 #include "protos/wire/walker.h"
@@ -150,6 +149,27 @@ void WriteOptional(int number, std::optional<OutgoingTensor> tensor, Writer& wri
   if (tensor) WriteTensor(number, *std::move(tensor), writer);
 }
 
+void WriteTensors(LossTensors<OutgoingTensor> tensors, Writer& writer) {
+  WriteTensor(tensors.target_kind == TargetKind::kClassIndices
+                  ? Request::kClassIndicesFieldNumber
+                  : Request::kClassProbabilitiesFieldNumber,
+              std::move(tensors.targets), writer);
+  WriteOptional(Request::kClassWeightsFieldNumber, std::move(tensors.class_weights), writer);
+  WriteOptional(Request::kPositionWeightsFieldNumber, std::move(tensors.position_weights), writer);
+  WriteOptional(Request::kUpstreamGradientFieldNumber, std::move(tensors.upstream_gradient),
+                writer);
+  WriteTensor(Request::kPredictionsFieldNumber, std::move(tensors.predictions), writer);
+}
+
+// What a tensor is, without its bytes.
+OutgoingTensor Described(const TensorDesc& desc) {
+  return {desc.dtype, desc.shape, desc.layout, {}};
+}
+std::optional<OutgoingTensor> Described(const std::optional<TensorDesc>& desc) {
+  if (!desc) return std::nullopt;
+  return Described(*desc);
+}
+
 absl::StatusOr<grpc::ByteBuffer> FinishPart(int number, Writer&& part) {
   Writer writer;
   writer.Message(number, std::move(part));
@@ -199,52 +219,33 @@ absl::StatusOr<DecodedStreamPart> DecodeStreamRequest(const Message& message) {
 
 absl::StatusOr<grpc::ByteBuffer> EncodeComputeRequest(const LossSpec& spec,
                                                       LossTensors<OutgoingTensor> tensors) {
-  const Compact<Request> request;
-  ToProto(spec, *request->mutable_spec());
   Writer writer;
-  writer.Fields(*request);
-  WriteTensor(tensors.target_kind == TargetKind::kClassIndices
-                  ? Request::kClassIndicesFieldNumber
-                  : Request::kClassProbabilitiesFieldNumber,
-              std::move(tensors.targets), writer);
-  WriteOptional(Request::kClassWeightsFieldNumber, std::move(tensors.class_weights), writer);
-  WriteOptional(Request::kPositionWeightsFieldNumber, std::move(tensors.position_weights), writer);
-  WriteOptional(Request::kUpstreamGradientFieldNumber, std::move(tensors.upstream_gradient),
-                writer);
-  WriteTensor(Request::kPredictionsFieldNumber, std::move(tensors.predictions), writer);
+  writer.Message(Request::kSpecFieldNumber, ToProto(spec));
+  WriteTensors(std::move(tensors), writer);
   return std::move(writer).Finish();
 }
-
 absl::StatusOr<grpc::ByteBuffer> EncodeStreamHeader(const LossSpec& spec,
                                                     const LossTensorDescs& tensors,
                                                     const std::vector<Box>& boxes) {
-  const Compact<Part> part;
-  v1::StreamHeader& header = *part->mutable_header();
-  Request& request = *header.mutable_request();
-  ToProto(spec, *request.mutable_spec());
-  ToProto(tensors.targets, tensors.target_kind == TargetKind::kClassIndices
-                               ? *request.mutable_class_indices()
-                               : *request.mutable_class_probabilities());
-  if (tensors.class_weights) ToProto(*tensors.class_weights, *request.mutable_class_weights());
-  if (tensors.position_weights) {
-    ToProto(*tensors.position_weights, *request.mutable_position_weights());
-  }
-  if (tensors.upstream_gradient) {
-    ToProto(*tensors.upstream_gradient, *request.mutable_upstream_gradient());
-  }
-  ToProto(tensors.predictions, *request.mutable_predictions());
-  for (const Box& box : boxes) ToProto(box, *header.add_boxes());
-  Writer writer;
-  writer.Fields(*part);
-  return std::move(writer).Finish();
+  Writer request;
+  request.Message(Request::kSpecFieldNumber, ToProto(spec));
+  WriteTensors({.predictions = Described(tensors.predictions),
+                .target_kind = tensors.target_kind,
+                .targets = Described(tensors.targets),
+                .class_weights = Described(tensors.class_weights),
+                .position_weights = Described(tensors.position_weights),
+                .upstream_gradient = Described(tensors.upstream_gradient)},
+               request);
+  Writer header;
+  header.Message(v1::StreamHeader::kRequestFieldNumber, std::move(request));
+  for (const Box& box : boxes) header.Message(v1::StreamHeader::kBoxesFieldNumber, ToProto(box));
+  return FinishPart(Part::kHeaderFieldNumber, std::move(header));
 }
 
 absl::StatusOr<grpc::ByteBuffer> EncodeSideData(SideKind kind, int64_t offset_bytes, Payload data) {
-  v1::SideData side;
-  side.set_kind(static_cast<v1::SideData::Kind>(kind));
-  side.set_offset_bytes(offset_bytes);
   Writer writer;
-  writer.Fields(side);
+  writer.Number(v1::SideData::kKindFieldNumber, static_cast<int>(kind));
+  writer.Number(v1::SideData::kOffsetBytesFieldNumber, offset_bytes);
   writer.Bytes(v1::SideData::kDataFieldNumber, std::move(data));
   return FinishPart(Part::kSideDataFieldNumber, std::move(writer));
 }
@@ -252,10 +253,8 @@ absl::StatusOr<grpc::ByteBuffer> EncodeSideData(SideKind kind, int64_t offset_by
 absl::StatusOr<grpc::ByteBuffer> EncodeBlock(const Box& box,
                                              std::vector<Payload> class_probabilities,
                                              std::vector<Payload> predictions) {
-  v1::PredictionBlock block;
-  ToProto(box, *block.mutable_box());
   Writer writer;
-  writer.Fields(block);
+  writer.Message(v1::PredictionBlock::kBoxFieldNumber, ToProto(box));
   writer.Bytes(v1::PredictionBlock::kClassProbabilitiesFieldNumber,
                absl::MakeSpan(class_probabilities));
   writer.Bytes(v1::PredictionBlock::kPredictionsFieldNumber, absl::MakeSpan(predictions));

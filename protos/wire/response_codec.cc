@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
 #include "lossd/v1/loss.pb.h"
-#include "protos/wire/compact.h"
 #include "protos/wire/result_codec.h"
 #include "protos/wire/spec_codec.h"
 #include "protos/wire/tensor_codec.h"
@@ -147,10 +146,8 @@ absl::StatusOr<DecodedStreamAnswer> DecodeStreamResponse(const Message& message)
 
 absl::StatusOr<grpc::ByteBuffer> EncodeComputeResponse(const LossResult& result,
                                                        OutputFields<OutgoingTensor> outputs) {
-  const Compact<Response> response;
-  ToProto(result, *response->mutable_result());
   Writer writer;
-  writer.Fields(*response);
+  writer.Message(Response::kResultFieldNumber, ToProto(result));
   WriteOutput(Response::kPositionLossesFieldNumber, std::move(outputs.position_losses), writer);
   WriteOutput(Response::kLogSumExpFieldNumber, std::move(outputs.log_sum_exp), writer);
   WriteOutput(Response::kArgmaxHitsFieldNumber, std::move(outputs.argmax_hits), writer);
@@ -162,11 +159,9 @@ absl::StatusOr<grpc::ByteBuffer> EncodeComputeResponse(const LossResult& result,
 absl::StatusOr<grpc::ByteBuffer> EncodeBlockResult(const Box& box, const PartialSums& sums,
                                                    OutputFields<Payload> outputs) {
   using Block = v1::BlockResult;
-  const Compact<Block> block;
-  ToProto(box, *block->mutable_box());
-  ToProto(sums, *block->mutable_sums());
   Writer inside;
-  inside.Fields(*block);
+  inside.Message(Block::kBoxFieldNumber, ToProto(box));
+  inside.Message(Block::kSumsFieldNumber, ToProto(sums));
   WriteOutput(Block::kPositionLossesFieldNumber, std::move(outputs.position_losses), inside);
   WriteOutput(Block::kLogSumExpFieldNumber, std::move(outputs.log_sum_exp), inside);
   WriteOutput(Block::kArgmaxHitsFieldNumber, std::move(outputs.argmax_hits), inside);
@@ -178,10 +173,8 @@ absl::StatusOr<grpc::ByteBuffer> EncodeBlockResult(const Box& box, const Partial
 }
 
 absl::StatusOr<grpc::ByteBuffer> EncodeSummary(const LossResult& result) {
-  const Compact<Answer> answer;
-  ToProto(result, *answer->mutable_summary());
   Writer writer;
-  writer.Fields(*answer);
+  writer.Message(Answer::kSummaryFieldNumber, ToProto(result));
   return std::move(writer).Finish();
 }
 

@@ -1,5 +1,7 @@
 #include "protos/wire/result_codec.h"
 
+#include <google/protobuf/wire_format_lite.h>
+
 #include <initializer_list>
 #include <string>
 #include <utility>
@@ -10,6 +12,8 @@
 
 namespace lossd::wire {
 namespace {
+
+using google::protobuf::internal::WireFormatLite;
 
 absl::Status CheckCounts(std::initializer_list<std::pair<absl::string_view, int64_t>> counts) {
   for (const auto& [name, count] : counts) {
@@ -29,13 +33,16 @@ absl::StatusOr<ExactSum> ReadSum(const v1::ExactSum& sum) {
                                  .negative_infinities = sum.negative_infinities()});
 }
 
-void WriteSum(const ExactSum& sum, v1::ExactSum& written) {
+Writer ToProto(const ExactSum& sum) {
+  using Sum = v1::ExactSum;
   const ExactSum::Portable portable = sum.ToPortable();
-  written.set_exponent(portable.exponent);
-  written.set_magnitude(portable.magnitude.data(), portable.magnitude.size());
-  written.set_nan_terms(portable.nan_terms);
-  written.set_positive_infinities(portable.positive_infinities);
-  written.set_negative_infinities(portable.negative_infinities);
+  Writer written;
+  written.Number(Sum::kExponentFieldNumber, WireFormatLite::ZigZagEncode32(portable.exponent));
+  written.Bytes(Sum::kMagnitudeFieldNumber, {portable.magnitude, nullptr});
+  written.Number(Sum::kNanTermsFieldNumber, portable.nan_terms);
+  written.Number(Sum::kPositiveInfinitiesFieldNumber, portable.positive_infinities);
+  written.Number(Sum::kNegativeInfinitiesFieldNumber, portable.negative_infinities);
+  return written;
 }
 
 }  // namespace
@@ -59,15 +66,18 @@ absl::StatusOr<PartialSums> FromProto(const v1::PartialSums& sums) {
   return read;
 }
 
-void ToProto(const PartialSums& sums, v1::PartialSums& written) {
-  WriteSum(sums.loss_sum, *written.mutable_loss_sum());
-  WriteSum(sums.weight_sum, *written.mutable_weight_sum());
-  written.set_position_count(sums.position_count);
-  written.set_valid_count(sums.valid_count);
-  written.set_ignored_count(sums.ignored_count);
-  written.set_clamped_count(sums.clamped_count);
-  written.set_nonfinite_count(sums.nonfinite_count);
-  written.set_correct_count(sums.correct_count);
+Writer ToProto(const PartialSums& sums) {
+  using Sums = v1::PartialSums;
+  Writer written;
+  written.Message(Sums::kLossSumFieldNumber, ToProto(sums.loss_sum));
+  written.Message(Sums::kWeightSumFieldNumber, ToProto(sums.weight_sum));
+  written.Number(Sums::kPositionCountFieldNumber, sums.position_count);
+  written.Number(Sums::kValidCountFieldNumber, sums.valid_count);
+  written.Number(Sums::kIgnoredCountFieldNumber, sums.ignored_count);
+  written.Number(Sums::kClampedCountFieldNumber, sums.clamped_count);
+  written.Number(Sums::kNonfiniteCountFieldNumber, sums.nonfinite_count);
+  written.Number(Sums::kCorrectCountFieldNumber, sums.correct_count);
+  return written;
 }
 
 absl::StatusOr<LossResult> FromProto(const v1::LossResult& result) {
@@ -93,18 +103,23 @@ absl::StatusOr<LossResult> FromProto(const v1::LossResult& result) {
   return read;
 }
 
-void ToProto(const LossResult& result, v1::LossResult& written) {
-  written.set_loss(result.loss);
-  written.set_loss_sum(result.loss_sum);
-  written.set_weight_sum(result.weight_sum);
-  written.set_denominator(result.denominator);
-  written.set_position_count(result.position_count);
-  written.set_valid_count(result.valid_count);
-  written.set_ignored_count(result.ignored_count);
-  written.set_clamped_count(result.clamped_count);
-  written.set_nonfinite_count(result.nonfinite_count);
-  if (result.correct_count) written.set_correct_count(*result.correct_count);
-  ToProto(result.exact, *written.mutable_exact());
+Writer ToProto(const LossResult& result) {
+  using Result = v1::LossResult;
+  Writer written;
+  written.Double(Result::kLossFieldNumber, result.loss);
+  written.Double(Result::kLossSumFieldNumber, result.loss_sum);
+  written.Double(Result::kWeightSumFieldNumber, result.weight_sum);
+  written.Double(Result::kDenominatorFieldNumber, result.denominator);
+  written.Number(Result::kPositionCountFieldNumber, result.position_count);
+  written.Number(Result::kValidCountFieldNumber, result.valid_count);
+  written.Number(Result::kIgnoredCountFieldNumber, result.ignored_count);
+  written.Number(Result::kClampedCountFieldNumber, result.clamped_count);
+  written.Number(Result::kNonfiniteCountFieldNumber, result.nonfinite_count);
+  if (result.correct_count) {
+    written.SetNumber(Result::kCorrectCountFieldNumber, *result.correct_count);
+  }
+  written.Message(Result::kExactFieldNumber, ToProto(result.exact));
+  return written;
 }
 
 }  // namespace lossd::wire

@@ -1,6 +1,7 @@
 #include "protos/wire/spec_codec.h"
 
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
@@ -48,17 +49,33 @@ absl::StatusOr<Loss> ReadLoss(const v1::LossSpec& spec) {
       "spec.loss is not set; wanted one of softmax, multinomial_logistic, nll");
 }
 
+// The loss as one of the first fields of `spec`.
 struct LossWriter {
-  v1::LossSpec& spec;
+  Writer& spec;
 
   void operator()(const SoftmaxLoss& loss) const {
-    spec.mutable_softmax()->set_log_floor(loss.log_floor);
+    Writer softmax;
+    softmax.Double(v1::SoftmaxLoss::kLogFloorFieldNumber, loss.log_floor);
+    spec.Message(v1::LossSpec::kSoftmaxFieldNumber, std::move(softmax));
   }
   void operator()(const MultinomialLogisticLoss& loss) const {
-    spec.mutable_multinomial_logistic()->set_log_epsilon(loss.log_epsilon);
+    Writer multinomial;
+    multinomial.SetDouble(v1::MultinomialLogisticLoss::kLogEpsilonFieldNumber, loss.log_epsilon);
+    spec.Message(v1::LossSpec::kMultinomialLogisticFieldNumber, std::move(multinomial));
   }
-  void operator()(const NllLoss&) const { spec.mutable_nll(); }
+  void operator()(const NllLoss&) const { spec.Message(v1::LossSpec::kNllFieldNumber, Writer()); }
 };
+
+Writer ToProto(const OutputSet& outputs) {
+  using Outputs = v1::Outputs;
+  Writer written;
+  written.SetNumber(Outputs::kGradientFieldNumber, outputs.gradient ? 1 : 0);
+  written.Number(Outputs::kPositionLossesFieldNumber, outputs.position_losses ? 1 : 0);
+  written.Number(Outputs::kLogSumExpFieldNumber, outputs.log_sum_exp ? 1 : 0);
+  written.Number(Outputs::kArgmaxHitsFieldNumber, outputs.argmax_hits ? 1 : 0);
+  written.Number(Outputs::kProbabilitiesFieldNumber, outputs.probabilities ? 1 : 0);
+  return written;
+}
 
 OutputSet ReadOutputs(const v1::Outputs& outputs) {
   OutputSet wanted;
@@ -131,41 +148,41 @@ absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec) {
   return read;
 }
 
-void ToProto(const LossSpec& spec, v1::LossSpec& written) {
+Writer ToProto(const LossSpec& spec) {
+  using Spec = v1::LossSpec;
+  Writer written;
+  const auto set_enum = [&written](int number, auto value) {
+    written.SetNumber(number, static_cast<int>(value));
+  };
   std::visit(LossWriter{written}, spec.loss);
-  if (spec.class_axis) written.set_class_axis(*spec.class_axis);
+  if (spec.class_axis) written.SetNumber(Spec::kClassAxisFieldNumber, *spec.class_axis);
   if (spec.weight_normalization) {
-    written.set_weight_normalization(
-        static_cast<v1::WeightNormalization>(*spec.weight_normalization));
+    set_enum(Spec::kWeightNormalizationFieldNumber, *spec.weight_normalization);
   }
-  written.mutable_ignore_labels()->Assign(spec.ignore_labels.begin(), spec.ignore_labels.end());
-  written.set_label_smoothing(spec.label_smoothing);
-  written.set_loss_weight(spec.loss_weight);
-  written.set_reduction(static_cast<v1::Reduction>(spec.reduction));
-  if (spec.denominator) written.set_denominator(*spec.denominator);
-  written.set_gradient_scale(spec.gradient_scale);
-  if (spec.gradient_dtype) {
-    written.set_gradient_dtype(static_cast<v1::DType>(*spec.gradient_dtype));
-  }
-  written.set_all_ignored_policy(static_cast<v1::AllIgnoredPolicy>(spec.all_ignored_policy));
-  written.set_non_finite_policy(static_cast<v1::NonFinitePolicy>(spec.non_finite_policy));
-  v1::Outputs& outputs = *written.mutable_outputs();
-  outputs.set_gradient(spec.outputs.gradient);
-  outputs.set_position_losses(spec.outputs.position_losses);
-  outputs.set_log_sum_exp(spec.outputs.log_sum_exp);
-  outputs.set_argmax_hits(spec.outputs.argmax_hits);
-  outputs.set_probabilities(spec.outputs.probabilities);
+  written.Packed(Spec::kIgnoreLabelsFieldNumber, spec.ignore_labels);
+  written.Double(Spec::kLabelSmoothingFieldNumber, spec.label_smoothing);
+  written.SetDouble(Spec::kLossWeightFieldNumber, spec.loss_weight);
+  set_enum(Spec::kReductionFieldNumber, spec.reduction);
+  if (spec.denominator) written.SetDouble(Spec::kDenominatorFieldNumber, *spec.denominator);
+  written.SetDouble(Spec::kGradientScaleFieldNumber, spec.gradient_scale);
+  if (spec.gradient_dtype) set_enum(Spec::kGradientDtypeFieldNumber, *spec.gradient_dtype);
+  set_enum(Spec::kAllIgnoredPolicyFieldNumber, spec.all_ignored_policy);
+  set_enum(Spec::kNonFinitePolicyFieldNumber, spec.non_finite_policy);
+  written.Message(Spec::kOutputsFieldNumber, ToProto(spec.outputs));
+  return written;
 }
 
 Box FromProto(const v1::Box& box) {
   return {box.outer_begin(), box.outer_count(), box.inner_begin(), box.inner_count()};
 }
 
-void ToProto(const Box& box, v1::Box& written) {
-  written.set_outer_begin(box.outer_begin);
-  written.set_outer_count(box.outer_count);
-  written.set_inner_begin(box.inner_begin);
-  written.set_inner_count(box.inner_count);
+Writer ToProto(const Box& box) {
+  Writer written;
+  written.Number(v1::Box::kOuterBeginFieldNumber, box.outer_begin);
+  written.Number(v1::Box::kOuterCountFieldNumber, box.outer_count);
+  written.Number(v1::Box::kInnerBeginFieldNumber, box.inner_begin);
+  written.Number(v1::Box::kInnerCountFieldNumber, box.inner_count);
+  return written;
 }
 
 }  // namespace lossd::wire

@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "lossd/loss_spec.h"
 #include "lossd/v1/loss.pb.h"
+#include "protos/wire/writer.h"
 
 namespace lossd::wire {
 
@@ -39,13 +40,12 @@ absl::StatusOr<Core> ReadEnum(const FieldName& field, int number, const EnumType
   return static_cast<Core>(number);
 }
 
-// Absent fields get their defaults; ranges are not checked. `written`, here and in the other
-// codecs: an empty message.
+// Absent fields get their defaults; ranges are not checked.
 absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec);
-void ToProto(const LossSpec& spec, v1::LossSpec& written);
+Writer ToProto(const LossSpec& spec);
 
 Box FromProto(const v1::Box& box);
-void ToProto(const Box& box, v1::Box& written);
+Writer ToProto(const Box& box);
 
 }  // namespace lossd::wire
 

@@ -79,20 +79,11 @@ absl::StatusOr<WireTensor> ReadTensor(absl::string_view field, const v1::Tensor&
   return read;
 }
 
-void ToProto(const TensorDesc& desc, v1::Tensor& written) {
-  written.set_dtype(static_cast<v1::DType>(desc.dtype));
-  written.mutable_shape()->Assign(desc.shape.begin(), desc.shape.end());
-  written.set_layout(static_cast<v1::Layout>(desc.layout));
-}
-
 void WriteTensor(int number, OutgoingTensor tensor, Writer& writer) {
   Writer fields;
-  // The one that is not optional, so 0 is not written.
-  if (const auto dtype = static_cast<int>(tensor.dtype); dtype != 0) {
-    fields.Number(v1::Tensor::kDtypeFieldNumber, dtype);
-  }
+  fields.Number(v1::Tensor::kDtypeFieldNumber, static_cast<int>(tensor.dtype));
   fields.Packed(v1::Tensor::kShapeFieldNumber, tensor.shape);
-  fields.Number(v1::Tensor::kLayoutFieldNumber, static_cast<int>(tensor.layout));
+  fields.SetNumber(v1::Tensor::kLayoutFieldNumber, static_cast<int>(tensor.layout));
   writer.Message(number, fields, kTensorDataField, std::move(tensor.data));
 }
 

@@ -21,11 +21,7 @@ enum class Carries : int8_t { kBytes, kNothing };
 absl::StatusOr<WireTensor> ReadTensor(absl::string_view field, const v1::Tensor& tensor,
                                       const LargeFields& large, int slot, Carries carries);
 
-// All but the data.
-void ToProto(const TensorDesc& desc, v1::Tensor& written);
-
-// The tensor as field `number` of what `writer` writes. By hand: a message of protobuf takes more
-// time to set up than its three fields to write.
+// The tensor as field `number` of what `writer` writes.
 void WriteTensor(int number, OutgoingTensor tensor, Writer& writer);
 
 }  // namespace lossd::wire

@@ -4,6 +4,7 @@
 #include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
+#include <bit>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -32,11 +33,16 @@ grpc::Slice ToSlice(Payload payload) {
 
 }  // namespace
 
-uint8_t* Writer::Extend(size_t size) {
-  const size_t at = text_.size();
-  text_.resize(at + size);
+void Text::Grow(size_t size) {
+  capacity_ = std::max(2 * capacity_, size_ + size);
+  auto more = std::make_unique_for_overwrite<uint8_t[]>(capacity_);
+  std::copy_n(data(), size_, more.get());
+  more_ = std::move(more);
+}
+
+inline uint8_t* Writer::Extend(size_t size) {
   size_ += static_cast<int64_t>(size);
-  return text_.data() + at;
+  return text_.Extend(size);
 }
 
 void Writer::Tag(int number, int64_t length) {
@@ -48,11 +54,25 @@ void Writer::Tag(int number, int64_t length) {
 }
 
 void Writer::Number(int number, int64_t value) {
+  if (value != 0) SetNumber(number, value);
+}
+
+void Writer::SetNumber(int number, int64_t value) {
   const uint32_t tag = WireFormatLite::MakeTag(number, WireFormatLite::WIRETYPE_VARINT);
   const auto bits = static_cast<uint64_t>(value);
   uint8_t* const at =
       Extend(CodedOutputStream::VarintSize32(tag) + CodedOutputStream::VarintSize64(bits));
   CodedOutputStream::WriteVarint64ToArray(bits, CodedOutputStream::WriteVarint32ToArray(tag, at));
+}
+
+void Writer::Double(int number, double value) {
+  if (std::bit_cast<uint64_t>(value) != 0) SetDouble(number, value);  // -0 is written
+}
+
+void Writer::SetDouble(int number, double value) {
+  const uint32_t tag = WireFormatLite::MakeTag(number, WireFormatLite::WIRETYPE_FIXED64);
+  uint8_t* const at = Extend(CodedOutputStream::VarintSize32(tag) + sizeof(value));
+  WireFormatLite::WriteDoubleNoTagToArray(value, CodedOutputStream::WriteVarint32ToArray(tag, at));
 }
 
 void Writer::Packed(int number, absl::Span<const int64_t> values) {
@@ -66,19 +86,10 @@ void Writer::Packed(int number, absl::Span<const int64_t> values) {
   }
 }
 
-void Writer::Fields(const google::protobuf::MessageLite& fields) {
-  const auto size = static_cast<int64_t>(fields.ByteSizeLong());
-  if (size > kMaxMessageBytes) {  // which generated code does not write, nor Finish
-    size_ += size;
-  } else if (size > 0) {
-    fields.SerializeWithCachedSizesToArray(Extend(size));
-  }
-}
-
 void Writer::Message(int number, Writer&& message) {
   Tag(number, message.size_);
   const size_t at = text_.size();
-  std::copy(message.text_.begin(), message.text_.end(), Extend(message.text_.size()));
+  std::copy_n(message.text_.data(), message.text_.size(), Extend(message.text_.size()));
   for (Lent& lent : message.lent_) {
     lent_.push_back({at + lent.at, std::move(lent.payload)});
   }
@@ -92,7 +103,7 @@ void Writer::Message(int number, const Writer& fields, int bytes_number, Payload
   const auto envelope = static_cast<int64_t>(CodedOutputStream::VarintSize32(tag) +
                                              CodedOutputStream::VarintSize64(length));
   Tag(number, fields.size_ + (length == 0 ? 0 : envelope + length));
-  std::copy(fields.text_.begin(), fields.text_.end(), Extend(fields.text_.size()));
+  std::copy_n(fields.text_.data(), fields.text_.size(), Extend(fields.text_.size()));
   Bytes(bytes_number, std::move(payload));
 }
 

@@ -1,11 +1,13 @@
 #ifndef LOSSD_WIRE_WRITER_H_
 #define LOSSD_WIRE_WRITER_H_
 
-#include <google/protobuf/message_lite.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/slice.h>
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
@@ -19,13 +21,36 @@ namespace lossd::wire {
 // less time than to lend them and to hear when they are let go of.
 inline constexpr size_t kCopiedBytes = 4 << 10;
 
+// Bytes that are added to at the end; a few of them lie in place.
+class Text {
+ public:
+  const uint8_t* data() const { return more_ == nullptr ? room_.data() : more_.get(); }
+  size_t size() const { return size_; }
+
+  // So many bytes more: the first of them. Their contents are whatever was there.
+  uint8_t* Extend(size_t size) {
+    if (size > capacity_ - size_) Grow(size);
+    uint8_t* const at = (more_ == nullptr ? room_.data() : more_.get()) + size_;
+    size_ += size;
+    return at;
+  }
+
+ private:
+  static constexpr size_t kRoom = 2048;
+
+  void Grow(size_t size);
+
+  size_t size_ = 0;
+  size_t capacity_ = kRoom;
+  std::unique_ptr<uint8_t[]> more_;  // instead of room_
+  std::array<uint8_t, kRoom> room_;
+};
+
 // Writes one protobuf message whose large byte fields are sent from where they are. Fields written
-// in the order of their numbers give the bytes that generated code would give.
+// in the order of their numbers give the bytes that generated code would give, which takes more
+// time to set up a message than there is to write.
 class Writer {
  public:
-  // Fields of the message itself, as generated code writes them.
-  void Fields(const google::protobuf::MessageLite& fields);
-
   // A field of message type; written also where the message is empty.
   void Message(int number, Writer&& message);
 
@@ -33,8 +58,14 @@ class Writer {
   // bytes.
   void Message(int number, const Writer& fields, int bytes_number, Payload payload);
 
-  // A field of a whole number or an enum; written also where it is 0.
+  // A field of a whole number, a bool or an enum; of type double. Not written where it is 0, as
+  // proto3 has it.
   void Number(int number, int64_t value);
+  void Double(int number, double value);
+
+  // The same of a field that tells whether it is set, which it is: written also where it is 0.
+  void SetNumber(int number, int64_t value);
+  void SetDouble(int number, double value);
 
   // A field of repeated int64; not written where there are none.
   void Packed(int number, absl::Span<const int64_t> values);
@@ -58,9 +89,9 @@ class Writer {
   };
 
   void Tag(int number, int64_t length);
-  uint8_t* Extend(size_t size);  // the text, by so many bytes: the first of them
+  uint8_t* Extend(size_t size);  // of the text
 
-  absl::InlinedVector<uint8_t, 2048> text_;  // all but what is lent; small messages in place
+  Text text_;  // all but what is lent
   absl::InlinedVector<Lent, 2> lent_;
   int64_t size_ = 0;
 };

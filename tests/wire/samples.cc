@@ -10,7 +10,7 @@ namespace lossd::wire_test {
 namespace {
 
 double AnyDouble(Random& random) {
-  if (random.OneIn(4)) return random.Pick({0.0, 1.0, 0.5, -1.0});
+  if (random.OneIn(4)) return random.Pick({0.0, -0.0, 1.0, 0.5, -1.0});
   return std::bit_cast<double>(random.Next());
 }
 
