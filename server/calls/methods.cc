@@ -85,8 +85,8 @@ absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
                          LossRun::Prepare(std::move(plan), side, executor, stop));
 
   const Box whole = run.plan().whole();
-  LOSSD_ASSIGN_OR_RETURN(OutputBuffers outputs,
-                         OutputBuffers::Take(run.plan(), whole, *environment.pool));
+  OutputBuffers outputs;
+  LOSSD_RETURN_IF_ERROR(outputs.Take(run.plan(), whole, *environment.pool));
   PartialSums sums;
   if (run.plan().positions() > 0) {
     BoxInputs inputs;

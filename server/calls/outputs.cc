@@ -1,41 +1,47 @@
 #include "server/calls/outputs.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "lossd/status_macros.h"
 
 namespace lossd {
-namespace {
 
-wire::Payload IntoPayload(BufferPool::Buffer buffer) {
-  const MutableByteSpan bytes = buffer.bytes();
-  if (bytes.empty()) return {};
-  return {bytes, std::move(buffer).IntoRelease()};
+absl::Status OutputBuffers::Take(int64_t size, BufferPool& pool, Output& output) {
+  const auto bytes = static_cast<size_t>(size);
+  if (bytes <= room_.size() - room_used_) {
+    output.bytes = {room_.data() + room_used_, bytes};
+    const size_t end = room_used_ + bytes + BufferPool::kAlignment - 1;
+    room_used_ = std::min(end - end % BufferPool::kAlignment, room_.size());
+    return absl::OkStatus();
+  }
+  LOSSD_ASSIGN_OR_RETURN(output.buffer, pool.Take(size));
+  output.bytes = output.buffer.bytes();
+  return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<OutputBuffers> OutputBuffers::Take(const LossPlan& plan, const Box& box,
-                                                  BufferPool& pool) {
+absl::Status OutputBuffers::Take(const LossPlan& plan, const Box& box, BufferPool& pool) {
   const LossPlan::BoxBytes bytes = plan.BytesOf(box);
-  OutputBuffers outputs;
-  outputs.wanted_ = plan.outputs();
-  LOSSD_ASSIGN_OR_RETURN(outputs.gradient_, pool.Take(bytes.gradient));
-  LOSSD_ASSIGN_OR_RETURN(outputs.position_losses_, pool.Take(bytes.position_losses));
-  LOSSD_ASSIGN_OR_RETURN(outputs.log_sum_exp_, pool.Take(bytes.log_sum_exp));
-  LOSSD_ASSIGN_OR_RETURN(outputs.argmax_hits_, pool.Take(bytes.argmax_hits));
-  LOSSD_ASSIGN_OR_RETURN(outputs.probabilities_, pool.Take(bytes.probabilities));
-  return outputs;
+  wanted_ = plan.outputs();
+  LOSSD_RETURN_IF_ERROR(Take(bytes.gradient, pool, gradient_));
+  LOSSD_RETURN_IF_ERROR(Take(bytes.position_losses, pool, position_losses_));
+  LOSSD_RETURN_IF_ERROR(Take(bytes.log_sum_exp, pool, log_sum_exp_));
+  LOSSD_RETURN_IF_ERROR(Take(bytes.argmax_hits, pool, argmax_hits_));
+  return Take(bytes.probabilities, pool, probabilities_);
 }
 
 LossOutputs OutputBuffers::Spans() const {
-  return {.gradient = gradient_.bytes(),
-          .position_losses = position_losses_.bytes(),
-          .log_sum_exp = log_sum_exp_.bytes(),
-          .argmax_hits = argmax_hits_.bytes(),
-          .probabilities = probabilities_.bytes()};
+  return {.gradient = gradient_.bytes,
+          .position_losses = position_losses_.bytes,
+          .log_sum_exp = log_sum_exp_.bytes,
+          .argmax_hits = argmax_hits_.bytes,
+          .probabilities = probabilities_.bytes};
+}
+
+wire::Payload OutputBuffers::IntoPayload(Output output) {
+  if (output.buffer.bytes().empty()) return {output.bytes, nullptr};
+  return {output.bytes, std::move(output.buffer).IntoRelease()};
 }
 
 wire::OutputFields<wire::Payload> OutputBuffers::IntoPayloads() && {

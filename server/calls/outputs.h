@@ -1,34 +1,56 @@
 #ifndef LOSSD_SERVER_CALLS_OUTPUTS_H_
 #define LOSSD_SERVER_CALLS_OUTPUTS_H_
 
-#include "absl/status/statusor.h"
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/status.h"
 #include "core/plan/loss_plan.h"
 #include "lossd/loss_spec.h"
 #include "protos/wire/response_codec.h"
+#include "protos/wire/writer.h"
 #include "server/memory/buffer_pool.h"
 
 namespace lossd {
 
-// Memory from the pool for the wanted outputs of one box.
+// Memory for the wanted outputs of one box: from the pool, or within this for those that are so
+// small that a message copies them.
 class OutputBuffers {
  public:
-  static absl::StatusOr<OutputBuffers> Take(const LossPlan& plan, const Box& box, BufferPool& pool);
+  OutputBuffers() = default;
+  OutputBuffers(const OutputBuffers&) = delete;
+  OutputBuffers& operator=(const OutputBuffers&) = delete;
+
+  // Once, before all else.
+  absl::Status Take(const LossPlan& plan, const Box& box, BufferPool& pool);
 
   // Where the box is to be computed.
   LossOutputs Spans() const;
 
   // The outputs as they are sent: as fields of a block's result, or as whole tensors. The memory
-  // goes back to the pool when gRPC has let go of it. `plan` outlives the tensors.
+  // goes back to the pool when gRPC has let go of it. This, and `plan`, outlive them until they are
+  // in a message.
   wire::OutputFields<wire::Payload> IntoPayloads() &&;
   wire::OutputFields<wire::OutgoingTensor> IntoTensors(const LossPlan& plan) &&;
 
  private:
+  struct Output {
+    MutableByteSpan bytes;
+    BufferPool::Buffer buffer;  // empty where they lie in room_
+  };
+
+  absl::Status Take(int64_t size, BufferPool& pool, Output& output);
+  static wire::Payload IntoPayload(Output output);
+
   OutputSet wanted_;
-  BufferPool::Buffer gradient_;
-  BufferPool::Buffer position_losses_;
-  BufferPool::Buffer log_sum_exp_;
-  BufferPool::Buffer argmax_hits_;
-  BufferPool::Buffer probabilities_;
+  Output gradient_;
+  Output position_losses_;
+  Output log_sum_exp_;
+  Output argmax_hits_;
+  Output probabilities_;
+  size_t room_used_ = 0;
+  alignas(BufferPool::kAlignment) std::array<std::byte, wire::kCopiedBytes> room_;
 };
 
 }  // namespace lossd

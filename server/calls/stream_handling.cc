@@ -160,8 +160,8 @@ void StreamCall::Compute(wire::DecodedBlock block) {
 
 absl::StatusOr<grpc::ByteBuffer> StreamCall::ComputeBlock(wire::DecodedBlock block,
                                                           PartialSums& sums) const {
-  LOSSD_ASSIGN_OR_RETURN(OutputBuffers outputs,
-                         OutputBuffers::Take(run_->plan(), block.box, *environment_.pool));
+  OutputBuffers outputs;
+  LOSSD_RETURN_IF_ERROR(outputs.Take(run_->plan(), block.box, *environment_.pool));
   const BoxInputs inputs = {.predictions = block.predictions,
                             .class_probabilities = block.class_probabilities};
   LOSSD_ASSIGN_OR_RETURN(sums, run_->RunBox(block.box, inputs, outputs.Spans(),

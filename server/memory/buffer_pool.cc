@@ -17,7 +17,6 @@ namespace {
 
 constexpr size_t kPage = 4096;
 constexpr size_t kHugePage = size_t{2} << 20;
-constexpr size_t kAlignment = 64;
 // Below this the general allocator is as good: it does not go to the system for small sizes.
 constexpr size_t kMinMapped = size_t{64} << 10;
 
@@ -47,14 +46,14 @@ std::byte* Map(size_t capacity) {
 std::byte* Allocate(size_t capacity) {
   if (capacity >= kMinMapped) return Map(capacity);
   return static_cast<std::byte*>(
-      ::operator new (capacity, std::align_val_t{kAlignment}, std::nothrow));
+      ::operator new (capacity, std::align_val_t{BufferPool::kAlignment}, std::nothrow));
 }
 
 void Deallocate(std::byte* data, size_t capacity) {
   if (capacity >= kMinMapped) {
     munmap(data, capacity);
   } else {
-    ::operator delete (data, std::align_val_t{kAlignment});
+    ::operator delete (data, std::align_val_t{BufferPool::kAlignment});
   }
 }
 

@@ -12,8 +12,8 @@
 namespace lossd {
 
 // Memory for outputs that is used again instead of going back to the system, whose page faults
-// would otherwise cost as much as computing a loss. Buffers are aligned to 64 bytes at least, large
-// ones to huge pages. Contents are whatever was there before. Thread-safe; buffers may outlive it.
+// would otherwise cost as much as computing a loss. Buffers are aligned, large ones to huge
+// pages. Contents are whatever was there before. Thread-safe; buffers may outlive it.
 class BufferPool {
   struct State;
 
@@ -43,6 +43,9 @@ class BufferPool {
     size_t size_ = 0;
     size_t capacity_ = 0;
   };
+
+  // Of every buffer, at least.
+  static constexpr size_t kAlignment = 64;
 
   // Keeps at most `max_idle_bytes` of memory that is not on loan.
   explicit BufferPool(int64_t max_idle_bytes);
