@@ -129,20 +129,19 @@ bool IsHit(const BoxJob& job, const Rows& rows, int64_t row, int64_t label, doub
 void WriteRowOutputs(const BoxJob& job, const Rows& rows, const Reduced& reduced, Workspace& work,
                      UnitSums& unit) {
   const OutputSet& wanted = job.run.plan.outputs();
+  const bool any = wanted.log_sum_exp || wanted.argmax_hits;
   for (int64_t r = 0; r < rows.count; ++r) {
     const RowSums& sums = reduced.sums[r];
+    const int64_t label = work.positions.label[r];
+    if (std::isnan(sums.rest) && label >= 0) unit.CountNonFinite(rows.first_position + r);
+    if (!any) continue;
     if (wanted.log_sum_exp) {
       StoreReal(Real::kF64, sums.peak + reduced.log1p_rest[r], job.out.log_sum_exp.data(),
                 rows.first_output + r);
     }
-    const int64_t label = work.positions.label[r];
-    if (label < 0) {
-      WriteHit(job, rows.first_output + r, false, unit);
-      continue;
-    }
-    if (std::isnan(sums.rest)) unit.CountNonFinite(rows.first_position + r);
     if (wanted.argmax_hits) {
-      WriteHit(job, rows.first_output + r, IsHit(job, rows, r, label, sums.peak), unit);
+      const bool hit = label >= 0 && IsHit(job, rows, r, label, sums.peak);
+      WriteHit(job, rows.first_output + r, hit, unit);
     }
   }
 }
@@ -152,11 +151,19 @@ kernels::LabelledPositions PrepareHardRows(const BoxJob& job, const Rows& rows, 
   const kernels::LabelledPositions hard = LabelledArrays(rows.count, work.hard_rows);
   const Positions& positions = work.positions;
   const Real real = job.run.real();
-  for (int64_t r = 0; r < rows.count; ++r) {
-    const int64_t y = positions.label[r];
-    hard.coefficient[r] = y < 0 ? 0.0 : positions.gradient[r] * positions.weight[r];
-    hard.picked[r] = y < 0 ? 0.0 : LoadReal(real, rows.predictions, r * job.classes() + y);
-    hard.picked_exponential[r] = 0;
+  const int64_t classes = job.classes();
+  const auto prepare = [&](auto prediction_at) {
+    for (int64_t r = 0; r < rows.count; ++r) {
+      const int64_t y = positions.label[r];
+      hard.coefficient[r] = y < 0 ? 0.0 : positions.gradient[r] * positions.weight[r];
+      hard.picked[r] = y < 0 ? 0.0 : prediction_at(r * classes + y);
+      hard.picked_exponential[r] = 0;
+    }
+  };
+  if (real == Real::kF32) {
+    prepare([&](int64_t at) { return LoadReal(Real::kF32, rows.predictions, at); });
+  } else {
+    prepare([&](int64_t at) { return LoadReal(real, rows.predictions, at); });
   }
   return hard;
 }
@@ -177,9 +184,17 @@ void HardLosses(const BoxJob& job, const Rows& rows, const Reduced& reduced,
 void FinishHardGradient(const BoxJob& job, const Rows& rows, const kernels::LabelledPositions& hard,
                         const Positions& positions) {
   const Real out = job.run.gradient_real();
-  for (int64_t r = 0; r < rows.count; ++r) {
-    if (FillGradientRow(job, rows, r, hard.coefficient[r], hard.rest[r])) continue;
-    StoreReal(out, hard.label_gradient[r], rows.gradient, r * job.classes() + positions.label[r]);
+  const int64_t classes = job.classes();
+  const auto finish = [&](auto store) {
+    for (int64_t r = 0; r < rows.count; ++r) {
+      if (FillGradientRow(job, rows, r, hard.coefficient[r], hard.rest[r])) continue;
+      store(hard.label_gradient[r], r * classes + positions.label[r]);
+    }
+  };
+  if (out == Real::kF32) {
+    finish([&](double value, int64_t at) { StoreReal(Real::kF32, value, rows.gradient, at); });
+  } else {
+    finish([&](double value, int64_t at) { StoreReal(out, value, rows.gradient, at); });
   }
 }
 
