@@ -48,9 +48,10 @@ class ReduceStage<float> {
     for (auto& sums : stretch_) sums = Fill(0.0f);
   }
 
+  // Column by column: more of them side by side would not leave registers for the sums.
   HWY_INLINE void Class(int64_t k) {
     float* e = block_ + k * kTileBlock;
-    for (int64_t c = 0; c < kColumns; c += kSideBySide) Columns(e, c);
+    for (int64_t c = 0; c < kColumns; ++c) Column(e + c * kGroup, c);
   }
 
   HWY_INLINE void EndStretch() {
@@ -73,26 +74,24 @@ class ReduceStage<float> {
   }
 
  private:
-  HWY_INLINE void Columns(float* e, int64_t first) {
+  HWY_INLINE void Column(float* e, int64_t c) {
     const Tag<float> d;
-    constexpr int kVectors = kSideBySide * kRegisters<float>;
-    Vec<float> es[kVectors];
-    hn::Mask<Tag<float>> equal[kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      const int64_t at = first * kGroup + v * kLanes<float>;
-      es[v] = hn::Sub(hn::LoadU(d, e + at), hn::LoadU(d, reference_ + at));
-      equal[v] = hn::Eq(es[v], hn::Zero(d));
+    const float* reference = reference_ + c * kGroup;
+    Vec<float> es[kRegisters<float>];
+    hn::Mask<Tag<float>> equal[kRegisters<float>];
+    for (int j = 0; j < kRegisters<float>; ++j) {
+      const int64_t at = j * kLanes<float>;
+      es[j] = hn::Sub(hn::LoadU(d, e + at), hn::LoadU(d, reference + at));
+      equal[j] = hn::Eq(es[j], hn::Zero(d));
     }
     ScaledExps(es);
-    for (int v = 0; v < kVectors; ++v) {
-      const int64_t c = first + v / kRegisters<float>;
-      const int j = v % kRegisters<float>;
-      hn::StoreU(es[v], d, e + first * kGroup + v * kLanes<float>);
+    for (int j = 0; j < kRegisters<float>; ++j) {
+      hn::StoreU(es[j], d, e + j * kLanes<float>);
       // Written such that targets with masked additions take one instruction for each.
-      const auto more = hn::Add(stretch_[c].v[j], es[v]);
+      const auto more = hn::Add(stretch_[c].v[j], es[j]);
       const auto one_more = hn::Add(at_peak_[c].v[j], hn::Set(d, 1.0f));
-      stretch_[c].v[j] = hn::IfThenElse(equal[v], stretch_[c].v[j], more);
-      at_peak_[c].v[j] = hn::IfThenElse(equal[v], one_more, at_peak_[c].v[j]);
+      stretch_[c].v[j] = hn::IfThenElse(equal[j], stretch_[c].v[j], more);
+      at_peak_[c].v[j] = hn::IfThenElse(equal[j], one_more, at_peak_[c].v[j]);
     }
   }
 

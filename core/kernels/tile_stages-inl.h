@@ -77,7 +77,7 @@ class LoadStage {
  private:
   // Classes between a look and its fetch: one class lies where no hardware expects it after
   // another.
-  static constexpr int64_t kAhead = 8;
+  static constexpr int64_t kAhead = 12;
 
   HWY_INLINE void FetchAhead(int64_t k) const {
     int64_t ahead = k + kAhead;

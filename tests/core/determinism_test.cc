@@ -228,6 +228,23 @@ TEST(Determinism, AlignmentDoesNotShow) {
   });
 }
 
+// Where nothing is wanted of an image but its gradient, a tile is longer than elsewhere.
+TEST(Determinism, LongTilesDoNotShow) {
+  Random random(4003);
+  for (const DType dtype : kFloatDTypes) {
+    const std::vector<int64_t> shape = {2, 5, 4321};
+    LossCase c = RichCase(SoftmaxLoss{}, dtype, shape, TargetKind::kClassIndices, random);
+    c.spec.label_smoothing = 0;
+    c.spec.outputs = {};
+    const CoreAnswer whole = RunCore(c);
+    EXPECT_EQ(Disagreement(c, Compute(c.spec, c.inputs()), whole), "");
+    EXPECT_SAME_ANSWER(whole, RunBoxes(c, 4, InOnePiece, random)) << Describe(c);
+    EXPECT_SAME_ANSWER(whole, RunBoxes(c, 1, InRandomPieces, random)) << Describe(c);
+    c.spec.outputs = AllOutputs(SoftmaxLoss{});
+    EXPECT_THAT(RunCore(c).outputs.gradient.bytes(), SameBits(whole.outputs.gradient.bytes()));
+  }
+}
+
 // ------------------------------------------------------------------------ threads and targets
 
 // Executors limit the threads of the whole process, the smallest one alive the most: one at a time.
