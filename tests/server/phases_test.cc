@@ -57,15 +57,18 @@ class Phases : public ::testing::Test {
   using Reach = std::function<bool(OpenCall& call, const Until& over)>;
 
   // The call is given up in the phase by its client, and then by deadlines: the first of them may
-  // pass too early, each of the others is twice as long. `before`: what comes before the call.
+  // pass too early, each of the others is twice as long. `before`: what comes before the call;
+  // `also`: what holds once it is given up, while others go on.
   void EndsIn(
-      const char* method, const Reach& reach, const std::function<void()>& before = [] {}) {
+      const char* method, const Reach& reach, const std::function<void()>& before = [] {},
+      const std::function<void()>& also = [] {}) {
     {
       before();
       OpenCall call(*server_, method);
       ASSERT_TRUE(reach(call, [] { return false; }));
       call.Cancel();
       EXPECT_EQ(call.Finish().error_code(), grpc::StatusCode::CANCELLED);
+      also();
       AllIsGivenBack();
     }
     bool reached = false;
@@ -146,6 +149,10 @@ TEST_F(Phases, AMessageThatWaitsToBeRead) {
           others_.push_back(std::make_unique<OpenCall>(*server_, kMessage));
           WaitUntil([&] { return counters().calls == i + 1; });
         }
+      },
+      [this] {
+        WaitUntil([&] { return counters().held_back == 0 && counters().calls == 2; });
+        for (const auto& refused : counters().refused) EXPECT_EQ(refused, 0) << "it waited on";
       });
 }
 
