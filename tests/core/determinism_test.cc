@@ -278,6 +278,7 @@ TEST(Determinism, OtherComputationsAtTheSameTimeDoNotShow) {
     }
   }
   std::vector<CoreAnswer> alone;
+  alone.reserve(cases.size());
   for (const LossCase& c : cases) alone.push_back(RunCore(c));
   std::vector<CoreAnswer> together(cases.size());
   std::vector<std::thread> threads;
