@@ -171,9 +171,10 @@ TEST(Memory, LargeMessagesAndOutputsAreChargedAsTheyShow) {
 
 // What calls of its shape usually hold fits, the messages it sends do not.
 TEST(Memory, AMessageThatFindsNoRoomEndsItsCall) {
-  const auto server = StartServer(WithBudget(100 * kMiB));
+  const auto server = StartServer(WithBudget(140 * kMiB));
   const auto stub = StubFor(*server);
-  const Problem problem(16384, 1024);  // 64 MiB in, 64 out
+  const OpenStream holds(*stub, Problem(1024, 2048));  // 16 MiB
+  const Problem problem(16384, 1024);                  // 64 MiB in, 64 out
   grpc::ClientContext context;
   const auto stream = stub->ComputeStream(&context);
   for (const auto& part :
@@ -183,7 +184,6 @@ TEST(Memory, AMessageThatFindsNoRoomEndsItsCall) {
   const StreamAnswer answer = ReadAll(problem, *stream);
   EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(Trailer(context, "loss-reason"), "OVER_BUDGET");
-  ExpectAllGivenBack(*server);
 }
 
 // Eight clients want 128 MiB at once of a server that gives 36: all are served, one after the
@@ -306,8 +306,8 @@ TEST(Messages, LargerThanToldArePaidFor) {
   }
   grpc::ClientContext context;
   EXPECT_EQ(Told(*server, "1000", Problem(11 << 8, 1024), context).error_code(),
-            grpc::StatusCode::UNAVAILABLE);
-  EXPECT_EQ(Trailer(context, "loss-reason"), "OVER_BUDGET");
+            grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(Trailer(context, "loss-reason"), "TOO_LARGE");
   ExpectAllGivenBack(*server);
 }
 

@@ -268,7 +268,10 @@ void Computation::Gradient(const Position& position) {
   for (size_t k = 0; k < position.elements.size(); ++k) {
     const Real slope = position.answer.slope[k];
     const Real slope_bound = position.answer.slope_bound[k];
-    if (slope == 0 && slope_bound == 0) continue;  // exactly +0
+    if (slope == 0 && slope_bound == 0) {  // exactly +0
+      if (!std::isfinite(coefficient)) answer_.gradient.bounds[position.elements[k]] = kZeroOrNan;
+      continue;
+    }
     const Real value = coefficient * slope;
     answer_.gradient.values[position.elements[k]] = value;
     // |scale| times the row's bound; the f64 roundings of the scale itself (invisible in f32); the

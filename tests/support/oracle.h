@@ -2,6 +2,7 @@
 #define LOSSD_TESTS_SUPPORT_ORACLE_H_
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@ struct Bounded {
   std::vector<Real> values;
   std::vector<Real> bounds;
 };
+// As a bound: +0 or NaN is wanted.
+inline constexpr Real kZeroOrNan = std::numeric_limits<Real>::quiet_NaN();
 
 // Arrays have the element order of the predictions; the scalars are Bounded of one element.
 struct Answer {
