@@ -13,16 +13,18 @@ namespace lossd::oracle {
 
 // |got - want| / bound: at most 1 where `got` conforms. NaN answers to NaN alone, an infinity to
 // the same infinity, or to a finite `want` which, bound included, rounds to it in `out`. A bound of
-// 0 asks for equality, and for +0 where `want` is 0; one of kZeroOrNan (NaN) for +0 or NaN.
+// 0 asks for equality, and for +0 where `want` is 0; one of kZeroOrNan (NaN), where it is 0, for +0
+// or NaN.
 inline Real ErrorRatio(Real got, Real want, Real bound, DType out) {
   constexpr Real kFailed = std::numeric_limits<Real>::infinity();
-  if (std::isnan(bound)) return std::isnan(got) || (got == 0 && !std::signbit(got)) ? 0 : kFailed;
+  const bool plus_zero = got == 0 && !std::signbit(got);
+  if (want == 0 && std::isnan(bound)) return std::isnan(got) || plus_zero ? 0 : kFailed;
   if (std::isnan(want) || std::isnan(got)) return std::isnan(want) && std::isnan(got) ? 0 : kFailed;
   if (std::isinf(want)) return got == want ? 0 : kFailed;
   if (std::isinf(got)) {
     return RoundTo(out, want + std::copysign(bound, got)) == got ? 0 : kFailed;
   }
-  if (want == 0 && bound == 0) return got == 0 && !std::signbit(got) ? 0 : kFailed;
+  if (want == 0 && bound == 0) return plus_zero ? 0 : kFailed;
   const Real free = std::fmin(HalfUlp(out, want), bound);
   const Real excess = std::fabs(got - want) - free;
   if (excess <= 0) return 0;

@@ -1,5 +1,6 @@
 // The tools of the other tests can fail.
 #include "tests/core/matchers.h"
+#include "tests/support/oracle.h"
 
 #include <limits>
 
@@ -20,6 +21,14 @@ TEST(NearWithin, AcceptsUpToTheBoundAndNoFurther) {
   EXPECT_THAT(Real(0.5), NearWithin(Real(1), Real(0.5)));
   EXPECT_THAT(Real(1.5625), Not(NearWithin(Real(1), Real(0.5))));
   EXPECT_THAT(Real(0.4375), Not(NearWithin(Real(1), Real(0.5))));
+}
+
+TEST(NearWithin, ZeroOrNanIsNothingElse) {
+  const Real nan = std::numeric_limits<Real>::quiet_NaN();
+  EXPECT_THAT(Real(0), NearWithin(Real(0), kZeroOrNan));
+  EXPECT_THAT(nan, NearWithin(Real(0), kZeroOrNan));
+  EXPECT_THAT(Real(-0.0), Not(NearWithin(Real(0), kZeroOrNan)));
+  EXPECT_THAT(Real(1), Not(NearWithin(Real(0), kZeroOrNan)));
 }
 
 TEST(NearWithin, BoundZeroIsEquality) {

@@ -21,7 +21,7 @@ struct Bounded {
   std::vector<Real> values;
   std::vector<Real> bounds;
 };
-// As a bound: +0 or NaN is wanted.
+// As the bound of 0: +0 or NaN is wanted.
 inline constexpr Real kZeroOrNan = std::numeric_limits<Real>::quiet_NaN();
 
 // Arrays have the element order of the predictions; the scalars are Bounded of one element.
