@@ -263,6 +263,8 @@ void Computation::Gradient(const Position& position) {
   const Real coefficient =
       spec_.gradient_scale * position.upstream * (spec_.loss_weight * position.q / denominator_);
   if (coefficient == 0) return;
+  answer_.gradient_saturates |=
+      compute_type_ == DType::kF32 && std::isfinite(coefficient) && std::fabs(coefficient) > 1e30L;
   const DType out = spec_.gradient_dtype.value_or(inputs_.predictions.desc.dtype);
   const Real relative = CoefficientRoundings() * kU64 + denominator_bound_ / denominator_;
   for (size_t k = 0; k < position.elements.size(); ++k) {
