@@ -91,7 +91,8 @@ void RunPicked(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace
   for (int64_t p = 0; p < width; ++p) {
     const double w = positions.label[p] >= 0 ? positions.weight[p] : 0;
     const double a = positions.gradient[p] * w;
-    gradient[p] = a == 0 ? 0 : logistic ? -a / picked[p] : std::isnan(picked[p]) ? kNaN : -a;
+    gradient[p] = a == 0 ? 0 : logistic ? -a / picked[p] : -a;
+    if (std::isnan(gradient[p]) || std::isnan(picked[p])) gradient[p] = a == 0 ? 0 : kNaN;
     log[p] = -w * (logistic ? log[p] : picked[p]);
   }
   AddPositions(job, positions, first_output, /*loss=*/log, positions.weight.data(), unit);

@@ -1,6 +1,7 @@
 #include "core/exec/run_state.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace lossd {
 
@@ -10,6 +11,13 @@ double RunState::PositionWeight(int64_t position) const {
 }
 
 namespace {
+
+// One and the same NaN, whatever NaN it is.
+double UpstreamGradient(const RunState& run, int64_t position) {
+  const DType dtype = run.plan.tensors().upstream_gradient->dtype;
+  const double value = LoadReal(RealOf(dtype), run.side.upstream_gradient.data(), position);
+  return std::isnan(value) ? kNaN : value;
+}
 
 void FillOnes(std::vector<double>& values, int64_t size, bool& plain, bool stays_plain) {
   if (!plain) values.clear();
@@ -57,12 +65,10 @@ void Positions::LoadGradients(const RunState& run, int64_t begin) {
   }
   for (int64_t i = 0; i < count; ++i) {
     gradient[i] = 0;
-    if (label[i] < 0) continue;
-    double a = spec.gradient_scale * (spec.loss_weight * q[i] / run.denominator);
-    if (upstream) {
-      a *= LoadReal(RealOf(upstream->dtype), run.side.upstream_gradient.data(), begin + i);
-    }
-    gradient[i] = a;
+    if (label[i] < 0 || (run.one_class() && weight[i] == 0)) continue;
+    const double a = spec.gradient_scale * (spec.loss_weight * q[i] / run.denominator);
+    // What weighs nothing has no gradient, whatever comes from upstream.
+    gradient[i] = upstream && a != 0 ? a * UpstreamGradient(run, begin + i) : a;
   }
 }
 

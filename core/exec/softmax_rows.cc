@@ -104,10 +104,10 @@ void FillRow(const BoxJob& job, Real real, double value, std::byte* rows, int64_
 }
 
 // Rows that scaling leaves wrong: exactly 0 is promised for a coefficient of 0, and a row of NaN
-// has one and the same NaN throughout, whatever its predictions held.
+// has one and the same NaN throughout, whatever NaN it comes from.
 bool FillGradientRow(const BoxJob& job, const Rows& rows, int64_t row, double coefficient,
                      double rest) {
-  if (coefficient != 0 && !std::isnan(rest)) return false;
+  if (coefficient != 0 && !std::isnan(coefficient) && !std::isnan(rest)) return false;
   const double value = coefficient == 0 ? 0 : kNaN;
   FillRow(job, job.run.gradient_real(), value, rows.gradient, row);
   return true;

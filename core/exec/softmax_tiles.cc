@@ -180,7 +180,10 @@ class Tiles {
     WriteScaled(tile, /*labels=*/false, real, job_.out.probabilities.data());
     std::byte* out =
         job_.out.probabilities.data() + job_.ElementAt(o_, 0, tile.i) * kernels::SizeOf(real);
-    FillNaN(tile, real, out, [](int64_t) { return kNaN; });
+    if (!tile.any_nan) return;
+    FillColumns(
+        tile, real, out, [&](int64_t p) { return std::isnan(tile.at.rest[p]); },
+        [](int64_t) { return kNaN; });
   }
 
   void WriteGradient(const Tile<C>& tile) {
@@ -218,19 +221,26 @@ class Tiles {
                                                                          job_.stop);
   }
 
-  // One and the same NaN throughout a column of NaN, whatever its predictions held; 0 where exactly
-  // 0 is promised.
+  // One and the same NaN throughout a column of NaN, whatever NaN it comes from; 0 where exactly 0
+  // is promised.
   void SettleNaN(const Tile<C>& tile) const {
-    const auto value = [&tile](int64_t p) { return tile.at.coefficient[p] == 0 ? 0 : kNaN; };
-    FillNaN(tile, job_.run.gradient_real(), GradientOf(tile), value);
+    const double* coefficient = tile.at.coefficient;
+    const auto is_nan = [](double c) { return std::isnan(c); };
+    const bool from_upstream = job_.run.plan.tensors().upstream_gradient &&
+                               std::any_of(coefficient, coefficient + tile.width, is_nan);
+    if (!tile.any_nan && !from_upstream) return;
+    FillColumns(
+        tile, job_.run.gradient_real(), GradientOf(tile),
+        [&](int64_t p) { return std::isnan(tile.at.rest[p]) || std::isnan(coefficient[p]); },
+        [&](int64_t p) { return coefficient[p] == 0 ? 0 : kNaN; });
   }
 
-  void FillNaN(const Tile<C>& tile, Real real, std::byte* out, auto value) const {
-    for (int64_t k = tile.any_nan ? 0 : job_.classes(); k < job_.classes(); ++k) {
+  // Element (k, p) of `out` becomes value(p) where where(p).
+  void FillColumns(const Tile<C>& tile, Real real, std::byte* out, auto where, auto value) const {
+    for (int64_t k = 0; k < job_.classes(); ++k) {
       if (k % kernels::kGroup == 0 && kernels::Stopped(job_.stop)) return;
       for (int64_t p = 0; p < tile.width; ++p) {
-        if (!std::isnan(tile.at.rest[p])) continue;
-        StoreReal(real, value(p), out, k * job_.box.inner_count + p);
+        if (where(p)) StoreReal(real, value(p), out, k * job_.box.inner_count + p);
       }
     }
   }

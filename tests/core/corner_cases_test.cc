@@ -101,6 +101,22 @@ TEST(NonFinite, ErrorNamesThePositionAndPropagateDoesNotSpread) {
   }
 }
 
+TEST(NonFinite, UpstreamOfWhatWeighsNothingDoesNotCount) {
+  Random random(2013);
+  for (const Loss& loss : kLosses) {
+    for (const auto kind : {TargetKind::kClassIndices, TargetKind::kClassProbabilities}) {
+      for (const std::vector<int64_t>& shape : {std::vector<int64_t>{6, 20}, {1, 20, 6}}) {
+        LossCase c = TypicalCase(loss, DType::kF32, shape, kind, random);
+        const std::vector<int64_t> labels =
+            shape.size() == 2 ? std::vector<int64_t>{6} : std::vector<int64_t>{1, 6};
+        c.upstream_gradient = OwnedTensor::Of(DType::kF32, labels, {1, kNan, kNan, kInf, 1, 1});
+        c.position_weights = OwnedTensor::Of(DType::kF64, labels, {1, 0, 1, 0, 1, 1});
+        ExpectAgreement(c, "weightless");
+      }
+    }
+  }
+}
+
 TEST(NonFinite, UpstreamAndTargetsPoisonTheirOwnRowAlone) {
   Random random(2012);
   for (const Loss& loss : kLosses) {

@@ -263,8 +263,10 @@ void Computation::Gradient(const Position& position) {
   const Real coefficient =
       spec_.gradient_scale * position.upstream * (spec_.loss_weight * position.q / denominator_);
   if (coefficient == 0) return;
+  // With one class, an infinite one is infinite.
+  const bool saturates = std::isfinite(coefficient) || !position.row.one_hot();
   answer_.gradient_saturates |=
-      compute_type_ == DType::kF32 && std::isfinite(coefficient) && std::fabs(coefficient) > 1e30L;
+      compute_type_ == DType::kF32 && saturates && std::fabs(coefficient) > 1e30L;
   const DType out = spec_.gradient_dtype.value_or(inputs_.predictions.desc.dtype);
   const Real relative = CoefficientRoundings() * kU64 + denominator_bound_ / denominator_;
   for (size_t k = 0; k < position.elements.size(); ++k) {
