@@ -112,6 +112,8 @@ TEST(NonFinite, UpstreamOfWhatWeighsNothingDoesNotCount) {
         c.upstream_gradient = OwnedTensor::Of(DType::kF32, labels, {1, kNan, kNan, kInf, 1, 1});
         c.position_weights = OwnedTensor::Of(DType::kF64, labels, {1, 0, 1, 0, 1, 1});
         ExpectAgreement(c, "weightless");
+        c.spec.gradient_scale = 0;
+        ExpectAgreement(c, "scaled to 0");
       }
     }
   }

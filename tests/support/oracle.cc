@@ -260,8 +260,9 @@ int Computation::CoefficientRoundings() const {
 
 void Computation::Gradient(const Position& position) {
   if (position.ignored || denominator_ == 0 || position.weightless) return;
-  const Real coefficient =
-      spec_.gradient_scale * position.upstream * (spec_.loss_weight * position.q / denominator_);
+  const Real own = spec_.gradient_scale * (spec_.loss_weight * position.q / denominator_);
+  if (own == 0) return;  // whatever comes from upstream
+  const Real coefficient = own * position.upstream;
   if (coefficient == 0) return;
   // With one class, an infinite one is infinite.
   const bool saturates = std::isfinite(coefficient) || !position.row.one_hot();
