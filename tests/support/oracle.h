@@ -44,7 +44,7 @@ struct Answer {
   Bounded log_sum_exp;  // softmax loss only
   std::vector<int> hits;
   Bounded gradient;
-  // Some coefficient is beyond what is promised for gradients computed in float ("Accuracy").
+  // Some coefficient or derivative is beyond the range that is promised ("Accuracy").
   bool gradient_saturates = false;
   Bounded probabilities;  // softmax loss only
 };
