@@ -274,7 +274,8 @@ void Computation::Gradient(const Position& position) {
     const Real slope = position.answer.slope[k];
     const Real slope_bound = position.answer.slope_bound[k];
     // Which double cannot hold before it is scaled.
-    answer_.gradient_saturates |= std::fabs(slope) > std::numeric_limits<double>::max();
+    answer_.gradient_saturates |=
+        std::isfinite(slope) && std::fabs(slope) > std::numeric_limits<double>::max();
     if (slope == 0 && slope_bound == 0) {  // exactly +0
       if (!std::isfinite(coefficient)) answer_.gradient.bounds[position.elements[k]] = kZeroOrNan;
       continue;
