@@ -266,8 +266,8 @@ void Computation::Gradient(const Position& position) {
   if (coefficient == 0) return;
   // With one class, an infinite one is infinite.
   const bool saturates = std::isfinite(coefficient) || !position.row.one_hot();
-  answer_.gradient_saturates |=
-      compute_type_ == DType::kF32 && saturates && std::fabs(coefficient) > 1e30L;
+  const Real largest = compute_type_ == DType::kF32 ? 1e30L : 1e300L;
+  answer_.gradient_saturates |= saturates && std::fabs(coefficient) > largest;
   const DType out = spec_.gradient_dtype.value_or(inputs_.predictions.desc.dtype);
   const Real relative = CoefficientRoundings() * kU64 + denominator_bound_ / denominator_;
   for (size_t k = 0; k < position.elements.size(); ++k) {
