@@ -266,8 +266,10 @@ void Computation::Gradient(const Position& position) {
   if (coefficient == 0) return;
   // With one class, an infinite one is infinite.
   const bool saturates = std::isfinite(coefficient) || !position.row.one_hot();
-  const Real largest = compute_type_ == DType::kF32 ? 1e30L : 1e300L;
-  answer_.gradient_saturates |= saturates && std::fabs(coefficient) > largest;
+  const bool in_float = compute_type_ == DType::kF32;
+  const Real size = std::fabs(coefficient);
+  answer_.gradient_saturates |=
+      saturates && (in_float ? size > 1e30L : size > 1e300L || size < 1e-300L);
   const DType out = spec_.gradient_dtype.value_or(inputs_.predictions.desc.dtype);
   const Real relative = CoefficientRoundings() * kU64 + denominator_bound_ / denominator_;
   for (size_t k = 0; k < position.elements.size(); ++k) {
