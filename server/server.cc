@@ -3,6 +3,7 @@
 #include <grpc/compression.h>
 #include <grpc/grpc.h>
 #include <grpcpp/alarm.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
@@ -21,9 +22,12 @@
 #include "server/admission/memory_limit.h"
 #include "server/calls/accept.h"
 #include "server/calls/environment.h"
+#include "server/control/control_service.h"
+#include "server/control/health_state.h"
 #include "server/front/front.h"
 #include "server/listen_address.h"
 #include "server/memory/heap.h"
+#include "server/memory/release_policy.h"
 #include "server/metrics/collector.h"
 #include "server/metrics/metrics_server.h"
 
@@ -44,6 +48,13 @@ constexpr int kMaxFrameBytes = 1 << 20;
 // Idle memory: outlasts the pauses between the steps of a training run, then goes back.
 constexpr int64_t kMaxIdleOutputBytes = int64_t{512} << 20;
 constexpr absl::Duration kTrimPeriod = absl::Seconds(4);
+
+// Health checks, reflection and unknown methods: places of their own, so that neither they nor the
+// calls that compute take those of the others. A watch keeps its place.
+constexpr CallLimits kControlCalls = {.calls = 4096,
+                                      .calls_per_peer = 1024,
+                                      .calls_per_connection = 128,
+                                      .starts_per_second = 10'000};
 
 // After the last call: time for connections to be closed in order.
 constexpr std::chrono::milliseconds kLinger{500};
@@ -104,12 +115,12 @@ void SetChannelArguments(const wire::Limits& limits, grpc::ServerBuilder& builde
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
-// Every kTrimPeriod gives back output memory that is no longer used, and, after calls, what the
-// general allocator kept; and makes up for what there was no memory for.
+// Every kTrimPeriod gives back output memory that is no longer used, and what the general allocator
+// keeps beyond what calls have use for; and makes up for what there was no memory for.
 class Trimmer final : public Event {
  public:
-  explicit Trimmer(const Environment* environment)
-      : environment_(environment), pool_(environment->pool), calls_(environment->calls) {
+  Trimmer(const Environment* environment, ControlService* control)
+      : environment_(environment), control_(control) {
     Arm();
   }
   void Stop() {
@@ -121,19 +132,24 @@ class Trimmer final : public Event {
  private:
   void Run(bool ok) override {
     if (!ok) return;  // cancelled: the server stops
-    pool_->Trim();
-    // Two periods in a row without a call: the pool has just given back what calls used.
-    const int64_t begun = calls_->begun();
-    const bool idle = calls_->live() == 0 && begun == begun_before_;
-    if (idle && begun != begun_released_) {
-      ReleaseFreedMemory();
-      begun_released_ = begun;
-    }
-    begun_before_ = begun;
+    environment_->pool->Trim();
+    ReleaseUnused();
     const std::lock_guard lock(mutex_);
     if (stopped_) return;
     AcceptPutOff(*environment_);
+    control_->AcceptPutOff();
     Arm();
+  }
+  void ReleaseUnused() {
+    AdmissionCounters& counters = *environment_->counters;
+    const int64_t granted = counters.granted_peak.exchange(counters.granted_bytes);
+    const ReleasePolicy::Period period = {.begun = environment_->calls->begun(),
+                                          .live = environment_->calls->live(),
+                                          .resident = ResidentBytes(),
+                                          .used = granted + environment_->pool->idle_bytes()};
+    if (!policy_.Due(period)) return;
+    ReleaseFreedMemory();
+    policy_.Released(period, ResidentBytes());
   }
   void Arm() {
     alarm_.Set(environment_->queue,
@@ -141,10 +157,8 @@ class Trimmer final : public Event {
   }
 
   const Environment* environment_;
-  BufferPool* pool_;
-  const CallCount* calls_;
-  int64_t begun_before_ = 0;    // when it ran last
-  int64_t begun_released_ = 0;  // when memory was given back last
+  ControlService* control_;
+  ReleasePolicy policy_;
   std::mutex mutex_;
   bool stopped_ = false;
   grpc::Alarm alarm_;
@@ -165,7 +179,6 @@ struct Server::Impl {
   absl::Status ServeMetrics();
   ServerState State();
   void GiveUp();
-  void Poll();
 
   const ServerOptions options;
   Executor executor;
@@ -173,6 +186,7 @@ struct Server::Impl {
   CallCount calls;
   PutOff put_off{};
   AdmissionCounters admission;
+  AdmissionCounters control_counters;
   CallMetrics metrics;
   CallCaps caps;
   ByteBudget budget;
@@ -180,7 +194,9 @@ struct Server::Impl {
   Watch watch;
   Ticker ticker{&watch, &budget};
   RawLossService service;
-  HealthService health;
+  CallCaps control_caps{kControlCalls, &control_counters};
+  HealthState health;
+  std::unique_ptr<ControlService> control;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   std::unique_ptr<grpc::Server> server;
   std::unique_ptr<Front> front;
@@ -199,9 +215,20 @@ absl::Status Server::Impl::Build() {
   StartGrpcOnce();
   grpc::ServerBuilder builder;
   SetChannelArguments(options.limits, builder);
+  builder.SetResourceQuota(grpc::ResourceQuota("lossd").Resize(GrpcQuota(options.memory_budget)));
   front->AddTo(builder);
   builder.RegisterService(&service);
-  health.AddTo(builder);
+  control = std::make_unique<ControlService>(
+      ControlService::Parts{.caps = &control_caps,
+                            .authenticator = &front->authenticator(),
+                            .counters = &admission,
+                            .ticker = &ticker,
+                            .health = &health,
+                            .log = options.log,
+                            .metrics = &metrics,
+                            .times = options.times,
+                            .reflection = options.reflection});
+  control->AddTo(builder);
   queue = builder.AddCompletionQueue();
   server = builder.BuildAndStart();
   if (server == nullptr) return absl::InternalError("gRPC could not start a server");
@@ -225,7 +252,7 @@ absl::Status Server::Impl::ServeMetrics() {
 }
 
 ServerState Server::Impl::State() {
-  ServerState state = {.calls = calls.live(),
+  ServerState state = {.calls = calls.live() + control->live(),
                        .queued = admission.queued + admission.held_back,
                        .budget_bytes = options.memory_budget,
                        .granted_bytes = admission.granted_bytes,
@@ -246,13 +273,7 @@ void Server::Impl::GiveUp() {
   if (server != nullptr) server->Shutdown();
   if (queue == nullptr) return;
   queue->Shutdown();
-  Poll();
-}
-
-void Server::Impl::Poll() {
-  void* tag = nullptr;
-  bool ok = false;
-  while (queue->Next(&tag, &ok)) Event::Dispatch(tag, ok);
+  Event::DispatchAll(*queue);
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given) {
@@ -292,17 +313,19 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .limits = options.limits,
                        .times = options.times,
                        .info = InfoOf(options.limits, impl->executor)};
-  impl->caps.TellOffenders([front = impl->front.get()](auto peer) { front->Break(peer); });
+  for (CallCaps* const caps : {&impl->caps, &impl->control_caps}) {
+    caps->TellOffenders([front = impl->front.get()](auto peer) { front->Break(peer); });
+  }
   impl->ticker.Start(impl->queue.get());
   for (int i = 0; i < kAcceptDepth; ++i) {
-    for (size_t method = 0; method < kMethodNames.size(); ++method) {
+    for (size_t method = 0; method < kLossMethods; ++method) {
       Accept(impl->environment, static_cast<Method>(method));
     }
   }
-  impl->health.Serve(impl->queue.get());
-  impl->trimmer = std::make_unique<Trimmer>(&impl->environment);
+  impl->control->Serve(impl->queue.get());
+  impl->trimmer = std::make_unique<Trimmer>(&impl->environment, impl->control.get());
   for (int i = 0; i < std::min(kMaxPollers, UsableThreads()); ++i) {
-    impl->pollers.emplace_back(&Impl::Poll, impl.get());
+    impl->pollers.emplace_back([queue = impl->queue.get()] { Event::DispatchAll(*queue); });
   }
   std::unique_ptr<Server> server(new Server(std::move(impl)));
   LOSSD_RETURN_IF_ERROR(server->impl_->front->Start(server->impl_->health));
@@ -353,6 +376,7 @@ void Server::Drain(absl::Duration timeout) {
     grpc_server_cancel_all_calls(impl_->server->c_server());
   }
   shut.wait();
+  impl_->control->WaitForNone();
   impl_->ticker.Stop();
   impl_->trimmer->Stop();
   impl_->queue->Shutdown();

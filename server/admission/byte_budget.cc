@@ -62,6 +62,7 @@ void ByteBudget::Count(PeerKey peer, int64_t bytes) {
   granted_ += bytes;
   held_.find(peer)->second.bytes += bytes;
   counters_->granted_bytes = granted_;
+  if (granted_ > counters_->granted_peak) counters_->granted_peak = granted_;
 }
 
 void ByteBudget::LetGo(PeerKey peer) {

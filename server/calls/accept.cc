@@ -15,6 +15,11 @@ bool TryAccept(const Environment& environment, Method method) {
       return StreamCall::Accept(environment);
     case Method::kGetServerInfo:
       return UnaryCall::Accept(environment, kUnaryServerInfo);
+    case Method::kHealthCheck:
+    case Method::kHealthWatch:
+    case Method::kReflection:
+    case Method::kUnknown:  // these are ControlService's
+      break;
   }
   return true;
 }

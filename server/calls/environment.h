@@ -5,9 +5,7 @@
 
 #include <array>
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 
 #include "core/exec/executor.h"
 #include "lossd/server_info.h"
@@ -17,6 +15,7 @@
 #include "server/admission/call_times.h"
 #include "server/admission/counters.h"
 #include "server/admission/message_gate.h"
+#include "server/calls/call_count.h"
 #include "server/calls/raw_service.h"
 #include "server/calls/ticker.h"
 #include "server/front/authenticator.h"
@@ -34,49 +33,8 @@ namespace lossd {
 inline constexpr int64_t kInlineBytes = 64 << 10;
 inline constexpr int64_t kInlineUnaryBytes = 2 << 20;
 
-// Counts the objects that wait for a call, and the calls that have begun.
-class CallCount {
- public:
-  void Waiting() { Change(+1, 0); }
-  void Began() { Change(-1, +1); }
-  void NeverBegan() { Change(-1, 0); }  // the server is shutting down
-  void Ended() { Change(0, -1); }
-
-  // Calls that have begun so far.
-  int64_t begun() const {
-    const std::lock_guard lock(mutex_);
-    return begun_;
-  }
-
-  int64_t live() const {
-    const std::lock_guard lock(mutex_);
-    return live_;
-  }
-
-  // Once the server is shutting down: until all calls have ended and no other can begin.
-  void WaitForNone() {
-    std::unique_lock lock(mutex_);
-    none_.wait(lock, [this] { return waiting_ == 0 && live_ == 0; });
-  }
-
- private:
-  void Change(int waiting, int live) {
-    const std::lock_guard lock(mutex_);
-    waiting_ += waiting;
-    live_ += live;
-    if (live > 0) ++begun_;
-    if (waiting_ == 0 && live_ == 0) none_.notify_all();
-  }
-
-  mutable std::mutex mutex_;
-  std::condition_variable none_;
-  int64_t waiting_ = 0;
-  int64_t live_ = 0;
-  int64_t begun_ = 0;
-};
-
 // How often each method could not be waited for, for want of memory (server/calls/accept.h).
-using PutOff = std::array<std::atomic<int>, kMethodNames.size()>;
+using PutOff = std::array<std::atomic<int>, kLossMethods>;
 
 // What calls need from their server. All of it outlives every call.
 struct Environment {

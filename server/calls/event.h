@@ -1,6 +1,8 @@
 #ifndef LOSSD_SERVER_CALLS_EVENT_H_
 #define LOSSD_SERVER_CALLS_EVENT_H_
 
+#include <grpcpp/completion_queue.h>
+
 #include <atomic>
 
 namespace lossd {
@@ -15,12 +17,10 @@ class Event {
     return this;
   }
 
-  // What the queue gave back.
-  static void Dispatch(void* tag, bool ok) {
-    auto* const event = static_cast<Event*>(tag);
-    static_cast<void>(event->handed_over_.load(std::memory_order_acquire));
-    event->Run(ok);
-  }
+  // Runs the events of `queue` until it is shut down and empty. Several threads may do so at once.
+  // Where memory runs out inside of gRPC or of an event, that event is lost, with what its call
+  // holds, and the server goes on.
+  static void DispatchAll(grpc::CompletionQueue& queue);
 
  protected:
   Event() = default;
@@ -28,6 +28,12 @@ class Event {
   virtual void Run(bool ok) = 0;
 
  private:
+  static void Dispatch(void* tag, bool ok) {
+    auto* const event = static_cast<Event*>(tag);
+    static_cast<void>(event->handed_over_.load(std::memory_order_acquire));
+    event->Run(ok);
+  }
+
   std::atomic<bool> handed_over_{false};
 };
 

@@ -18,7 +18,8 @@ namespace {
 const std::vector<std::string>& Paths() {
   static const auto& paths = *[] {
     auto* const made = new std::vector<std::string>;
-    for (const std::string_view name : kMethodNames) {
+    for (size_t i = 0; i < kLossMethods; ++i) {
+      const std::string_view name = kMethodNames[i];
       made->push_back(absl::StrCat("/", v1::LossService::service_full_name(), "/",
                                    absl::string_view(name.data(), name.size())));
     }
@@ -34,7 +35,7 @@ RawLossService::RawLossService() {
   // call where memory ran out meanwhile: so it is asked for before there are calls.
   static_cast<void>(v1::ComputeRequest::descriptor());
   using grpc::internal::RpcMethod;
-  for (size_t i = 0; i < kMethodNames.size(); ++i) {
+  for (size_t i = 0; i < kLossMethods; ++i) {
     const bool streams = static_cast<Method>(i) == Method::kComputeStream;
     AddMethod(new grpc::internal::RpcServiceMethod(
         Paths()[i].c_str(), streams ? RpcMethod::BIDI_STREAMING : RpcMethod::CLIENT_STREAMING,

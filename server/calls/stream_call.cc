@@ -11,6 +11,7 @@
 #include "protos/wire/response_codec.h"
 #include "server/calls/accept.h"
 #include "server/calls/answer.h"
+#include "server/calls/entry.h"
 
 namespace lossd {
 
@@ -69,8 +70,8 @@ void StreamCall::OnRequest(bool ok) {
 
 absl::Status StreamCall::Begin(Instant now) {
   record_.Began(context_, now);
-  LOSSD_RETURN_IF_ERROR(environment_.authenticator->Authenticate(context_));
-  LOSSD_ASSIGN_OR_RETURN(pass_, environment_.caps->Begin(context_.peer(), now));
+  LOSSD_RETURN_IF_ERROR(
+      Enter(*environment_.caps, environment_.authenticator, context_, now, pass_));
   return absl::OkStatus();
 }
 

@@ -12,7 +12,8 @@
 
 namespace lossd {
 
-// Ticks for the watch and the budget, on the completion queue, while there are calls.
+// Ticks for the watch and the budget (null: there is none), on the completion queue, while there
+// are calls.
 class Ticker final : public Event {
  public:
   Ticker(Watch* watch, ByteBudget* budget) : watch_(watch), budget_(budget) {}

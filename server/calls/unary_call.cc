@@ -14,6 +14,7 @@
 #include "server/admission/call_times.h"
 #include "server/calls/accept.h"
 #include "server/calls/answer.h"
+#include "server/calls/entry.h"
 
 namespace lossd {
 namespace {
@@ -102,8 +103,8 @@ void UnaryCall::GoOn(const absl::StatusOr<Next>& next) {
 
 absl::StatusOr<UnaryCall::Next> UnaryCall::Begin() {
   record_.Began(context_, begun_);
-  LOSSD_RETURN_IF_ERROR(environment_.authenticator->Authenticate(context_));
-  LOSSD_ASSIGN_OR_RETURN(pass_, environment_.caps->Begin(context_.peer(), begun_));
+  LOSSD_RETURN_IF_ERROR(
+      Enter(*environment_.caps, environment_.authenticator, context_, begun_, pass_));
   LOSSD_ASSIGN_OR_RETURN(told_, ToldBytes(context_));
   if (told_) {
     if (*told_ > environment_.limits.max_unary_bytes) {

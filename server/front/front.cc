@@ -12,7 +12,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "lossd/status_macros.h"
-#include "server/front/reflection.h"
 #include "server/listen_address.h"
 #include "server/log/log.h"
 
@@ -116,7 +115,6 @@ void Front::AddTo(grpc::ServerBuilder& builder) {
   acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
       tls_ != nullptr ? tls_ : grpc::InsecureServerCredentials());
-  SetReflection(options_.reflection, builder);
   const ConnectionOptions& connections = options_.connections;
   for (const auto& [argument, value] :
        {std::pair(GRPC_ARG_MAX_CONCURRENT_STREAMS, connections.max_streams),
@@ -133,7 +131,7 @@ void Front::AddTo(grpc::ServerBuilder& builder) {
   }
 }
 
-absl::Status Front::Start(HealthService& health) {
+absl::Status Front::Start(HealthState& health) {
   main_health_ = &health;
   if (!health_sockets_.empty()) {
     LOSSD_ASSIGN_OR_RETURN(health_, HealthServer::Start(std::move(health_sockets_)));

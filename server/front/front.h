@@ -12,11 +12,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/control/health_server.h"
+#include "server/control/health_state.h"
 #include "server/front/accept_loop.h"
 #include "server/front/authenticator.h"
 #include "server/front/file_watcher.h"
-#include "server/front/health_server.h"
-#include "server/front/health_service.h"
 #include "server/front/listen_socket.h"
 #include "server/front/tls_credentials.h"
 #include "server/options.h"
@@ -36,7 +36,7 @@ class Front {
   void AddTo(grpc::ServerBuilder& builder);
 
   // Lets connections in and reports SERVING, to `health` too, which outlives this.
-  absl::Status Start(HealthService& health);
+  absl::Status Start(HealthState& health);
 
   // Reports NOT_SERVING and lets nobody in any more; connections go on. The health port goes on
   // telling until this is destroyed.
@@ -74,7 +74,7 @@ class Front {
   std::shared_ptr<TlsCredentials> tls_;  // null: plaintext
   std::unique_ptr<Authenticator> authenticator_ = std::make_unique<Authenticator>();
   std::unique_ptr<AcceptLoop::Acceptor> acceptor_;
-  HealthService* main_health_ = nullptr;
+  HealthState* main_health_ = nullptr;
   std::unique_ptr<HealthServer> health_;
   std::unique_ptr<AcceptLoop> accept_loop_;
   FileWatcher watcher_;  // the last: it uses the others

@@ -1,6 +1,9 @@
 #include "server/memory/heap.h"
 
 #include <malloc.h>
+#include <unistd.h>
+
+#include <fstream>
 
 namespace lossd {
 namespace {
@@ -20,5 +23,12 @@ void KeepFreedMemory() {
 }
 
 void ReleaseFreedMemory() { malloc_trim(0); }
+
+int64_t ResidentBytes() {
+  std::ifstream file("/proc/self/statm");
+  int64_t pages = 0;
+  int64_t resident_pages = 0;
+  return file >> pages >> resident_pages ? resident_pages * sysconf(_SC_PAGESIZE) : 0;
+}
 
 }  // namespace lossd

@@ -1,6 +1,8 @@
 #ifndef LOSSD_SERVER_MEMORY_HEAP_H_
 #define LOSSD_SERVER_MEMORY_HEAP_H_
 
+#include <cstdint>
+
 namespace lossd {
 
 // What the general allocator frees stays with the process. gRPC receives a tensor in thousands of
@@ -8,8 +10,11 @@ namespace lossd {
 // a third of the time of a stream. Call it before the first thread starts.
 void KeepFreedMemory();
 
-// Gives it back all the same, for a server that has nothing to do.
+// Gives it back all the same (see ReleasePolicy).
 void ReleaseFreedMemory();
+
+// Bytes of this process that are in memory; 0 where /proc does not tell.
+int64_t ResidentBytes();
 
 }  // namespace lossd
 

@@ -67,14 +67,14 @@ std::vector<MetricFamily> CallMetrics::Collect() const {
                                 MetricType::Histogram);
   for (size_t method = 0; method < kMethods; ++method) {
     // Methods without a loss, and losses of calls that ended before it was read, have no "OK".
-    const bool has_loss = method != IndexOf(Method::kGetServerInfo);
+    const bool has_loss = method < IndexOf(Method::kGetServerInfo);
     for (size_t loss = 0; loss < kLosses; ++loss) {
       const Labels labels = {{"method", std::string(kMethodNames[method])},
                              {"loss", LossLabel(loss)}};
       AddHistogram(compute, labels, compute_[method][loss]);
       for (size_t code = 0; code < kCodes; ++code) {
         const int64_t ended = ended_[method][loss][code].load(std::memory_order_relaxed);
-        const bool usual = code == 0 && (loss > 0) == has_loss;
+        const bool usual = code == 0 && (loss > 0) == has_loss && method < kLossMethods;
         if (ended == 0 && !usual) continue;
         Labels with_code = labels;
         with_code.push_back(

@@ -48,10 +48,11 @@ ARROWS = {
 # Single files that may do more than their room, each with its reason.
 FILES = {
     "server/calls/raw_service.cc": {"protos"},  # registers the service under its generated name
-    "server/front/health_service.h": {"protos"},  # likewise
+    "server/control/health_methods.cc": {"protos"},  # speaks grpc.health.v1
+    "server/control/reflection_method.cc": {"protos", "protobuf"},  # describes the services
 }
 OUTSIDE = [  # header name -> library; the first match counts
-    (r"(lossd|grpc/health)/v1/", "protos"),
+    (r"(lossd|grpc/health|grpc/reflection)/v1/", "protos"),
     (r"absl/", "absl"),
     (r"(grpc|grpcpp|grpc\+\+)/", "grpc"),
     (r"google/protobuf/", "protobuf"),

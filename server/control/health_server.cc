@@ -1,4 +1,4 @@
-#include "server/front/health_server.h"
+#include "server/control/health_server.h"
 
 #include <grpc/grpc.h>
 #include <grpcpp/resource_quota.h>
@@ -10,7 +10,6 @@
 
 #include "lossd/status_macros.h"
 #include "server/calls/event.h"
-#include "server/front/reflection.h"
 
 namespace lossd {
 namespace {
@@ -19,12 +18,22 @@ namespace {
 constexpr AcceptLoop::Limits kProbes = {
     .connections = 64, .silent = 16, .silent_timeout = absl::Seconds(5)};
 constexpr int kStreams = 4;
+// Probes come every few seconds; what comes faster than this is not one, and would take time from
+// the threads that compute.
+constexpr CallLimits kCalls = {.calls = 256,
+                               .calls_per_peer = 128,
+                               .calls_per_connection = kStreams,
+                               .starts_per_second = 1000};
 constexpr int kHandshakeMs = 5'000;
 constexpr int kMessageBytes = 1 << 10;
 constexpr int kMetadataBytes = 4 << 10;
 constexpr size_t kQuotaBytes = size_t{16} << 20;
 
 }  // namespace
+
+HealthServer::HealthServer()
+    : caps_(kCalls, &counters_),
+      control_({.caps = &caps_, .counters = &counters_, .ticker = &ticker_, .health = &health_}) {}
 
 absl::StatusOr<std::unique_ptr<HealthServer>> HealthServer::Start(
     std::vector<ListenSocket> sockets) {
@@ -33,30 +42,30 @@ absl::StatusOr<std::unique_ptr<HealthServer>> HealthServer::Start(
   auto acceptor = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
       grpc::InsecureServerCredentials());
-  SetReflection(false, builder);
   builder.SetResourceQuota(grpc::ResourceQuota("health").Resize(kQuotaBytes));
   builder.SetMaxReceiveMessageSize(kMessageBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreams);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
-  health->service_.AddTo(builder);
+  health->control_.AddTo(builder);
   health->queue_ = builder.AddCompletionQueue();
   health->server_ = builder.BuildAndStart();
   if (health->server_ == nullptr) return absl::InternalError("gRPC could not start a server");
-  health->poller_ = std::thread([queue = health->queue_.get()] {
-    void* tag = nullptr;
-    bool ok = false;
-    while (queue->Next(&tag, &ok)) Event::Dispatch(tag, ok);
-  });
-  health->service_.Serve(health->queue_.get());
+  health->ticker_.Start(health->queue_.get());
+  health->control_.Serve(health->queue_.get());
+  health->poller_ = std::thread([queue = health->queue_.get()] { Event::DispatchAll(*queue); });
   LOSSD_ASSIGN_OR_RETURN(health->accept_loop_,
                          AcceptLoop::Start(std::move(sockets), std::move(acceptor), kProbes));
+  health->caps_.TellOffenders(
+      [loop = health->accept_loop_.get()](auto peer) { loop->Break(peer); });
   return health;
 }
 
 HealthServer::~HealthServer() {
   if (accept_loop_ != nullptr) accept_loop_->Stop();
   if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
+  if (poller_.joinable()) control_.WaitForNone();
+  ticker_.Stop();
   if (queue_ != nullptr) queue_->Shutdown();
   if (poller_.joinable()) poller_.join();
 }

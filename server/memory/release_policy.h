@@ -1,0 +1,37 @@
+#ifndef LOSSD_SERVER_MEMORY_RELEASE_POLICY_H_
+#define LOSSD_SERVER_MEMORY_RELEASE_POLICY_H_
+
+#include <cstdint>
+
+namespace lossd {
+
+// Decides, period by period, when the memory that the allocator keeps goes back to the system:
+// when a server has been idle for two periods, and, while calls go on, when more is kept than they
+// had use for. What is kept for the next block of a stream stays (see KeepFreedMemory).
+class ReleasePolicy {
+ public:
+  // Kept beyond the use of calls, and beyond what a release could not give back: let be.
+  static constexpr int64_t kSlack = int64_t{64} << 20;
+
+  struct Period {
+    int64_t begun = 0;     // calls that have begun so far
+    int64_t live = 0;      // calls now
+    int64_t resident = 0;  // bytes of the process now
+    int64_t used = 0;      // most bytes that calls and the buffer pool held during the period
+  };
+
+  // At the end of a period; true: release now, and say Released afterwards.
+  bool Due(const Period& period);
+
+  // `resident` after a release.
+  void Released(const Period& period, int64_t resident);
+
+ private:
+  int64_t begun_before_ = -1;   // at the end of the last period
+  int64_t begun_released_ = 0;  // when memory was released last
+  int64_t floor_ = -1;          // resident without use, once known
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_MEMORY_RELEASE_POLICY_H_
