@@ -47,7 +47,8 @@ constexpr int kMaxFrameBytes = 1 << 20;
 
 // Idle memory: outlasts the pauses between the steps of a training run, then goes back.
 constexpr int64_t kMaxIdleOutputBytes = int64_t{512} << 20;
-constexpr absl::Duration kTrimPeriod = absl::Seconds(4);
+constexpr absl::Duration kTrimPeriod = absl::Seconds(2);
+constexpr int kPoolTurns = 2;  // of the trimmer, for one of the pool's
 
 // Health checks, reflection and unknown methods: places of their own, so that neither they nor the
 // calls that compute take those of the others. A watch keeps its place.
@@ -115,8 +116,8 @@ void SetChannelArguments(const wire::Limits& limits, grpc::ServerBuilder& builde
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
-// Every kTrimPeriod gives back output memory that is no longer used, and what the general allocator
-// keeps beyond what calls have use for; and makes up for what there was no memory for.
+// Every kTrimPeriod gives back what the general allocator keeps beyond what calls have use for, and
+// now and then output memory that is no longer used; and makes up for what there was no memory for.
 class Trimmer final : public Event {
  public:
   Trimmer(const Environment* environment, ControlService* control)
@@ -132,7 +133,7 @@ class Trimmer final : public Event {
  private:
   void Run(bool ok) override {
     if (!ok) return;  // cancelled: the server stops
-    environment_->pool->Trim();
+    if (++turns_ % kPoolTurns == 0) environment_->pool->Trim();
     ReleaseUnused();
     const std::lock_guard lock(mutex_);
     if (stopped_) return;
@@ -147,9 +148,7 @@ class Trimmer final : public Event {
                                           .live = environment_->calls->live(),
                                           .resident = ResidentBytes(),
                                           .used = granted + environment_->pool->idle_bytes()};
-    if (!policy_.Due(period)) return;
-    ReleaseFreedMemory();
-    policy_.Released(period, ResidentBytes());
+    if (policy_.Due(period)) ReleaseFreedMemory();
   }
   void Arm() {
     alarm_.Set(environment_->queue,
@@ -159,6 +158,7 @@ class Trimmer final : public Event {
   const Environment* environment_;
   ControlService* control_;
   ReleasePolicy policy_;
+  int turns_ = 0;
   std::mutex mutex_;
   bool stopped_ = false;
   grpc::Alarm alarm_;

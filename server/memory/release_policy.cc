@@ -6,15 +6,23 @@ namespace lossd {
 
 bool ReleasePolicy::Due(const Period& period) {
   const int64_t unused = std::max<int64_t>(period.resident - period.used, 0);
-  if (floor_ < 0) floor_ = unused;
+  if (base_ < 0) base_ = unused;
   const bool idle = period.live == 0 && period.begun == begun_before_;
+  idle_periods_ = idle ? idle_periods_ + 1 : 0;
   begun_before_ = period.begun;
-  return (idle && period.begun != begun_released_) || unused > floor_ + kSlack;
-}
-
-void ReleasePolicy::Released(const Period& period, int64_t resident) {
-  begun_released_ = period.begun;
-  floor_ = std::max<int64_t>(resident - period.used, 0);
+  if (idle_periods_ >= kIdlePeriods && period.begun != begun_released_) {
+    begun_released_ = period.begun;
+    return true;
+  }
+  if (unused <= base_ + kSlack) {
+    wait_ = 0;
+    next_wait_ = 1;
+    return false;
+  }
+  if (wait_-- > 0) return false;
+  wait_ = next_wait_ - 1;
+  next_wait_ *= 2;
+  return true;
 }
 
 }  // namespace lossd

@@ -6,12 +6,13 @@
 namespace lossd {
 
 // Decides, period by period, when the memory that the allocator keeps goes back to the system:
-// when a server has been idle for two periods, and, while calls go on, when more is kept than they
+// when a server has been idle for some periods, and, while calls go on, when more is kept than they
 // had use for. What is kept for the next block of a stream stays (see KeepFreedMemory).
 class ReleasePolicy {
  public:
-  // Kept beyond the use of calls, and beyond what a release could not give back: let be.
+  // Kept beyond the use of calls, and let be.
   static constexpr int64_t kSlack = int64_t{64} << 20;
+  static constexpr int kIdlePeriods = 4;
 
   struct Period {
     int64_t begun = 0;     // calls that have begun so far
@@ -20,16 +21,17 @@ class ReleasePolicy {
     int64_t used = 0;      // most bytes that calls and the buffer pool held during the period
   };
 
-  // At the end of a period; true: release now, and say Released afterwards.
+  // At the end of a period; true: release now. While releases do not help, because the memory is
+  // still in use or lies between what is, they come after 1, 2, 4, ... periods.
   bool Due(const Period& period);
 
-  // `resident` after a release.
-  void Released(const Period& period, int64_t resident);
-
  private:
-  int64_t begun_before_ = -1;   // at the end of the last period
-  int64_t begun_released_ = 0;  // when memory was released last
-  int64_t floor_ = -1;          // resident without use, once known
+  int64_t base_ = -1;           // resident without use at the start; -1: not known yet
+  int64_t begun_before_ = 0;    // at the end of the last period
+  int64_t begun_released_ = 0;  // when memory was released because of idleness
+  int idle_periods_ = 0;
+  int wait_ = 0;  // periods until the next release while calls go on
+  int next_wait_ = 1;
 };
 
 }  // namespace lossd
