@@ -9,6 +9,10 @@
 namespace lossd {
 namespace {
 
+// Entries summed up by one unit, or those of one part of the outer axis: a unit costs as much as
+// hundreds of them.
+constexpr int64_t kEntriesPerUnit = int64_t{1} << 16;
+
 // A sum with its rounding error beside it (Knuth's two-term sum): equal weights sum to their
 // product exactly, so normalising them gives 1 exactly.
 struct CompensatedSum {
@@ -55,8 +59,15 @@ absl::StatusOr<ClassWeights> ClassWeights::Make(const LossPlan& plan, ByteSpan b
     const int64_t lanes = global ? shape.inner : 1;
     weights.count_ = static_cast<double>(rows * lanes * weights.classes_);
     weights.sums_.resize(shape.outer / rows * (shape.inner / lanes));
-    LOSSD_RETURN_IF_ERROR(executor.ForEach(shape.outer / rows, stop, [&](int64_t part) {
-      for (int64_t i = 0; i < shape.inner; i += lanes) weights.Sum(part * rows, i, stop.flag());
+    const int64_t parts = shape.outer / rows;
+    const int64_t per_unit =
+        std::max<int64_t>(kEntriesPerUnit / (rows * weights.classes_ * shape.inner), 1);
+    const int64_t units = (parts + per_unit - 1) / per_unit;
+    LOSSD_RETURN_IF_ERROR(executor.ForEach(units, stop, [&](int64_t unit) {
+      const int64_t end = std::min(parts, (unit + 1) * per_unit);
+      for (int64_t part = unit * per_unit; part < end; ++part) {
+        for (int64_t i = 0; i < shape.inner; i += lanes) weights.Sum(part * rows, i, stop.flag());
+      }
     }));
     for (size_t i = 0; i < weights.sums_.size(); ++i) {
       if (!(weights.sums_[i] > 0) || std::isinf(weights.sums_[i])) {

@@ -57,10 +57,7 @@ TargetSums SumTargets(const RunState& run, int64_t begin, int64_t count, bool ne
     sums.first_bad_weight = p;
     break;
   }
-  if (!run.hard_targets()) {
-    sums.valid_count = count;
-    return sums;
-  }
+  if (!run.hard_targets()) return sums;
   constexpr int64_t kLabels = 1024;
   int32_t labels[kLabels];
   for (int64_t p = begin; p < begin + count; p += kLabels) {
@@ -79,10 +76,13 @@ absl::Status BadLabel(const RunState& run, int64_t position) {
       ignored.empty() ? "" : " or one of ignore_labels ", absl::StrJoin(ignored, ", ")));
 }
 
-// Checks labels and position weights, and counts.
+// Checks labels and position weights, and counts. Positions are looked at only where they have one
+// of the two, which takes as many bytes at least: a shape alone, which costs nothing to declare,
+// costs nothing here.
 absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor, StopToken stop) {
   const int64_t positions = run.plan.positions();
-  const int64_t units = (positions + kPositionsPerUnit - 1) / kPositionsPerUnit;
+  const bool looked_at = run.hard_targets() || run.plan.tensors().position_weights.has_value();
+  const int64_t units = looked_at ? (positions + kPositionsPerUnit - 1) / kPositionsPerUnit : 0;
   const bool need_weights = run.plan.spec().reduction == Reduction::kWeightSum;
   absl::InlinedVector<TargetSums, 1> parts(units);
   LOSSD_RETURN_IF_ERROR(executor.ForEach(units, stop, [&](int64_t unit) {
@@ -91,6 +91,7 @@ absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor,
         SumTargets(run, begin, std::min(kPositionsPerUnit, positions - begin), need_weights);
   }));
   TargetSums whole;
+  if (!run.hard_targets()) whole.valid_count = positions;
   for (const TargetSums& part : parts) {
     if (part.first_bad_label >= 0) return BadLabel(run, part.first_bad_label);
     whole.valid_count += part.valid_count;

@@ -37,8 +37,9 @@ struct BoxInputs {
 // Immutable: boxes may be computed at the same time from several threads.
 class LossRun {
  public:
-  // Checks every label and weight, normalises class weights, counts, and finds D. kInvalidArgument
-  // names the first bad position and its value. `stop` ends it early with kCancelled.
+  // Checks every label and weight, normalises class weights, counts, and finds D. Takes time and
+  // memory in proportion to the bytes in `side`, whatever the plan's shape. kInvalidArgument names
+  // the first bad position and its value. `stop` ends it early with kCancelled.
   static absl::StatusOr<LossRun> Prepare(LossPlan plan, const SideBytes& side, Executor& executor,
                                          StopToken stop = {});
   LossRun(LossRun&&) noexcept;
