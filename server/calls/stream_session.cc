@@ -74,8 +74,7 @@ absl::Status StreamSession::MakePlan(const LossSpec& spec, const LossTensorDescs
   LOSSD_RETURN_IF_ERROR(ListSideTensors());
   for (const Box& box : boxes) LOSSD_RETURN_IF_ERROR(plan_->CheckBox(box));
   if (boxes.empty() && plan_->positions() > 0) boxes.push_back(plan_->whole());
-  LOSSD_ASSIGN_OR_RETURN(coverage_,
-                         BoxCoverage::Make(plan_->outer(), plan_->inner(), std::move(boxes)));
+  LOSSD_ASSIGN_OR_RETURN(coverage_, BoxCoverage::Make(plan_->outer(), std::move(boxes)));
   // The product cannot overflow: the plan has multiplied more than that.
   const int64_t bytes = coverage_->declared_positions() * plan_->classes() * SizeOf(plan_->dtype());
   if (bytes > limits_.max_tensor_bytes) {

@@ -1,8 +1,10 @@
 #include "server/coverage/box_coverage.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "lossd/status_macros.h"
 
 namespace lossd {
 namespace {
@@ -17,41 +19,25 @@ bool Contains(const Box& whole, const Box& part) {
 
 }  // namespace
 
-std::string BoxString(const Box& box) {
-  return absl::StrFormat("outer %d..%d, inner %d..%d", box.outer_begin,
-                         box.outer_begin + box.outer_count, box.inner_begin,
-                         box.inner_begin + box.inner_count);
+BoxCoverage::BoxCoverage(DeclaredBoxes declared, int64_t outer)
+    : declared_(std::move(declared)), covered_(declared_.boxes().size()), arrived_(outer) {
+  for (const Box& box : declared_.boxes()) declared_positions_ += Positions(box);
 }
 
-absl::StatusOr<BoxCoverage> BoxCoverage::Make(int64_t outer, int64_t inner,
-                                              std::vector<Box> declared) {
-  BoxCoverage coverage(outer, inner);
-  for (size_t i = 0; i < declared.size(); ++i) {
-    if (!coverage.boxes_.Insert(declared[i], static_cast<int64_t>(i))) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("boxes[%d] (%s) overlaps an earlier one; wanted disjoint boxes", i,
-                          BoxString(declared[i])));
-    }
-    if (coverage.boxes_.entries() > kMaxEntries) {
-      return absl::ResourceExhaustedError(absl::StrFormat(
-          "the first %d of %d boxes make %d separate pieces; this server follows at most %d", i + 1,
-          declared.size(), coverage.boxes_.entries(), kMaxEntries));
-    }
-    coverage.declared_positions_ += Positions(declared[i]);
-  }
-  coverage.covered_.resize(declared.size());
-  coverage.declared_ = std::move(declared);
-  return coverage;
+absl::StatusOr<BoxCoverage> BoxCoverage::Make(int64_t outer, std::vector<Box> declared) {
+  LOSSD_ASSIGN_OR_RETURN(DeclaredBoxes boxes, DeclaredBoxes::Make(std::move(declared)));
+  return BoxCoverage(std::move(boxes), outer);
 }
 
 absl::Status BoxCoverage::Add(const Box& block) {
-  const std::optional<int64_t> tag = boxes_.Find(block.outer_begin, block.inner_begin);
-  if (!tag || !Contains(declared_[*tag], block)) {
+  const std::optional<int32_t> index = declared_.Find(block.outer_begin, block.inner_begin);
+  const Box* const box = index ? &declared_.boxes()[*index] : nullptr;
+  if (box == nullptr || !Contains(*box, block)) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "block (%s) is not inside one box; wanted blocks inside the boxes of the header%s",
-        BoxString(block), tag ? absl::StrFormat(", here (%s)", BoxString(declared_[*tag])) : ""));
+        BoxString(block), box ? absl::StrFormat(", here (%s)", BoxString(*box)) : ""));
   }
-  if (!arrived_.Insert(block, 0)) {
+  if (!arrived_.Insert(block)) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "block (%s) overlaps an earlier one; wanted every position once", BoxString(block)));
   }
@@ -61,18 +47,19 @@ absl::Status BoxCoverage::Add(const Box& block) {
         "neighbouring blocks one after the other)",
         BoxString(block), arrived_.entries(), kMaxEntries));
   }
-  covered_[*tag] += Positions(block);
+  covered_[*index] += Positions(block);
   arrived_positions_ += Positions(block);
   return absl::OkStatus();
 }
 
 absl::Status BoxCoverage::Complete() const {
   if (arrived_positions_ == declared_positions_) return absl::OkStatus();
-  for (size_t i = 0; i < declared_.size(); ++i) {
-    if (covered_[i] == Positions(declared_[i])) continue;
+  for (size_t i = 0; i < covered_.size(); ++i) {
+    const Box& box = declared_.boxes()[i];
+    if (covered_[i] == Positions(box)) continue;
     return absl::InvalidArgumentError(absl::StrFormat(
         "the upload ended after %d of %d positions; box (%s) got %d of %d", arrived_positions_,
-        declared_positions_, BoxString(declared_[i]), covered_[i], Positions(declared_[i])));
+        declared_positions_, BoxString(box), covered_[i], Positions(box)));
   }
   return absl::InternalError("coverage: the counts disagree");
 }

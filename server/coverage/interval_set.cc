@@ -12,14 +12,9 @@ IntervalSet::Map::const_iterator IntervalSet::FirstEndingAfter(int64_t point) co
   return previous->second.end > point ? previous : next;
 }
 
-bool IntervalSet::Intersects(int64_t begin, int64_t end) const {
+std::optional<IntervalSet::Interval> IntervalSet::FirstMeeting(int64_t begin, int64_t end) const {
   const auto it = FirstEndingAfter(begin);
-  return it != intervals_.end() && it->first < end;
-}
-
-std::optional<IntervalSet::Interval> IntervalSet::Find(int64_t point) const {
-  const auto it = FirstEndingAfter(point);
-  if (it == intervals_.end() || it->first > point) return std::nullopt;
+  if (it == intervals_.end() || it->first >= end) return std::nullopt;
   return Interval{it->first, it->second.end, it->second.tag};
 }
 
@@ -50,6 +45,10 @@ void IntervalSet::Cover(int64_t begin, int64_t end) {
   }
   intervals_.erase(first, last);
   intervals_.emplace(begin, Rest{end, 0});
+}
+
+void IntervalSet::Cover(const IntervalSet& others) {
+  for (const auto& [begin, rest] : others.intervals_) Cover(begin, rest.end);
 }
 
 }  // namespace lossd

@@ -22,8 +22,10 @@ class IntervalSet {
 
   bool empty() const { return intervals_.empty(); }
   int64_t size() const { return static_cast<int64_t>(intervals_.size()); }
-  bool Intersects(int64_t begin, int64_t end) const;
-  std::optional<Interval> Find(int64_t point) const;
+  // The first interval that intersects [begin, end), which is not empty.
+  std::optional<Interval> FirstMeeting(int64_t begin, int64_t end) const;
+  bool Intersects(int64_t begin, int64_t end) const { return FirstMeeting(begin, end).has_value(); }
+  std::optional<Interval> Find(int64_t point) const { return FirstMeeting(point, point + 1); }
 
   // Adds an interval that intersects none; neighbours that touch it and carry its tag become one
   // with it.
@@ -31,6 +33,7 @@ class IntervalSet {
 
   // Adds an interval, united with all it touches or overlaps, whatever their tags.
   void Cover(int64_t begin, int64_t end);
+  void Cover(const IntervalSet& others);
 
   // Precondition: `interval` is in the set.
   void Remove(const Interval& interval) { intervals_.erase(interval.begin); }

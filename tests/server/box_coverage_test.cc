@@ -105,7 +105,7 @@ TEST(BoxCoverage, AgreesWithABitmap) {
       const Box box = random.OneIn(5) ? whole : RandomBox(random, whole);
       if (truth.Declare(box, static_cast<int>(declared.size()))) declared.push_back(box);
     }
-    auto coverage = BoxCoverage::Make(outer, inner, declared);
+    auto coverage = BoxCoverage::Make(outer, declared);
     ASSERT_TRUE(coverage.ok()) << coverage.status();
 
     // Blocks that fit, in random order, between blocks that may not.
@@ -142,7 +142,7 @@ TEST(BoxCoverage, DeclaredBoxesMayNotOverlap) {
       boxes.push_back(RandomBox(random, whole));
       disjoint = disjoint && truth.Declare(boxes.back(), i);
     }
-    const auto made = BoxCoverage::Make(whole.outer_count, whole.inner_count, boxes);
+    const auto made = BoxCoverage::Make(whole.outer_count, boxes);
     ASSERT_EQ(made.ok(), disjoint);
     if (!disjoint) {
       EXPECT_EQ(made.status().code(), absl::StatusCode::kInvalidArgument);
@@ -151,8 +151,53 @@ TEST(BoxCoverage, DeclaredBoxesMayNotOverlap) {
   }
 }
 
+// Every position of a matrix that is cut into many boxes, some of which are left out.
+TEST(DeclaredBoxes, FindsTheBoxOfEveryPosition) {
+  for (int round = 0; round < 300; ++round) {
+    SCOPED_TRACE(::testing::Message() << "seed " << oracle::TestSeed() << " round " << round);
+    oracle::Random random(round);
+    const Box whole = {0, 1 + random.Below(60), 0, 1 + random.Below(60)};
+    std::vector<Box> boxes;
+    Cut(random, whole, boxes);
+    Shuffle(random, boxes);
+    if (random.OneIn(2)) boxes.resize((boxes.size() + 1) / 2);
+    std::vector<std::optional<int32_t>> owner(whole.outer_count * whole.inner_count);
+    for (size_t i = 0; i < boxes.size(); ++i) {
+      const Box& box = boxes[i];
+      for (int64_t o = 0; o < box.outer_count; ++o) {
+        const auto row = owner.begin() + (box.outer_begin + o) * whole.inner_count;
+        std::fill_n(row + box.inner_begin, box.inner_count, static_cast<int32_t>(i));
+      }
+    }
+    const auto declared = DeclaredBoxes::Make(boxes);
+    ASSERT_TRUE(declared.ok()) << declared.status();
+    for (int64_t o = 0; o < whole.outer_count; ++o) {
+      for (int64_t i = 0; i < whole.inner_count; ++i) {
+        ASSERT_EQ(declared->Find(o, i), owner[o * whole.inner_count + i]) << o << ", " << i;
+      }
+    }
+    EXPECT_EQ(declared->Find(whole.outer_count, 0), std::nullopt);
+    EXPECT_EQ(declared->Find(0, whole.inner_count), std::nullopt);
+  }
+}
+
+// Nested along the outer axis, each with an inner index of its own: boxes that a tree of aligned
+// ranges splits into most pieces.
+TEST(DeclaredBoxes, LongBoxesOfOddExtents) {
+  constexpr int64_t kBoxes = 65536;
+  constexpr int64_t kOuter = int64_t{1} << 59;
+  std::vector<Box> boxes;
+  for (int64_t i = 0; i < kBoxes; ++i) boxes.push_back({i + 1, kOuter - 2 * i - 3, i, 1});
+  const auto declared = DeclaredBoxes::Make(boxes);
+  ASSERT_TRUE(declared.ok());
+  for (int64_t i = 0; i < kBoxes; ++i) {
+    ASSERT_EQ(declared->Find(kOuter / 2, i), i);
+    ASSERT_EQ(declared->Find(i, i), std::nullopt);
+  }
+}
+
 TEST(BoxCoverage, NamesWhatIsWrong) {
-  auto coverage = BoxCoverage::Make(8, 4, {{0, 4, 0, 4}, {6, 2, 0, 2}});
+  auto coverage = BoxCoverage::Make(8, {{0, 4, 0, 4}, {6, 2, 0, 2}});
   ASSERT_TRUE(coverage.ok());
   EXPECT_EQ(coverage->declared_positions(), 20);
   EXPECT_THAT(std::string(coverage->Add({5, 1, 0, 1}).message()),
@@ -172,7 +217,7 @@ TEST(BoxCoverage, NamesWhatIsWrong) {
 
 TEST(BoxCoverage, HugeExtents) {
   constexpr int64_t kHuge = int64_t{1} << 60;
-  auto coverage = BoxCoverage::Make(kHuge + 1, 4, {{0, kHuge + 1, 0, 4}});
+  auto coverage = BoxCoverage::Make(kHuge + 1, {{0, kHuge + 1, 0, 4}});
   ASSERT_TRUE(coverage.ok());
   EXPECT_TRUE(coverage->Add({1, kHuge - 1, 0, 4}).ok());
   EXPECT_FALSE(coverage->Add({kHuge - 1, 2, 0, 1}).ok());
@@ -184,15 +229,15 @@ TEST(BoxCoverage, HugeExtents) {
 
 TEST(BoxSet, BlocksInOrderMerge) {
   // Rows of a matrix, 33 at a time; then tiles of an image, inner halves.
-  BoxSet rows(33 * 5000, 1);
+  BoxSet rows(33 * 5000);
   for (int64_t i = 0; i < 5000; ++i) {
-    ASSERT_TRUE(rows.Insert({33 * i, 33, 0, 1}, 0));
+    ASSERT_TRUE(rows.Insert({33 * i, 33, 0, 1}));
     ASSERT_LT(rows.entries(), 100);
   }
-  BoxSet tiles(1000, 512);
+  BoxSet tiles(1000);
   for (int64_t o = 0; o < 1000; ++o) {
     for (int64_t i = 0; i < 512; i += 256) {
-      ASSERT_TRUE(tiles.Insert({o, 1, i, 256}, 0));
+      ASSERT_TRUE(tiles.Insert({o, 1, i, 256}));
       ASSERT_LT(tiles.entries(), 100);
     }
   }
@@ -207,10 +252,9 @@ TEST(BoxSet, CompleteTensorCollapses) {
     std::vector<Box> pieces;
     Cut(random, whole, pieces);
     Shuffle(random, pieces);
-    BoxSet set(whole.outer_count, whole.inner_count);
-    for (const Box& piece : pieces) ASSERT_TRUE(set.Insert(piece, 0));
-    EXPECT_FALSE(set.Insert(whole, 0));
-    EXPECT_EQ(set.Find(whole.outer_count - 1, whole.inner_count - 1), 0);
+    BoxSet set(whole.outer_count);
+    for (const Box& piece : pieces) ASSERT_TRUE(set.Insert(piece));
+    EXPECT_FALSE(set.Insert(whole));
     EXPECT_LE(set.entries(), 3);
   }
 }
@@ -218,17 +262,32 @@ TEST(BoxSet, CompleteTensorCollapses) {
 // A staircase, then columns over all of it: what makes a list of slabs quadratic.
 TEST(BoxSet, StaircaseAndColumns) {
   constexpr int64_t kSteps = 20000;
-  BoxSet set(kSteps, 2 * kSteps);
-  for (int64_t i = 0; i < kSteps; ++i) ASSERT_TRUE(set.Insert({i, 1, i, 1}, 0));
+  BoxSet set(kSteps);
+  for (int64_t i = 0; i < kSteps; ++i) ASSERT_TRUE(set.Insert({i, 1, i, 1}));
   for (int64_t i = 0; i < kSteps; ++i) {
-    ASSERT_TRUE(set.Insert({0, kSteps, 2 * kSteps - 1 - i, 1}, 0));
-    ASSERT_FALSE(set.Insert({0, kSteps, i, 1}, 0));
+    ASSERT_TRUE(set.Insert({0, kSteps, 2 * kSteps - 1 - i, 1}));
+    ASSERT_FALSE(set.Insert({0, kSteps, i, 1}));
+  }
+}
+
+// However long the outer axis is.
+TEST(BoxSet, ScatteredRowsTakeFourEntriesEach) {
+  constexpr int64_t kRows = 20000;
+  oracle::Random random(1);
+  for (const int bits : {20, 40, 59}) {
+    BoxSet set(int64_t{1} << bits);
+    int64_t inserted = 0;
+    for (int64_t i = 0; i < kRows; ++i) {
+      inserted += set.Insert({random.Below((int64_t{1} << bits) / 4) * 4, 1, 0, 1});
+    }
+    EXPECT_GT(inserted, kRows * 9 / 10);
+    EXPECT_LE(set.entries(), 4 * inserted) << bits;
   }
 }
 
 TEST(BoxCoverage, ScatteredBlocksMeetALimit) {
   constexpr int64_t kRows = int64_t{1} << 40;
-  auto coverage = BoxCoverage::Make(kRows, 1, {{0, kRows, 0, 1}});
+  auto coverage = BoxCoverage::Make(kRows, {{0, kRows, 0, 1}});
   ASSERT_TRUE(coverage.ok());
   oracle::Random random(1);
   absl::Status status;
