@@ -14,12 +14,25 @@
 
 namespace lossd {
 
+namespace {
+
+// A header of that many bytes has some hundred boxes at most.
+constexpr int64_t kInlineHeaderBytes = 4 << 10;
+
+}  // namespace
+
 // Whether a polling thread may deal with it: it is small, and it will not set off the preparation
 // of side tensors that are large.
 bool StreamCall::IsCheap(const Arrival& arrival) const {
-  if (static_cast<int64_t>(arrival.message.Length()) > kInlineBytes) return false;
-  return session_.state() != StreamSession::State::kSide ||
-         session_.all_side_bytes() <= kInlineBytes;
+  const auto length = static_cast<int64_t>(arrival.message.Length());
+  switch (session_.state()) {
+    case StreamSession::State::kHeader:
+      return length <= kInlineHeaderBytes;
+    case StreamSession::State::kSide:
+      return length <= kInlineBytes && session_.all_side_bytes() <= kInlineBytes;
+    default:
+      return length <= kInlineBytes;
+  }
 }
 
 void StreamCall::SubmitHandle() {
@@ -99,12 +112,17 @@ absl::StatusOr<StreamCall::Block> StreamCall::Deal(const Arrival& arrival) {
 }
 
 absl::StatusOr<StreamCall::Block> StreamCall::DealWith(wire::DecodedHeader header) {
+  {
+    const std::lock_guard lock(mutex_);
+    LOSSD_RETURN_IF_ERROR(session_.CheckHeaderIsWanted());
+  }
+  absl::StatusOr<StreamSession::Planned> planned = StreamSession::Plan(
+      header.request.spec, header.request.Descs(), std::move(header.boxes), environment_.limits);
   bool prepare = false;
   {
     const std::lock_guard lock(mutex_);
     record_.Wants(header.request.spec.loss);
-    LOSSD_RETURN_IF_ERROR(
-        session_.OnHeader(header.request.spec, header.request.Descs(), std::move(header.boxes)));
+    LOSSD_RETURN_IF_ERROR(session_.OnHeader(std::move(planned)));
     LOSSD_RETURN_IF_ERROR(AskForMemory());
     prepare = granted_ && session_.state() == StreamSession::State::kBlocks;
   }

@@ -45,62 +45,24 @@ std::string_view Wanted(StreamSession::State state) {
   }
 }
 
-}  // namespace
-
-absl::Status StreamSession::Refuse(absl::Status status) {
-  if (status.ok() || state_ == State::kRefused) return refusal_;
-  state_ = State::kRefused;
-  refusal_ = std::move(status);
-  return refusal_;
-}
-
-absl::Status StreamSession::OnHeader(const LossSpec& spec, const LossTensorDescs& tensors,
-                                     std::vector<Box> boxes) {
-  if (state_ != State::kHeader) return Refuse(OutOfPlace("a second header", Wanted(state_)));
-  if (absl::Status made = MakePlan(spec, tensors, std::move(boxes)); !made.ok()) {
-    return Refuse(std::move(made));
-  }
-  state_ = side_.empty() ? State::kBlocks : State::kSide;
-  return absl::OkStatus();
-}
-
-absl::Status StreamSession::MakePlan(const LossSpec& spec, const LossTensorDescs& tensors,
-                                     std::vector<Box> boxes) {
-  if (boxes.size() > kMaxBoxes) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("boxes has %d entries; wanted at most %d", boxes.size(), kMaxBoxes));
-  }
-  LOSSD_ASSIGN_OR_RETURN(plan_, LossPlan::Make(spec, tensors));
-  LOSSD_RETURN_IF_ERROR(ListSideTensors());
-  for (const Box& box : boxes) LOSSD_RETURN_IF_ERROR(plan_->CheckBox(box));
-  if (boxes.empty() && plan_->positions() > 0) boxes.push_back(plan_->whole());
-  LOSSD_ASSIGN_OR_RETURN(coverage_, BoxCoverage::Make(plan_->outer(), std::move(boxes)));
-  // The product cannot overflow: the plan has multiplied more than that.
-  const int64_t bytes = coverage_->declared_positions() * plan_->classes() * SizeOf(plan_->dtype());
-  if (bytes > limits_.max_tensor_bytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("the predictions of this call are %d bytes; this server takes at most %d "
-                        "(--max-tensor-bytes)",
-                        bytes, limits_.max_tensor_bytes));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status StreamSession::ListSideTensors() {
+// The tensors that are sent whole before the first block.
+absl::StatusOr<std::vector<StreamSession::SideTensor>> ListSideTensors(const LossPlan& plan,
+                                                                       const wire::Limits& limits) {
+  std::vector<StreamSession::SideTensor> side;
   int64_t total = 0;
   const auto add = [&](SideKind kind, const TensorDesc& desc) -> absl::Status {
     const std::optional<int64_t> bytes = ByteCount(desc);
-    if (!bytes || *bytes > limits_.max_side_bytes - total) {
+    if (!bytes || *bytes > limits.max_side_bytes - total) {
       return absl::ResourceExhaustedError(absl::StrFormat(
           "%s of shape %s brings the side tensors above %d bytes, the most this server takes "
           "(--max-side-bytes)",
-          Name(kind), ShapeString(desc.shape), limits_.max_side_bytes));
+          Name(kind), ShapeString(desc.shape), limits.max_side_bytes));
     }
     total += *bytes;
-    if (*bytes > 0) side_.push_back({kind, *bytes});
+    if (*bytes > 0) side.push_back({kind, *bytes});
     return absl::OkStatus();
   };
-  const LossTensorDescs& tensors = plan_->tensors();
+  const LossTensorDescs& tensors = plan.tensors();
   if (tensors.class_weights) {
     LOSSD_RETURN_IF_ERROR(add(SideKind::kClassWeights, *tensors.class_weights));
   }
@@ -110,10 +72,56 @@ absl::Status StreamSession::ListSideTensors() {
   if (tensors.upstream_gradient) {
     LOSSD_RETURN_IF_ERROR(add(SideKind::kUpstreamGradient, *tensors.upstream_gradient));
   }
-  if (plan_->targets_come_whole()) {
+  if (plan.targets_come_whole()) {
     LOSSD_RETURN_IF_ERROR(add(SideKind::kTargets, tensors.targets));
   }
+  return side;
+}
+
+}  // namespace
+
+absl::Status StreamSession::Refuse(absl::Status status) {
+  if (status.ok() || state_ == State::kRefused) return refusal_;
+  state_ = State::kRefused;
+  refusal_ = std::move(status);
+  return refusal_;
+}
+
+absl::Status StreamSession::CheckHeaderIsWanted() {
+  if (state_ == State::kHeader) return absl::OkStatus();
+  return Refuse(OutOfPlace("a second header", Wanted(state_)));
+}
+
+absl::Status StreamSession::OnHeader(absl::StatusOr<Planned> planned) {
+  LOSSD_RETURN_IF_ERROR(CheckHeaderIsWanted());
+  if (!planned.ok()) return Refuse(planned.status());
+  planned_ = *std::move(planned);
+  state_ = planned_->side.empty() ? State::kBlocks : State::kSide;
   return absl::OkStatus();
+}
+
+absl::StatusOr<StreamSession::Planned> StreamSession::Plan(const LossSpec& spec,
+                                                           const LossTensorDescs& tensors,
+                                                           std::vector<Box> boxes,
+                                                           const wire::Limits& limits) {
+  if (boxes.size() > kMaxBoxes) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("boxes has %d entries; wanted at most %d", boxes.size(), kMaxBoxes));
+  }
+  LOSSD_ASSIGN_OR_RETURN(LossPlan plan, LossPlan::Make(spec, tensors));
+  LOSSD_ASSIGN_OR_RETURN(std::vector<SideTensor> side, ListSideTensors(plan, limits));
+  for (const Box& box : boxes) LOSSD_RETURN_IF_ERROR(plan.CheckBox(box));
+  if (boxes.empty() && plan.positions() > 0) boxes.push_back(plan.whole());
+  LOSSD_ASSIGN_OR_RETURN(BoxCoverage coverage, BoxCoverage::Make(plan.outer(), std::move(boxes)));
+  // The product cannot overflow: the plan has multiplied more than that.
+  const int64_t bytes = coverage.declared_positions() * plan.classes() * SizeOf(plan.dtype());
+  if (bytes > limits.max_tensor_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("the predictions of this call are %d bytes; this server takes at most %d "
+                        "(--max-tensor-bytes)",
+                        bytes, limits.max_tensor_bytes));
+  }
+  return Planned{std::move(plan), std::move(side), std::move(coverage)};
 }
 
 absl::Status StreamSession::OnSideData(SideKind kind, int64_t offset, int64_t size) {
@@ -121,11 +129,11 @@ absl::Status StreamSession::OnSideData(SideKind kind, int64_t offset, int64_t si
     return Refuse(std::move(checked));
   }
   side_offset_ += size;
-  if (side_offset_ == side_[side_index_].bytes) {
+  if (side_offset_ == planned_->side[side_index_].bytes) {
     side_offset_ = 0;
     ++side_index_;
   }
-  if (side_index_ == side_.size()) state_ = State::kBlocks;
+  if (side_index_ == planned_->side.size()) state_ = State::kBlocks;
   return absl::OkStatus();
 }
 
@@ -134,7 +142,7 @@ absl::Status StreamSession::CheckSide(SideKind kind, int64_t offset, int64_t siz
   if (state_ != State::kSide) {
     return OutOfPlace(absl::StrFormat("side data (%s)", Name(kind)), Wanted(state_));
   }
-  const SideTensor& wanted = side_[side_index_];
+  const SideTensor& wanted = planned_->side[side_index_];
   if (kind != wanted.kind || offset != side_offset_) {
     return absl::InvalidArgumentError(
         absl::StrFormat("side data is %s from byte %d; wanted %s from byte %d", Name(kind), offset,
@@ -151,7 +159,7 @@ absl::Status StreamSession::CheckSide(SideKind kind, int64_t offset, int64_t siz
 absl::Status StreamSession::OnBlock(const Box& box, int64_t predictions,
                                     int64_t class_probabilities) {
   absl::Status checked = CheckBlock(box, predictions, class_probabilities);
-  if (checked.ok()) checked = coverage_->Add(box);
+  if (checked.ok()) checked = planned_->coverage.Add(box);
   if (!checked.ok()) return Refuse(std::move(checked));
   ++computing_;
   return absl::OkStatus();
@@ -162,11 +170,12 @@ absl::Status StreamSession::CheckBlock(const Box& box, int64_t predictions,
   if (state_ == State::kRefused) return refusal_;
   if (state_ == State::kSide) {
     return OutOfPlace(
-        "a block", absl::StrFormat("%s from byte %d", Name(side_[side_index_].kind), side_offset_));
+        "a block",
+        absl::StrFormat("%s from byte %d", Name(planned_->side[side_index_].kind), side_offset_));
   }
   if (state_ != State::kBlocks) return OutOfPlace("a block", Wanted(state_));
-  LOSSD_RETURN_IF_ERROR(plan_->CheckBox(box));
-  const LossPlan::BoxBytes wanted = plan_->BytesOf(box);
+  LOSSD_RETURN_IF_ERROR(planned_->plan.CheckBox(box));
+  const LossPlan::BoxBytes wanted = planned_->plan.BytesOf(box);
   if (predictions != wanted.predictions) {
     return absl::InvalidArgumentError(
         absl::StrFormat("predictions of block (%s) are %d bytes; wanted %d", BoxString(box),
@@ -193,11 +202,11 @@ absl::Status StreamSession::CheckEnd() const {
     case State::kHeader:
       return OutOfPlace("the end of the upload", Wanted(state_));
     case State::kSide:
-      return absl::InvalidArgumentError(
-          absl::StrFormat("the upload ended after %d of %d bytes of %s", side_offset_,
-                          side_[side_index_].bytes, Name(side_[side_index_].kind)));
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "the upload ended after %d of %d bytes of %s", side_offset_,
+          planned_->side[side_index_].bytes, Name(planned_->side[side_index_].kind)));
     case State::kBlocks:
-      return coverage_->Complete();
+      return planned_->coverage.Complete();
     default:
       return OutOfPlace("a second end of the upload", Wanted(state_));
   }
@@ -214,7 +223,7 @@ absl::Status StreamSession::OnBlockComputed(const PartialSums& sums) {
 }
 
 int64_t StreamSession::side_bytes(SideKind kind) const {
-  for (const SideTensor& tensor : side_) {
+  for (const SideTensor& tensor : planned_->side) {
     if (tensor.kind == kind) return tensor.bytes;
   }
   return 0;
@@ -222,7 +231,7 @@ int64_t StreamSession::side_bytes(SideKind kind) const {
 
 int64_t StreamSession::all_side_bytes() const {
   int64_t total = 0;
-  for (const SideTensor& tensor : side_) total += tensor.bytes;
+  for (const SideTensor& tensor : planned_->side) total += tensor.bytes;
   return total;
 }
 

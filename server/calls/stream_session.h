@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "core/plan/loss_plan.h"
 #include "lossd/loss_result.h"
 #include "lossd/loss_spec.h"
@@ -40,11 +42,33 @@ class StreamSession {
     kRefused,
   };
 
+  struct SideTensor {
+    wire::SideKind kind;
+    int64_t bytes;
+  };
+  // What a header comes to.
+  struct Planned {
+    LossPlan plan;
+    std::vector<SideTensor> side;  // those that are to come, in their order, none empty
+    BoxCoverage coverage;
+  };
+
   explicit StreamSession(const wire::Limits& limits) : limits_(limits) {}
 
-  // The header: makes the plan. `boxes` empty: everything.
+  // All checking of a header that needs no session: whoever guards a session with a lock need not
+  // hold it meanwhile, though a header of many boxes takes a while. `boxes` empty: everything.
+  static absl::StatusOr<Planned> Plan(const LossSpec& spec, const LossTensorDescs& tensors,
+                                      std::vector<Box> boxes, const wire::Limits& limits);
+
+  // Refused unless a header is wanted now, whatever it says.
+  absl::Status CheckHeaderIsWanted();
+
+  // The header.
+  absl::Status OnHeader(absl::StatusOr<Planned> planned);
   absl::Status OnHeader(const LossSpec& spec, const LossTensorDescs& tensors,
-                        std::vector<Box> boxes);
+                        std::vector<Box> boxes) {
+    return OnHeader(Plan(spec, tensors, std::move(boxes), limits_));
+  }
 
   // A piece of a side tensor; OK: its bytes go to [offset, offset + size) of that tensor, which is
   // where the pieces before it ended.
@@ -65,27 +89,19 @@ class StreamSession {
   State state() const { return state_; }
 
   // Once the header is accepted.
-  const LossPlan& plan() const { return *plan_; }
+  const LossPlan& plan() const { return planned_->plan; }
 
   // Size of a side tensor, 0 where there is none; and of all of them. Once the header is accepted.
   int64_t side_bytes(wire::SideKind kind) const;
   int64_t all_side_bytes() const;
 
   // Positions of the boxes of the header, once it is accepted.
-  int64_t declared_positions() const { return coverage_->declared_positions(); }
+  int64_t declared_positions() const { return planned_->coverage.declared_positions(); }
 
   // The sums of all blocks computed so far.
   const PartialSums& sums() const { return sums_; }
 
  private:
-  struct SideTensor {
-    wire::SideKind kind;
-    int64_t bytes;
-  };
-
-  absl::Status MakePlan(const LossSpec& spec, const LossTensorDescs& tensors,
-                        std::vector<Box> boxes);
-  absl::Status ListSideTensors();
   absl::Status CheckSide(wire::SideKind kind, int64_t offset, int64_t size) const;
   absl::Status CheckBlock(const Box& box, int64_t predictions, int64_t class_probabilities) const;
   absl::Status CheckEnd() const;
@@ -93,12 +109,10 @@ class StreamSession {
   wire::Limits limits_;
   State state_ = State::kHeader;
   absl::Status refusal_;
-  std::optional<LossPlan> plan_;
-  std::vector<SideTensor> side_;  // those that are to come, in their order, none empty
-  size_t side_index_ = 0;         // the one that is coming
-  int64_t side_offset_ = 0;       // how much of it came
-  std::optional<BoxCoverage> coverage_;
-  int64_t computing_ = 0;  // blocks admitted and not computed
+  std::optional<Planned> planned_;  // once the header is accepted
+  size_t side_index_ = 0;           // of planned_->side: the one that is coming
+  int64_t side_offset_ = 0;         // how much of it came
+  int64_t computing_ = 0;           // blocks admitted and not computed
   PartialSums sums_;
 };
 
