@@ -12,8 +12,9 @@ namespace {
 
 absl::StatusOr<std::string> OnlyTokenOf(const std::string& path) {
   const NamedFile file{"token_file", path};
-  LOSSD_ASSIGN_OR_RETURN(std::vector<std::string> tokens, ReadTokens(file));
-  if (tokens.size() == 1) return std::move(tokens.front());
+  LOSSD_ASSIGN_OR_RETURN(std::vector<Token> tokens, ReadTokens(file));
+  if (tokens.size() == 1) return std::move(tokens.front().text);
+  if (tokens.empty()) return CannotUse(file, "has no token");
   return CannotUse(file, absl::StrCat("has ", tokens.size(), " tokens; wanted one"));
 }
 

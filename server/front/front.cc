@@ -59,7 +59,6 @@ absl::Status CheckPrivate(const ServerOptions& options, const ListenAddress& add
       "; wanted --tls-cert and --tls-key, a loopback address, or --insecure-listen"));
 }
 
-// Where a file cannot be used, what was read before stays in use.
 void Tell(Log* log, const absl::Status& reloaded) {
   if (log == nullptr) return;
   const absl::string_view text = reloaded.message();
@@ -83,14 +82,23 @@ absl::StatusOr<std::unique_ptr<Front>> Front::Open(const ServerOptions& options)
 absl::Status Front::ReadFiles() {
   if (options_.tls.given()) {
     LOSSD_ASSIGN_OR_RETURN(tls_, TlsCredentials::Load(options_.tls));
+    // If a file cannot be used, what was read before stays in use, here and below.
     watcher_.Watch(options_.tls.Paths(), [this] { Tell(options_.log, tls_->Reload()); });
   }
   if (!options_.auth_token_file.empty()) {
     LOSSD_ASSIGN_OR_RETURN(authenticator_, Authenticator::FromFile(options_.auth_token_file));
-    watcher_.Watch({options_.auth_token_file},
-                   [this] { Tell(options_.log, authenticator_->Reload()); });
+    watcher_.Watch({options_.auth_token_file}, [this] { ReloadTokens(); });
   }
   return absl::OkStatus();
+}
+
+void Front::ReloadTokens() {
+  absl::Status reloaded = authenticator_->Reload();
+  if (reloaded.ok() && authenticator_->AdmitsNobody()) {
+    reloaded = CannotUse({"--auth-token-file", options_.auth_token_file},
+                         "has no token any more; nobody may call");
+  }
+  Tell(options_.log, reloaded);
 }
 
 absl::Status Front::OpenAddresses() {

@@ -63,6 +63,7 @@ class Front {
   explicit Front(const ServerOptions& options) : options_(options) {}
   absl::Status OpenAddresses();
   absl::Status ReadFiles();
+  void ReloadTokens();
   int64_t MaxSilent() const;
 
   const ServerOptions options_;

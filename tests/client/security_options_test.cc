@@ -86,7 +86,7 @@ TEST_F(SecurityOptions, TokensThatCannotBeUsedAreNotShown) {
   for (const Row& row : {Row{"", "has no token"},
                          {"# a comment\n\n", "has no token"},
                          {"secret\nsecret2\n", "has 2 tokens; wanted one"},
-                         {"secret of words", "line 1 has a blank or a character"},
+                         {"secret of words", "line 1 has a blank and then neither"},
                          {"\nsecret\x80\n", "line 2 has a blank or a character"},
                          {std::string(4097, 's'), "line 1 has more than 4096 characters"}}) {
     scratch_.Write("token", row.text);
