@@ -1,10 +1,12 @@
 #!/usr/bin/python3
-"""kube_test.py ROOT BIN KUBECTL: the Deployment of docker/kubernetes, with TLS and without, as a pod.
+"""kube_test.py ROOT BIN KUBECTL: the Deployment of docker/kubernetes, in each of its forms, as a pod.
 
 podman runs it (`kube play`): user, rights, limits, environment, files and liveness probe are in force;
 what only a cluster has is left out by podman without a word.
 """
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,16 +23,16 @@ def manifests(kubectl, folder, certificate_directory):
         kind = next(line for line in document.splitlines() if line.startswith("kind: "))
         if kind not in ("kind: ConfigMap", "kind: Deployment"):
             continue
-        before, found, secret = document.partition("        secret:\n")
-        if found:
-            lines = secret.split("\n")
-            rest = "\n".join(line for line in lines if not line.startswith("          "))
-            document = f"{before}        hostPath:\n          path: {certificate_directory}\n{rest}"
+        # A Secret and what is said of it become a directory on the host.
+        document = re.sub(r"^( +)secret:\n(?:\1 +.*\n?)+",
+                          rf"\1hostPath:\n\1  path: {certificate_directory}\n", document,
+                          flags=re.MULTILINE)
         kept.append(document)
     return "\n---\n".join(kept)
 
 
-def check(run, bin_dir, manifest, flags):
+def check(run, bin_dir, manifest, flags, short):
+    """With the client's `flags` it answers; with `short`, unless that is None, it refuses."""
     run("kube", "play", manifest, quiet=True)
     try:
         name = "lossd-pod-0-lossd"
@@ -42,6 +44,10 @@ def check(run, bin_dir, manifest, flags):
         for command in (["health", "--server=127.0.0.1:50152"],
                         ["info", "--server=127.0.0.1:50151", *flags]):
             subprocess.run([*run.inside, f"{bin_dir}/lossctl", *command], check=True, timeout=30)
+        if short is not None:
+            refused = subprocess.run([*run.inside, f"{bin_dir}/lossctl", "info",
+                                      "--server=127.0.0.1:50151", *short], timeout=60)
+            assert refused.returncode != 0, f"{short} are enough to call"
     except Exception:
         print(run.logs("lossd-pod-0-lossd"))
         raise
@@ -60,10 +66,17 @@ def main(root, bin_dir, kubectl):
                         "-out", f"{work}/tls.crt"], check=True, stderr=subprocess.DEVNULL)
         pathlib.Path(work).chmod(0o755)
         pathlib.Path(work, "tls.key").chmod(0o644)  # of a pod's user, who is not this one
-        for folder, flags in (("base", [f"--tls-ca={work}/tls.crt"]), ("plaintext", [])):
+        # One certificate is the server's, the caller's and both CAs.
+        shutil.copy(f"{work}/tls.crt", f"{work}/ca.crt")
+        pathlib.Path(work, "tokens").write_text("a-token-of-the-test\n")
+        server = [f"--tls-ca={work}/tls.crt"]
+        caller = [f"--tls-cert={work}/tls.crt", f"--tls-key={work}/tls.key"]
+        for folder, flags, short in (("base", server + caller, server),
+                                     ("tokens", [*server, f"--token-file={work}/tokens"], server),
+                                     ("plaintext", [], None)):
             manifest = pathlib.Path(work, f"{folder}.yaml")
             manifest.write_text(manifests(kubectl, f"{root}/docker/kubernetes/{folder}", work))
-            check(run, bin_dir, str(manifest), flags)
+            check(run, bin_dir, str(manifest), flags, short)
             print(f"{folder}: runs as a pod")
     return 0
 

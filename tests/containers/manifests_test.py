@@ -123,6 +123,12 @@ def promise_faults(objects, deployment):
     clear = environment.get("LOSSD_INSECURE_LISTEN") == "true"
     if clear == ("LOSSD_TLS_CERT" in environment):
         yield "wanted either TLS or LOSSD_INSECURE_LISTEN"
+    if not clear and not {"LOSSD_TLS_CLIENT_CA", "LOSSD_AUTH_TOKEN_FILE"} & set(environment):
+        yield "with TLS, callers need neither a certificate nor a token"
+    mounted = {mount["mountPath"] for mount in container.get("volumeMounts", [])}
+    for key, value in environment.items():
+        if value.startswith("/") and str(pathlib.PurePath(value).parent) not in mounted:
+            yield f"{key}: {value} is in no volume"
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         port = container[probe].get("grpc", {}).get("port", 50152)
         if port not in [p["containerPort"] for p in container["ports"] if p["name"] == "health"]:
@@ -183,8 +189,13 @@ def self_test(objects):
                        .pop("runAsNonRoot")),
         "probe port": broken("Deployment",
                              lambda o: container(o)["readinessProbe"]["grpc"].update(port=50151)),
+        "a file of no volume": broken("ConfigMap",
+                                      lambda o: o["data"].update(LOSSD_TLS_CERT="/tsl/tls.crt")),
         "image's arguments": broken("Deployment", lambda o: container(o).pop("args")),
     }
+    if "LOSSD_TLS_CERT" in of_kind(objects, "ConfigMap")[0]["data"]:
+        cases["everybody may call"] = broken("ConfigMap", lambda o: [
+            o["data"].pop(key, None) for key in ("LOSSD_TLS_CLIENT_CA", "LOSSD_AUTH_TOKEN_FILE")])
     for name, case in cases.items():
         assert list(faults(case)), f"{name}: not found"
     assert list(environment_faults(broken("ConfigMap", lambda o: o["data"].update(LOSSD_LISTN="x")),
@@ -204,7 +215,7 @@ def main(root):
                   for fault in [*faults(objects), *environment_faults(objects, flags)]]
         print(f"{kustomization.parent.name}: {', '.join(name_of(o) for o in objects)}")
     print("\n".join(found) or "nothing is wrong with them")
-    return 1 if found or len(folders) < 2 else 0
+    return 1 if found or len(folders) < 3 else 0
 
 
 if __name__ == "__main__":
