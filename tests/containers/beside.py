@@ -144,13 +144,30 @@ def haproxy_has(program, count):
         return f'haproxy_backend_active_servers{{proxy="lossd"}} {count}\n' in answer.read().decode()
 
 
-def nginx(root, work, replicas):
-    """nginx with the settings of docker/nginx, before `replicas`. Returns program and address."""
+def require_nginx(root):
+    """Fails for a Debian nginx older than the one docker/nginx wants."""
+    wanted = re.search(r"^ARG NGINX_AT_LEAST=(.*)$",
+                       pathlib.Path(root, "docker/nginx/Dockerfile").read_text(), re.MULTILINE).group(1)
+    have = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", "nginx"], check=True, text=True,
+                          stdout=subprocess.PIPE).stdout
+    new = subprocess.run(["dpkg", "--compare-versions", have, "ge", wanted]).returncode == 0
+    assert new, f"nginx is {have}; wanted {wanted} or later"
+
+
+def nginx(root, work, replicas, listen="plaintext", certificates=None):
+    """nginx with the settings of docker/nginx, before `replicas`. Returns program and address.
+
+    `listen`: plaintext or edge; the latter with server.pem, server.key and clients.pem of `certificates`.
+    """
+    require_nginx(root)
     grpc, state = listening_socket(), listening_socket()
     port = [s.getsockname()[1] for s in (grpc, state)]
+    text = replaced(pathlib.Path(root, f"docker/nginx/{listen}.conf"),
+                    ((r"^listen 50151 ", f"listen 127.0.0.1:{port[0]} "),))
+    pathlib.Path(work, "listen.conf").write_text(
+        text.replace("/etc/lossd/tls", str(certificates)))
     config = pathlib.Path(work, "nginx.conf")
     config.write_text(replaced(pathlib.Path(root, "docker/nginx/nginx.conf"), (
-        (r"^    listen 50151 ", f"    listen 127.0.0.1:{port[0]} "),
         (r"^    listen 8405", f"    listen 127.0.0.1:{port[1]}"),
         (r"^    server lossd-1:50151 ", f"    server {replicas[0].address} "),
         (r"^    server lossd-2:50151 ", f"    server {replicas[1].address} "),
