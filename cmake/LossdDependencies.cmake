@@ -14,6 +14,7 @@ find_package(CLI11 CONFIG REQUIRED)              # command lines of lossd and lo
 find_package(nlohmann_json CONFIG REQUIRED)      # lossctl --json
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(microhttpd REQUIRED IMPORTED_TARGET libmicrohttpd)  # the port they are read from
+pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)  # system calls lossd does without
 pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)  # lossctl bench reads them there
 if(LOSSD_BUILD_EXAMPLES)
   find_package(MPI REQUIRED COMPONENTS CXX)      # the demo's trainers talk among themselves

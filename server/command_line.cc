@@ -44,7 +44,8 @@ std::vector<Flag> Addresses(ServerOptions& server) {
                       "http://ADDR/metrics")};
 }
 
-std::vector<Flag> Security(ServerOptions& server) {
+std::vector<Flag> Security(CommandLine& line) {
+  ServerOptions& server = line.server;
   return {FileFlag("tls-cert", server.tls.certificate,
                    "PEM file: certificate of this server, and those that lead to its CA"),
           FileFlag("tls-key", server.tls.key, "PEM file: private key of the certificate"),
@@ -52,7 +53,10 @@ std::vector<Flag> Security(ServerOptions& server) {
                    "PEM file: CAs of clients, which must bring a certificate then"),
           FileFlag("auth-token-file", server.auth_token_file,
                    "File of bearer tokens, one a line; calls must bring one of them"),
-          SwitchFlag("reflection", server.reflection, "Tell callers the methods and messages")};
+          SwitchFlag("reflection", server.reflection, "Tell callers the methods and messages"),
+          SwitchFlag("sandbox", line.sandbox,
+                     "Give up the files and system calls that a server does not need, as far as "
+                     "the kernel can; --sandbox=false: keep them")};
 }
 
 std::vector<Flag> Connections(ConnectionOptions& connections) {
@@ -104,7 +108,7 @@ std::vector<Flag> Logging(LogOptions& log) {
 FlagList FlagsOf(CommandLine& line) {
   FlagList flags;
   flags.Add("Addresses", Addresses(line.server));
-  flags.Add("Security", Security(line.server));
+  flags.Add("Security", Security(line));
   flags.Add("Connections", Connections(line.server.connections));
   flags.Add("Limits", Limits(line));
   flags.Add("Log", Logging(line.log));

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
@@ -13,6 +14,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "core/exec/executor.h"
@@ -21,6 +24,7 @@
 #include "server/log/grpc_log.h"
 #include "server/log/log.h"
 #include "server/memory/heap.h"
+#include "server/sandbox.h"
 #include "server/server.h"
 #include "server/settings.h"
 #include "server/thread_room.h"
@@ -72,9 +76,25 @@ absl::Status ApplyForcedTarget() {
   return lossd::ForceSimdTarget(name);
 }
 
+// Folders of the Unix sockets to listen on; the server removes their files when it ends.
+lossd::WrittenFolders FoldersOf(const lossd::ServerOptions& options) {
+  lossd::WrittenFolders folders;
+  std::vector<std::string> addresses = options.listen;
+  addresses.insert(addresses.end(), {options.health_listen, options.metrics_listen});
+  for (const absl::string_view address : addresses) {
+    absl::string_view path = address;
+    if (!absl::ConsumePrefix(&path, "unix:")) continue;
+    const std::filesystem::path folder = std::filesystem::path(std::string(path)).parent_path();
+    folders.sockets.push_back(folder.empty() ? "." : folder.string());
+  }
+  return folders;
+}
+
 // Once, so that a log says what was in force.
-void TellSettings(const lossd::Server& server, const lossd::CommandLine& line) {
+void TellSettings(const lossd::Server& server, const lossd::CommandLine& line,
+                  const lossd::Sandbox& sandbox) {
   lossd::Settings settings = server.settings();
+  settings.emplace_back("sandbox", sandbox.in_force());
   settings.emplace_back("drain-timeout", absl::FormatDuration(line.drain_timeout));
   std::printf("lossd: settings %s\n", lossd::OneLine(settings).c_str());
 }
@@ -86,6 +106,8 @@ int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
       !room.ok()) {
     return Complain(kExitCannotServe, std::string(room.message()));
   }
+  lossd::Sandbox sandbox;
+  if (line.sandbox) sandbox.GiveUpFiles(FoldersOf(line.server));
   lossd::Log log(line.log);
   const lossd::GrpcLogRoute grpc_log(&log);
   lossd::ServerOptions options = line.server;
@@ -95,6 +117,7 @@ int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
     const bool usage = absl::IsInvalidArgument(server.status());
     return Complain(usage ? kExitUsage : kExitCannotServe, std::string(server.status().message()));
   }
+  if (line.sandbox) sandbox.GiveUpSystemCalls();
   for (const std::string& address : (*server)->addresses()) {
     std::printf("lossd: listening on %s\n", address.c_str());
   }
@@ -104,7 +127,7 @@ int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
   if (const std::string& metrics = (*server)->metrics_address(); !metrics.empty()) {
     std::printf("lossd: metrics on %s\n", metrics.c_str());
   }
-  TellSettings(**server, line);
+  TellSettings(**server, line, sandbox);
   std::fflush(stdout);
   log.Write(lossd::LogLevel::kInfo, lossd::LogEvent::kStart, {{"version", LOSSD_VERSION}});
 

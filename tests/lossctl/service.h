@@ -24,6 +24,7 @@ class Program {
   std::string ReadLine();
 
   void Signal(int signal) const;
+  pid_t pid() const { return pid_; }
 
   // Reads all it says and waits for its end, 60 seconds at most. Exit code, or 128 + signal.
   int Wait();

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -86,6 +88,38 @@ TEST(Binary, TellsTheSettingsInForceAndNoSecret) {
     EXPECT_THAT(line, HasSubstr(setting));
   }
   EXPECT_THAT(line, ::testing::Not(HasSubstr("hush")));
+}
+
+// How many filters of system calls each thread of a process has.
+std::set<std::string> FiltersOf(const std::string& process) {
+  std::set<std::string> filters;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/" + process + "/task")) {
+    std::ifstream status(thread.path() / "status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("Seccomp_filters:")) filters.insert(line);
+    }
+  }
+  return filters;
+}
+
+TEST(Binary, SandboxIsInForceInEveryThread) {
+#ifdef LOSSD_SANITIZED
+  GTEST_SKIP() << "not in a build with sanitizers";
+#endif
+  const auto program = Lossd({"--listen=127.0.0.1:0"});
+  AddressOf(*program);
+  const std::string line = program->ReadLine();
+  if (line.find(" sandbox=files,syscalls") == std::string::npos) {
+    GTEST_SKIP() << "this kernel cannot: " << line;
+  }
+  const std::set<std::string> filters = FiltersOf(std::to_string(program->pid()));
+  EXPECT_EQ(filters.size(), 1);
+  EXPECT_NE(filters, FiltersOf("self"));
+
+  const auto open = Lossd({"--listen=127.0.0.1:0", "--sandbox=false"});
+  AddressOf(*open);
+  EXPECT_THAT(open->ReadLine(), HasSubstr(" sandbox=none"));
+  EXPECT_EQ(FiltersOf(std::to_string(open->pid())), FiltersOf("self"));
 }
 
 TEST(Binary, HelpAndVersionExit0) {

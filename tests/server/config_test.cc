@@ -72,6 +72,7 @@ const std::map<std::string, std::vector<std::string>> kEverySetting = {
     {"tls-client-ca", {"#c.pem"}},
     {"auth-token-file", {"/etc/tokens"}},
     {"reflection", {"true"}},
+    {"sandbox", {"false"}},
     {"max-connections", {"17"}},
     {"max-streams", {"18"}},
     {"handshake-timeout", {"250ms"}},
