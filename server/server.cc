@@ -2,7 +2,6 @@
 
 #include <grpc/compression.h>
 #include <grpc/grpc.h>
-#include <grpcpp/alarm.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
@@ -25,11 +24,11 @@
 #include "server/control/control_service.h"
 #include "server/control/health_state.h"
 #include "server/front/front.h"
+#include "server/goaway.h"
 #include "server/listen_address.h"
-#include "server/memory/heap.h"
-#include "server/memory/release_policy.h"
 #include "server/metrics/collector.h"
 #include "server/metrics/metrics_server.h"
+#include "server/trimmer.h"
 
 namespace lossd {
 namespace {
@@ -47,8 +46,6 @@ constexpr int kMaxFrameBytes = 1 << 20;
 
 // Idle memory: outlasts the pauses between the steps of a training run, then goes back.
 constexpr int64_t kMaxIdleOutputBytes = int64_t{512} << 20;
-constexpr absl::Duration kTrimPeriod = absl::Seconds(2);
-constexpr int kPoolTurns = 2;  // of the trimmer, for one of the pool's
 
 // Health checks, reflection and unknown methods: places of their own, so that neither they nor the
 // calls that compute take those of the others. A watch keeps its place.
@@ -116,54 +113,6 @@ void SetChannelArguments(const wire::Limits& limits, grpc::ServerBuilder& builde
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
-// Every kTrimPeriod gives back what the general allocator keeps beyond what calls have use for, and
-// now and then output memory that is no longer used; and makes up for what there was no memory for.
-class Trimmer final : public Event {
- public:
-  Trimmer(const Environment* environment, ControlService* control)
-      : environment_(environment), control_(control) {
-    Arm();
-  }
-  void Stop() {
-    const std::lock_guard lock(mutex_);
-    stopped_ = true;
-    alarm_.Cancel();
-  }
-
- private:
-  void Run(bool ok) override {
-    if (!ok) return;  // cancelled: the server stops
-    if (++turns_ % kPoolTurns == 0) environment_->pool->Trim();
-    ReleaseUnused();
-    const std::lock_guard lock(mutex_);
-    if (stopped_) return;
-    AcceptPutOff(*environment_);
-    control_->AcceptPutOff();
-    Arm();
-  }
-  void ReleaseUnused() {
-    AdmissionCounters& counters = *environment_->counters;
-    const int64_t granted = counters.granted_peak.exchange(counters.granted_bytes);
-    const ReleasePolicy::Period period = {.begun = environment_->calls->begun(),
-                                          .live = environment_->calls->live(),
-                                          .resident = ResidentBytes(),
-                                          .used = granted + environment_->pool->idle_bytes()};
-    if (policy_.Due(period)) ReleaseFreedMemory();
-  }
-  void Arm() {
-    alarm_.Set(environment_->queue,
-               std::chrono::system_clock::now() + absl::ToChronoSeconds(kTrimPeriod), Tag());
-  }
-
-  const Environment* environment_;
-  ControlService* control_;
-  ReleasePolicy policy_;
-  int turns_ = 0;
-  std::mutex mutex_;
-  bool stopped_ = false;
-  grpc::Alarm alarm_;
-};
-
 }  // namespace
 
 struct Server::Impl {
@@ -179,6 +128,7 @@ struct Server::Impl {
   absl::Status ServeMetrics();
   ServerState State();
   void GiveUp();
+  void LetConnectionsGo(absl::Time deadline);
 
   const ServerOptions options;
   Executor executor;
@@ -363,11 +313,28 @@ Settings Server::settings() const {
   return settings;
 }
 
+// Clients are asked to go, and what they send until they know is answered (DRAINING), until no
+// connection is left; of one that stays, such as a watch of the health, until kLinger after the
+// last call. gRPC does not tell when a connection closes: they are looked at.
+void Server::Impl::LetConnectionsGo(absl::Time deadline) {
+  constexpr absl::Duration kLookAgain = absl::Milliseconds(5);
+  SendGoaways(*server);
+  absl::Time quiet_since = absl::Now();
+  for (absl::Time now = quiet_since; now < deadline && front->connections() > 0;
+       now = absl::Now()) {
+    if (calls.live() > 0) quiet_since = now;
+    if (now - quiet_since > absl::FromChrono(kLinger)) break;
+    absl::SleepFor(kLookAgain);
+  }
+}
+
 void Server::Drain(absl::Duration timeout) {
   impl_->front->Close();
   impl_->caps.Drain();
   impl_->budget.Drain(std::chrono::steady_clock::now());
-  const auto deadline = absl::ToChronoTime(absl::Now() + timeout);
+  const absl::Time until = absl::Now() + timeout;
+  if (timeout > absl::ZeroDuration()) impl_->LetConnectionsGo(until);
+  const auto deadline = absl::ToChronoTime(until);
   const std::future<void> shut =
       std::async(std::launch::async, [&] { impl_->server->Shutdown(deadline); });
   impl_->calls.WaitForNone();  // gRPC breaks them off at the deadline
