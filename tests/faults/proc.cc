@@ -35,6 +35,15 @@ ProcessState StateOf(pid_t pid) {
   return state;
 }
 
+int64_t PeakRssBytes(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  for (std::string word; file >> word;) {
+    int64_t kib = 0;
+    if (word == "VmHWM:" && file >> kib) return kib << 10;
+  }
+  return 0;
+}
+
 bool HoldsWithin(absl::Duration time, const std::function<bool()>& condition) {
   const absl::Time until = absl::Now() + time;
   while (!condition()) {

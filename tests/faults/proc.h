@@ -21,6 +21,9 @@ struct ProcessState {
 // All zeros where there is no such process, or it has ended and was not reaped.
 ProcessState StateOf(pid_t pid);
 
+// The most that was resident since it began; 0 where there is no such process.
+int64_t PeakRssBytes(pid_t pid);
+
 // Looks again and again until `condition` holds; false: it did not within that time.
 bool HoldsWithin(absl::Duration time, const std::function<bool()>& condition);
 
