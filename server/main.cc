@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <thread>
@@ -17,11 +18,13 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "core/exec/executor.h"
 #include "core/exec/simd.h"
 #include "server/command_line.h"
 #include "server/log/grpc_log.h"
+#include "server/log/line_writer.h"
 #include "server/log/log.h"
 #include "server/memory/heap.h"
 #include "server/sandbox.h"
@@ -34,21 +37,38 @@ namespace {
 constexpr int kExitCannotServe = 1;
 constexpr int kExitUsage = 2;
 
-int Complain(int code, const std::string& what) {
-  std::fprintf(stderr, "lossd: %s\n", what.c_str());
-  return code;
-}
-
-// Blocked before the first thread starts, so that no thread but those that wait gets them.
-sigset_t BlockSignals() {
+sigset_t SetOf(std::initializer_list<int> signals) {
   sigset_t set;
   sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  // Whoever reads the output may go away.
-  signal(SIGPIPE, SIG_IGN);
+  for (const int signal : signals) sigaddset(&set, signal);
   return set;
+}
+
+// Those that end the server, and those that are waited for.
+const sigset_t kEnds = SetOf({SIGTERM, SIGINT});
+const sigset_t kWaitedFor = SetOf({SIGTERM, SIGINT, SIGHUP});
+
+// The default of all of these would be the end of the process: that whoever reads the output has
+// gone away (SIGPIPE), that a file has grown to its limit (SIGXFSZ), and what nobody has a reason
+// to send. SIGQUIT and the signals of faults keep theirs, a core.
+void IgnoreStraySignals() {
+  for (const int stray : {SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO,
+                          SIGPWR, SIGSTKFLT}) {
+    signal(stray, SIG_IGN);
+  }
+  for (int stray = SIGRTMIN; stray <= SIGRTMAX; ++stray) signal(stray, SIG_IGN);
+}
+
+// Of a process that is about to end. If nobody reads the words, a signal still ends it.
+void Say(std::FILE* out, const std::string& words) {
+  pthread_sigmask(SIG_UNBLOCK, &kWaitedFor, nullptr);
+  std::fputs(words.c_str(), out);
+  std::fflush(out);
+}
+
+int Complain(int code, const std::string& what) {
+  Say(stderr, "lossd: " + what + "\n");
+  return code;
 }
 
 // gRPC's locks are Abseil's, which Debian builds to look for orders of locking that might end in a
@@ -90,16 +110,34 @@ lossd::WrittenFolders FoldersOf(const lossd::ServerOptions& options) {
   return folders;
 }
 
-// Once, so that a log says what was in force.
-void TellSettings(const lossd::Server& server, const lossd::CommandLine& line,
-                  const lossd::Sandbox& sandbox) {
+// Where it serves and, once, so that a log says what was in force, how. If nobody reads it, the
+// server goes on all the same.
+void Introduce(const lossd::Server& server, const lossd::CommandLine& line,
+               const lossd::Sandbox& sandbox) {
+  lossd::LineWriter out(STDOUT_FILENO, "lossd: %v", [](int64_t) { return ""; });
+  const auto say = [&](const std::string& text) {
+    out.Write(absl::Now(), lossd::LogLevel::kInfo, text);
+  };
+  for (const std::string& address : server.addresses()) say("listening on " + address);
+  if (!server.health_address().empty()) say("health checks on " + server.health_address());
+  if (!server.metrics_address().empty()) say("metrics on " + server.metrics_address());
   lossd::Settings settings = server.settings();
   settings.emplace_back("sandbox", sandbox.in_force());
   settings.emplace_back("drain-timeout", absl::FormatDuration(line.drain_timeout));
-  std::printf("lossd: settings %s\n", lossd::OneLine(settings).c_str());
+  say("settings " + lossd::OneLine(settings));
 }
 
-int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
+// Serves until a signal says to end, which it returns.
+int WaitForTheEnd(lossd::Server& server, lossd::Log& log) {
+  while (true) {
+    const int signal = WaitForSignal(kWaitedFor);
+    if (signal != SIGHUP) return signal;
+    log.Write(lossd::LogLevel::kInfo, lossd::LogEvent::kReload, {{"signal", "SIGHUP"}});
+    server.Reload();
+  }
+}
+
+int Serve(const lossd::CommandLine& line) {
   // Before the log, which has a thread of its own.
   const int computing = line.server.threads > 0 ? line.server.threads : lossd::UsableThreads();
   if (const absl::Status room = lossd::CheckThreadRoom(computing + lossd::kThreadsBesideComputing);
@@ -118,24 +156,14 @@ int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
     return Complain(usage ? kExitUsage : kExitCannotServe, std::string(server.status().message()));
   }
   if (line.sandbox) sandbox.GiveUpSystemCalls();
-  for (const std::string& address : (*server)->addresses()) {
-    std::printf("lossd: listening on %s\n", address.c_str());
-  }
-  if (const std::string& health = (*server)->health_address(); !health.empty()) {
-    std::printf("lossd: health checks on %s\n", health.c_str());
-  }
-  if (const std::string& metrics = (*server)->metrics_address(); !metrics.empty()) {
-    std::printf("lossd: metrics on %s\n", metrics.c_str());
-  }
-  TellSettings(**server, line, sandbox);
-  std::fflush(stdout);
+  Introduce(**server, line, sandbox);
   log.Write(lossd::LogLevel::kInfo, lossd::LogEvent::kStart, {{"version", LOSSD_VERSION}});
 
-  const int signal = WaitForSignal(signals);
+  const int signal = WaitForTheEnd(**server, log);
   log.Write(lossd::LogLevel::kInfo, lossd::LogEvent::kDrain,
             {{"signal", absl::StrCat("SIG", sigabbrev_np(signal))}});
   // A second signal ends the process at once, as the shell would report it.
-  std::thread([signals] { std::_Exit(128 + WaitForSignal(signals)); }).detach();
+  std::thread([] { std::_Exit(128 + WaitForSignal(kEnds)); }).detach();
   (*server)->Drain(line.drain_timeout);
   log.Write(lossd::LogLevel::kInfo, lossd::LogEvent::kExit, {{"code", 0}});
   return 0;
@@ -146,15 +174,17 @@ int Serve(const lossd::CommandLine& line, const sigset_t& signals) {
 int main(int argc, char** argv) {
   lossd::KeepFreedMemory();
   LookForNoDeadlocks();
-  const sigset_t signals = BlockSignals();
+  // Blocked before the first thread starts, so that no thread but those that wait gets them.
+  pthread_sigmask(SIG_BLOCK, &kWaitedFor, nullptr);
+  IgnoreStraySignals();
   const absl::StatusOr<lossd::CommandLine> line = lossd::ParseCommandLine(argc, argv, Variables());
   if (!line.ok()) return Complain(kExitUsage, std::string(line.status().message()));
   if (!line->print.empty()) {
-    std::fputs(line->print.c_str(), stdout);
+    Say(stdout, line->print);
     return 0;
   }
   if (const absl::Status forced = ApplyForcedTarget(); !forced.ok()) {
     return Complain(kExitUsage, "LOSSD_FORCE_TARGET " + std::string(forced.message()));
   }
-  return Serve(*line, signals);
+  return Serve(*line);
 }

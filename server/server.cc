@@ -328,6 +328,8 @@ void Server::Impl::LetConnectionsGo(absl::Time deadline) {
   }
 }
 
+void Server::Reload() { impl_->front->Reload(); }
+
 void Server::Drain(absl::Duration timeout) {
   impl_->front->Close();
   impl_->caps.Drain();

@@ -34,6 +34,10 @@ class Server {
   // What is in force, also where options left it open.
   Settings settings() const;
 
+  // Reads certificates and tokens again, at once, and returns when that is done. What cannot be
+  // used changes nothing, and the log says why.
+  void Reload();
+
   // Reports NOT_SERVING, takes no more calls, lets those in flight finish for at most `timeout`,
   // breaks off the rest, and waits until all is gone. Only once.
   void Drain(absl::Duration timeout);

@@ -52,6 +52,14 @@ void FileWatcher::Look() {
   }
 }
 
+void FileWatcher::ChangeAll() {
+  const std::lock_guard lock(mutex_);
+  for (Group& group : groups_) {
+    group.signature = SignatureOf(group.paths);
+    group.changed();
+  }
+}
+
 void FileWatcher::Run() {
   std::unique_lock lock(mutex_);
   while (!stopping_.wait_for(lock, absl::ToChronoMilliseconds(kPeriod), [this] { return stop_; })) {

@@ -29,8 +29,11 @@ class FileWatcher {
   // Looks from now on, if there is anything to look at.
   void Start();
 
-  // One look, as the thread takes them.
+  // One look, as the thread takes them. Before Start.
   void Look();
+
+  // Takes all files for changed, now, on the thread of who asks. After Start.
+  void ChangeAll();
 
  private:
   struct Group {

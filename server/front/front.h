@@ -32,6 +32,9 @@ class Front {
   // and files that cannot be used, kFailedPrecondition for an address that cannot be had.
   static absl::StatusOr<std::unique_ptr<Front>> Open(const ServerOptions& options);
 
+  // Reads certificates and tokens again, at once. After Start.
+  void Reload() { watcher_.ChangeAll(); }
+
   // How the server to be built treats its connections.
   void AddTo(grpc::ServerBuilder& builder);
 

@@ -1,8 +1,9 @@
 #ifndef LOSSD_SERVER_LOG_LOG_H_
 #define LOSSD_SERVER_LOG_LOG_H_
 
+#include <unistd.h>
+
 #include <cstdint>
-#include <cstdio>
 #include <functional>
 #include <memory>
 #include <string_view>
@@ -11,12 +12,11 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "server/log/line_writer.h"
 
 namespace lossd {
 
 enum class LogFormat : int8_t { kText, kJson };
-enum class LogLevel : int8_t { kDebug, kInfo, kWarning, kError };
-inline constexpr int kLogLevels = 4;
 
 // What a line is about.
 enum class LogEvent : int8_t {
@@ -42,7 +42,7 @@ struct LogField {
 struct LogOptions {
   LogFormat format = LogFormat::kText;
   LogLevel level = LogLevel::kInfo;  // and what is worse
-  std::FILE* out = stderr;
+  int out = STDERR_FILENO;           // stays open
   std::function<absl::Time()> now = absl::Now;
 };
 
@@ -53,12 +53,12 @@ struct LogOptions {
 //
 // Text values go through Printable, so nothing that came from outside can break a line or reach a
 // terminal; of lines beyond kLogLinesPerSecond the next one says how many there were
-// ("suppressed"). Written by a thread of its own: whoever calls never waits for `out`. Thread-safe.
+// ("suppressed"). Whoever calls never waits for `out` (LineWriter). Thread-safe.
 class Log {
  public:
   explicit Log(LogOptions options);
 
-  // Writes what is waiting; does not wait for an `out` that takes nothing for two seconds.
+  // Writes what is waiting, within LineWriter::kFlushTime.
   ~Log();
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;

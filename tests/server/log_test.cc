@@ -1,14 +1,15 @@
 #include "server/log/log.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <grpc/support/log.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
+#include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -16,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "server/log/grpc_log.h"
 #include "server/log/line_limiter.h"
@@ -119,11 +121,10 @@ class LogTest : public ::testing::Test {
  protected:
   ~LogTest() override {
     log_.reset();
-    if (out_ != nullptr) std::fclose(out_);
-    std::free(text_);
+    if (out_ >= 0) close(out_);
   }
   Log& Open(LogFormat format, LogLevel level = LogLevel::kInfo) {
-    out_ = open_memstream(&text_, &size_);
+    out_ = memfd_create("log", MFD_CLOEXEC);
     log_ = std::make_unique<Log>(
         LogOptions{.format = format, .level = level, .out = out_, .now = [this] { return now_; }});
     return *log_;
@@ -131,8 +132,9 @@ class LogTest : public ::testing::Test {
   // What it wrote to its end.
   std::vector<std::string> Close() {
     log_.reset();
-    std::fclose(std::exchange(out_, nullptr));
-    std::vector<std::string> lines = absl::StrSplit(std::string(text_, size_), '\n');
+    std::string text(lseek(out_, 0, SEEK_END), '\0');
+    EXPECT_EQ(pread(out_, text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
+    std::vector<std::string> lines = absl::StrSplit(text, '\n');
     EXPECT_EQ(lines.back(), "");
     lines.pop_back();
     return lines;
@@ -140,9 +142,7 @@ class LogTest : public ::testing::Test {
 
   absl::Time now_ = absl::FromUnixMicros(1'700'000'000'123'456);
   std::unique_ptr<Log> log_;
-  std::FILE* out_ = nullptr;
-  char* text_ = nullptr;
-  size_t size_ = 0;
+  int out_ = -1;
 };
 
 TEST_F(LogTest, TextIsOneLineOfKeysAndValues) {
@@ -232,15 +232,38 @@ TEST_F(LogTest, LinesOfManyThreadsAreWhole) {
   for (const std::string& line : lines) EXPECT_TRUE(nlohmann::json::accept(line)) << line;
 }
 
+// A disk that is full, and then another.
+TEST(LineWriter, LinesThatCannotBeWrittenAreCounted) {
+  const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+  const int file = memfd_create("lines", MFD_CLOEXEC);
+  ASSERT_GE(full, 0);
+  std::promise<void> two_are_lost;
+  {
+    LineWriter lines(full, "%l %v", [&](int64_t lost) {
+      if (lost == 2) two_are_lost.set_value();  // and the third is on its way
+      return absl::StrCat("lost ", lost);
+    });
+    for (const char* const text : {"one", "two", "three"}) {
+      lines.Write(absl::UnixEpoch(), LogLevel::kInfo, text);
+    }
+    two_are_lost.get_future().wait();
+    lines.Redirect(dup(file));
+    lines.Write(absl::UnixEpoch(), LogLevel::kInfo, "four");
+  }
+  char text[100];
+  EXPECT_EQ(std::string(text, pread(file, text, sizeof text, 0)), "warning lost 3\ninfo four\n");
+  close(file);
+  close(full);
+}
+
 // Nobody reads: more lines than the pipe and the queue hold. Who writes goes on, and so does the
 // end of the process.
 TEST(StuckLog, HoldsNobodyUp) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
-  std::FILE* const out = fdopen(ends[1], "w");
   absl::Time now = absl::UnixEpoch();
   {
-    Log log({.out = out, .now = [&now] { return now; }});
+    Log log({.out = ends[1], .now = [&now] { return now; }});
     const std::string text(200, 'x');
     for (int i = 0; i < 5000; ++i) {
       now += absl::Seconds(1);
