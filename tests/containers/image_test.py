@@ -1,8 +1,11 @@
 #!/usr/bin/python3
 """image_test.py IMAGE: what the image of lossd holds, and that it runs with as little as it is given."""
+import json
 import pathlib
 import re
+import subprocess
 import sys
+import tempfile
 
 import engine
 
@@ -35,6 +38,16 @@ def check_contents(run, image):
     assert "nlohmann-json3-dev" in shell(f"ls {share}/doc/lossd/licences"), "no licences"
     packages = shell(f"cat {share}/doc/lossd/packages.tsv")
     assert re.search(r"^libgrpc\+\+1\.51\t", packages, re.MULTILINE), "no list of packages"
+    bom = shell(f"cat {share}/doc/lossd/lossd.cdx.json")
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(bom)
+        file.flush()
+        check = pathlib.Path(__file__).parents[1] / "packaging/sbom_test.py"
+        subprocess.run([sys.executable, check, file.name], check=True)
+    versions = dict(line.split("\t")[:2] for line in packages.splitlines())
+    for component in json.loads(bom)["components"]:
+        if {"name": "lossd:linked", "value": "shared"} in component["properties"]:
+            assert versions[component["name"]] == component["version"], f"{component} is not in the image"
     build = [line.split("\t")[0] for line in packages.splitlines()
              if re.match(r"(g\+\+|gcc(-\d+)?|cmake|ninja-build|ccache|lib\S+-dev)\t", line)]
     assert not build, f"packages of the build: {build}"
