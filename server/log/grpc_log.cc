@@ -1,5 +1,6 @@
 #include "server/log/grpc_log.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 
 #include <algorithm>
@@ -52,16 +53,24 @@ std::string WithoutAddresses(absl::string_view text) {
   return kept;
 }
 
-void WriteGrpcMessage(gpr_log_func_args* args) {
-  const LogLevel level =
-      args->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kWarning : LogLevel::kDebug;
+void Write(LogLevel level, const char* file, int line, std::string_view message) {
   const std::lock_guard lock(target_mutex);
   if (target == nullptr || !target->Writes(level)) return;
-  const char* const slash = std::strrchr(args->file, '/');
-  const std::string source =
-      absl::StrCat(slash == nullptr ? args->file : slash + 1, ":", args->line);
-  target->Write(level, LogEvent::kGrpc,
-                {{"source", source}, {"message", WithoutSecrets(args->message)}});
+  const char* const slash = std::strrchr(file, '/');
+  const std::string source = absl::StrCat(slash == nullptr ? file : slash + 1, ":", line);
+  target->Write(level, LogEvent::kGrpc, {{"source", source}, {"message", WithoutSecrets(message)}});
+}
+
+void WriteGrpcMessage(gpr_log_func_args* args) {
+  Write(args->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kWarning : LogLevel::kDebug,
+        args->file, args->line, args->message);
+}
+
+// A message with a text field that is no UTF-8 is enough for one, and gRPC parses some itself.
+void WriteProtobufMessage(google::protobuf::LogLevel level, const char* file, int line,
+                          const std::string& message) {
+  Write(level >= google::protobuf::LOGLEVEL_WARNING ? LogLevel::kWarning : LogLevel::kDebug, file,
+        line, message);
 }
 
 }  // namespace
@@ -71,6 +80,7 @@ GrpcLogRoute::GrpcLogRoute(Log* log) {
     const std::lock_guard lock(target_mutex);
     target = log;
   }
+  google::protobuf::SetLogHandler(WriteProtobufMessage);
   gpr_set_log_function(WriteGrpcMessage);
   gpr_set_log_verbosity(log->Writes(LogLevel::kDebug) ? GPR_LOG_SEVERITY_INFO
                                                       : GPR_LOG_SEVERITY_ERROR);

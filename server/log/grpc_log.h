@@ -8,9 +8,9 @@
 
 namespace lossd {
 
-// While it lives, what gRPC has to say goes to `log`: its errors, which a peer can bring about at
-// will, as warnings; the rest at level debug. One at a time, made before gRPC is first used, so
-// that GRPC_VERBOSITY decides nothing.
+// While it lives, what gRPC and Protobuf have to say goes to `log`: their errors, which a peer can
+// bring about at will, as warnings; the rest at level debug. One at a time, made before gRPC is
+// first used, so that GRPC_VERBOSITY decides nothing.
 class GrpcLogRoute {
  public:
   explicit GrpcLogRoute(Log* log);

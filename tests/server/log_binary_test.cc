@@ -236,6 +236,13 @@ TEST(LogBinary, ControlCharactersNeverReachTheLog) {
   }
 }
 
+// Protobuf says so on standard error where nobody else takes it.
+TEST(LogBinary, WhatProtobufComplainsOfIsALineLikeOthers) {
+  LoggedServer server;
+  StatusOf(Connect(server.address()), "/grpc.health.v1.Health/Check", HealthRequest("\xff\xfe"));
+  server.Stop();  // looks at each line
+}
+
 TEST(LogBinary, AConnectionTooManyIsAWarning) {
   LoggedServer server({"--max-connections=1"});
   EXPECT_NE(server.Call({}), "");
