@@ -12,9 +12,10 @@ namespace {
 
 constexpr absl::Duration kPause = absl::Milliseconds(3);
 
-Client ConnectOnce(const std::string& address) {
-  return *Client::Connect(address,
-                          {.retry = {.max_attempts = 1}, .channels = 1, .block_bytes = 100'000});
+ClientOptions OneConnection(ClientOptions options) {
+  options.channels = 1;
+  options.block_bytes = 100'000;
+  return options;
 }
 
 }  // namespace
@@ -34,8 +35,13 @@ absl::Status KnownCall::Try(Client& client, TransferMode mode, absl::Duration ti
   return absl::OkStatus();
 }
 
-Sentinel::Sentinel(ServerProcess& server)
-    : server_(server), pid_(server.process().pid()), client_(ConnectOnce(server.address())) {
+Client Sentinel::ConnectOnce() const { return *Client::Connect(server_.address(), options_); }
+
+Sentinel::Sentinel(ServerProcess& server, const ClientOptions& options)
+    : server_(server),
+      pid_(server.process().pid()),
+      options_(OneConnection(options)),
+      client_(ConnectOnce()) {
   constexpr int kWarm = 20;
   for (int i = 0; i < kWarm; ++i) CallOnce(i);
   base_ = StateOf(pid_);
@@ -102,7 +108,7 @@ void Sentinel::Check(absl::Duration settle) {
   HoldsWithin(settle, [this] { return grown_descriptors() <= 0 && grown_bytes() <= most_grown_; });
   EXPECT_LE(grown_descriptors(), 0);
   EXPECT_LE(grown_bytes(), most_grown_);
-  Client other = ConnectOnce(server_.address());
+  Client other = ConnectOnce();
   EXPECT_TRUE(other.CheckHealth().value_or(false)) << "a new connection is not served";
   EXPECT_EQ(small_.Try(other, TransferMode::kUnary), absl::OkStatus());
   EXPECT_EQ(large_.Try(other, TransferMode::kStream), absl::OkStatus());

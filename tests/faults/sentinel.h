@@ -32,12 +32,14 @@ class KnownCall {
 };
 
 // Watches a server while something is done to it. A victim, who has nothing to do with it, goes on
-// calling, in one message and in streams, each call tried once, and must get the right answer to
+// calling, in one message and in streams, and must get the right answer to
 // the bit every time. At the end the server lives, lets a new connection in and answers it, and
 // holds no more descriptors and memory than before.
 class Sentinel {
  public:
-  explicit Sentinel(ServerProcess& server);
+  // `options`: of its clients; each call is tried once unless they say otherwise.
+  explicit Sentinel(ServerProcess& server,
+                    const ClientOptions& options = {.retry = {.max_attempts = 1}});
   ~Sentinel();
   Sentinel(const Sentinel&) = delete;
   Sentinel& operator=(const Sentinel&) = delete;
@@ -67,11 +69,13 @@ class Sentinel {
   int failed() const;
 
  private:
+  Client ConnectOnce() const;
   void Victim();
   void CallOnce(int number);
 
   ServerProcess& server_;
   const pid_t pid_;
+  const ClientOptions options_;
   const KnownCall small_{16, 40};
   const KnownCall large_{600, 200};
   Client client_;

@@ -25,7 +25,7 @@ namespace {
 
 }  // namespace
 
-Process::Process(const std::vector<std::string>& command) {
+Process::Process(const std::vector<std::string>& command, const std::string& error_file) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) Die("pipe: " + std::string(std::strerror(errno)));
   output_ = ends[0];
@@ -35,6 +35,10 @@ Process::Process(const std::vector<std::string>& command) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  if (!error_file.empty()) {
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, error_file.c_str(),
+                                     O_WRONLY | O_CREAT | O_APPEND, 0600);
+  }
   const int error = posix_spawn(&pid_, arguments[0], &actions, nullptr, arguments.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   close(ends[1]);
@@ -86,12 +90,12 @@ int Process::Wait() {
 }
 
 ServerProcess::ServerProcess(const std::vector<std::string>& listen,
-                             const std::vector<std::string>& flags) {
+                             const std::vector<std::string>& flags, const std::string& error_file) {
   const char* binary = std::getenv("LOSSD_BINARY");
   std::vector<std::string> command = {binary ? binary : LOSSD_BUILT_BINARY};
   for (const std::string& address : listen) command.push_back("--listen=" + address);
   command.insert(command.end(), flags.begin(), flags.end());
-  process_ = std::make_unique<Process>(command);
+  process_ = std::make_unique<Process>(command, error_file);
   constexpr std::string_view kListening = "lossd: listening on ";
   while (addresses_.size() < listen.size()) {
     const std::optional<std::string> line = process_->ReadLine();

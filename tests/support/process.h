@@ -11,11 +11,12 @@
 namespace lossd {
 
 // A program that runs beside the test, its standard output readable line by line; standard error is
-// the test's. Killed and reaped at the latest when this goes.
+// the test's, or is appended to a file. Killed and reaped at the latest when this goes.
 class Process {
  public:
   // command[0] is the path of the program. Ends the test program if it cannot be started.
-  explicit Process(const std::vector<std::string>& command);
+  // error_file: empty, or where its standard error goes.
+  explicit Process(const std::vector<std::string>& command, const std::string& error_file = "");
   ~Process();
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -47,7 +48,8 @@ class ServerProcess {
   // With `listen` addresses and other flags. Returns when the server said where it listens; ends
   // the test program if it does not. The program: $LOSSD_BINARY, else the one of this build.
   explicit ServerProcess(const std::vector<std::string>& listen = {"127.0.0.1:0"},
-                         const std::vector<std::string>& flags = {});
+                         const std::vector<std::string>& flags = {},
+                         const std::string& error_file = "");
 
   // Where it listens, one per `listen`; host:port or unix:/path, as clients take it.
   const std::vector<std::string>& addresses() const { return addresses_; }
