@@ -34,7 +34,10 @@ if(LOSSD_SANITIZE)
   add_compile_options(-fsanitize=${LOSSD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=${LOSSD_SANITIZE})
 else()
-  add_compile_options(-D_GLIBCXX_ASSERTIONS -fstack-protector-strong -fcf-protection)
-  add_compile_options($<$<CONFIG:Release>:-D_FORTIFY_SOURCE=2>)
-  add_link_options(-Wl,-z,relro,-z,now)
+  # What the build does against mistakes that a caller could use; core/kernels does without the
+  # initialisation of variables, which would cost there and has nothing to protect.
+  add_compile_options(
+    -D_GLIBCXX_ASSERTIONS -fstack-protector-strong -fstack-clash-protection -fcf-protection
+    -ftrivial-auto-var-init=pattern $<$<CONFIG:Release>:-D_FORTIFY_SOURCE=3>)
+  add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack)
 endif()
