@@ -87,8 +87,10 @@ void ControlCall::Drop() {
   parts_.ticker->Remove(this);
   method_.reset();  // from here on no change is told; one that is being told finds the call over
   ControlService& service = service_;
+  const bool watch = IsWatch();
   delete this;
   service.AcceptPutOff();
+  if (watch) --service.watches_;
   service.calls_.Ended();
 }
 
@@ -102,6 +104,8 @@ void ControlCall::OnRequest(bool ok) {
   }
   service_.Accept();
   service_.calls_.Began();
+  route_ = RouteOf(context_.method(), parts_.reflection);
+  if (IsWatch()) ++service_.watches_;
   parts_.ticker->Add(this);
   absl::Status begun = Guarded([this] { return Begin(std::chrono::steady_clock::now()); });
   {
@@ -116,8 +120,6 @@ void ControlCall::OnRequest(bool ok) {
 }
 
 absl::Status ControlCall::Begin(Instant now) {
-  begun_ = now;
-  route_ = RouteOf(context_.method(), parts_.reflection);
   record_.emplace(parts_.log, parts_.metrics,
                   route_ == nullptr ? Method::kUnknown : route_->method);
   record_->Began(context_, now);
@@ -204,7 +206,8 @@ void ControlCall::OnDue(Instant now) {
 void ControlCall::Read() {
   if (over_) return;
   reading_ = true;
-  SetDue(std::chrono::steady_clock::now() + parts_.times.header);
+  // A tool that has begun a conversation may think between its questions.
+  SetDue(std::chrono::steady_clock::now() + (came_ ? parts_.times.call : parts_.times.header));
   Hold();
   stream_.Read(&incoming_, read_event_.Tag());
 }

@@ -42,6 +42,7 @@ class ControlCall final : private Watched {
   void OnDue(Instant now) override;
   void OnChange();
 
+  bool IsWatch() const { return route_ != nullptr && route_->flow == ControlFlow::kWatch; }
   absl::Status Begin(Instant now);
   absl::Status HandleMessage();
 
@@ -67,7 +68,6 @@ class ControlCall final : private Watched {
   std::mutex mutex_;
   std::optional<CallRecord> record_;  // once the call has begun
   CallCaps::Pass pass_;
-  Instant begun_;
   grpc::ByteBuffer incoming_;
   grpc::ByteBuffer outgoing_;
   bool came_ = false;  // a message

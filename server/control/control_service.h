@@ -58,7 +58,8 @@ class ControlService {
   // Like that of calls/accept.h: not after the completion queue was shut down.
   void AcceptPutOff();
 
-  int64_t live() const { return calls_.live(); }
+  // Calls that have begun and not ended, watches of the health left out.
+  int64_t live() const { return calls_.live() - watches_; }
 
   // Once gRPC's server is shut down, and before its completion queue is: until no call is left.
   void WaitForNone() { calls_.WaitForNone(); }
@@ -70,6 +71,7 @@ class ControlService {
   grpc::AsyncGenericService service_;
   grpc::ServerCompletionQueue* queue_ = nullptr;
   CallCount calls_;
+  std::atomic<int64_t> watches_{0};
   std::atomic<int> put_off_{0};
 };
 
