@@ -26,7 +26,7 @@ constexpr absl::Duration kTimeout = absl::Milliseconds(300);
 
 // How much later a call may return; most of it is for a busy machine. Without help TCP gives a line
 // up after 10 s, and a Unix socket never.
-constexpr absl::Duration kLate = absl::Seconds(2);
+constexpr absl::Duration kLate = absl::Seconds(5);
 
 // SETTINGS with an initial window of 2^31 - 1, the same for the connection, SETTINGS acknowledged.
 constexpr char kGreeting[] =

@@ -109,7 +109,7 @@ TEST(CrashRows, Row46_KillOneOfTwoBehindOneTarget) {
   const ServerProcess again({first.address()});
   // Until it serves, the other one is needed.
   Client probe = *Client::Connect(again.address());
-  ASSERT_TRUE(HoldsWithin(absl::Seconds(10), [&] { return probe.CheckHealth().value_or(false); }));
+  ASSERT_TRUE(HoldsWithin(absl::Seconds(60), [&] { return probe.CheckHealth().value_or(false); }));
   traffic.Await(80);
   second.process().Signal(SIGKILL);
   second.process().Wait();
@@ -160,7 +160,7 @@ class SlowCrashRows : public ::testing::TestWithParam<TransferMode> {};
 
 TEST_P(SlowCrashRows, Row36_TheServerIsStoppedForTenSeconds) {
   constexpr absl::Duration kTimeout = absl::Milliseconds(400);
-  constexpr absl::Duration kLate = absl::Seconds(1);  // most of it is for a busy machine
+  constexpr absl::Duration kLate = absl::Seconds(5);  // most of it is for a busy machine
   ServerProcess server({"127.0.0.1:0"}, {"--log-level=error"});
   Client client = *Client::Connect(server.address(), {.block_bytes = 1 << 20});
   const KnownCall call(4000, 500);  // 8 MB: more than the line holds
@@ -177,7 +177,7 @@ TEST_P(SlowCrashRows, Row36_TheServerIsStoppedForTenSeconds) {
   EXPECT_EQ(call.Try(client, GetParam()), absl::OkStatus());
   std::printf("  the next answer came after %s\n",
               absl::FormatDuration(absl::Now() - resumed).c_str());
-  EXPECT_LT(absl::Now() - resumed, absl::Seconds(5));
+  EXPECT_LT(absl::Now() - resumed, absl::Seconds(30));
   for (int i = 0; i < 20; ++i) EXPECT_EQ(call.Try(client, GetParam()), absl::OkStatus());
 }
 INSTANTIATE_TEST_SUITE_P(Modes, SlowCrashRows,

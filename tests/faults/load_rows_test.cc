@@ -40,7 +40,7 @@ class LoadRows : public Row {
 
 // Blocks that are answered in a second or so, after a beginning that does not count.
 double BlocksPerSecond(const EndlessStreams& streams) {
-  EXPECT_TRUE(HoldsWithin(absl::Seconds(20), [&] { return streams.answered() > 50; }));
+  EXPECT_TRUE(HoldsWithin(absl::Seconds(100), [&] { return streams.answered() > 50; }));
   const int64_t before = streams.answered();
   const absl::Time begin = absl::Now();
   HoldsWithin(absl::Seconds(1), [] { return false; });
@@ -89,7 +89,7 @@ TEST_F(LoadRows, Row41_LargeBesideAFloodOfSmall) {
     }
     for (int i = 0; i < kInFlight; ++i) slots.acquire();
   });
-  HoldsWithin(absl::Seconds(20), [&] { return calls > 1000; });
+  EXPECT_TRUE(HoldsWithin(absl::Seconds(100), [&] { return calls > 1000; }));
   const int64_t before = calls;
   const double flooded = BlocksPerSecond(large);
   std::printf("  blocks of 4 MiB a second: %.0f alone, %.0f beside %ld small calls\n", alone,

@@ -18,7 +18,8 @@ namespace {
 using ::testing::AnyOf;
 
 // How much after its deadline a call may return; most of it is for a busy machine.
-constexpr absl::Duration kLate = absl::Seconds(1);
+// How much later a call may return, for a busy machine. TCP gives a line up after 10 s.
+constexpr absl::Duration kLate = absl::Seconds(5);
 
 bool Shell(const std::string& command) {
   return std::system((command + " > /dev/null 2>&1").c_str()) == 0;
@@ -91,7 +92,7 @@ class NetworkRows : public ::testing::Test {
     }
     ASSERT_TRUE(Shell(mend)) << mend;
     const absl::Time mended = absl::Now();
-    EXPECT_TRUE(HoldsWithin(absl::Seconds(5), [this] { return Call(absl::Seconds(2)).ok(); }));
+    EXPECT_TRUE(HoldsWithin(absl::Seconds(60), [this] { return Call(absl::Seconds(10)).ok(); }));
     std::printf("  works again after %s\n", absl::FormatDuration(absl::Now() - mended).c_str());
   }
 
@@ -152,7 +153,7 @@ TEST_F(SlowNetworkRows, Row35_ClientsVanish) {
     }
     client.SendData(1, http2::Message(problem.Block(0, 4).SerializeAsString()));
   }
-  ASSERT_TRUE(HoldsWithin(absl::Seconds(5), [&] {
+  ASSERT_TRUE(HoldsWithin(absl::Seconds(60), [&] {
     return StateOf(server_->pid()).descriptors >= base_.descriptors + 20;
   }));
   ASSERT_TRUE(Shell("ip link set " + network_->out() + " down"));

@@ -1,6 +1,9 @@
 // A client of ours that calls without a pause until it is killed: a list of servers, whose health
 // it watches.
 //   storm_client TARGET CA_FILE TOKEN_FILE    (empty: without)
+#include <signal.h>
+#include <sys/prctl.h>
+
 #include <cstdint>
 #include <thread>
 #include <vector>
@@ -30,6 +33,7 @@ void CallForever(lossd::Client client, int64_t rows) {
 
 int main(int argc, char** argv) {
   if (argc != 4) return 2;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // where the test itself is killed
   lossd::ClientOptions options{.token_file = argv[3], .block_bytes = 100'000};
   if (*argv[2] != '\0') {
     options.tls = lossd::TlsOptions{.ca_file = argv[2], .server_name = "localhost"};

@@ -438,7 +438,7 @@ TEST(Time, NoCallIsLongerThanTheServerAllows) {
   const auto stub = StubFor(*server);
   grpc::ClientContext context;
   const auto stream = stub->ComputeStream(&context);
-  BeginStream(problem, *stream);
+  stream->Write(problem.Header());
   const grpc::Status status = ReadAll(problem, *stream).status;
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   EXPECT_THAT(status.error_message(), HasSubstr("0.05 s"));

@@ -126,6 +126,7 @@ TEST(Metrics, AStreamThatIsWaitedForTakesUploadTime) {
   const auto server = StartServer(WithMetrics());
   const Problem problem(8, 16);
   grpc::ClientContext context;
+  const auto begin = std::chrono::steady_clock::now();
   const auto stream = StubFor(*server)->ComputeStream(&context);
   BeginStream(problem, *stream);
   const auto since = std::chrono::steady_clock::now();
@@ -134,12 +135,13 @@ TEST(Metrics, AStreamThatIsWaitedForTakesUploadTime) {
   EXPECT_TRUE(stream->Write(problem.Block(1, 7)));
   stream->WritesDone();
   EXPECT_TRUE(ReadAll(problem, *stream).status.ok());
+  const std::chrono::duration<double> busy = std::chrono::steady_clock::now() - begin - pause;
   const Samples samples = ScrapeIdle(*server);
   EXPECT_GE(samples.at(R"(lossd_request_upload_seconds_sum{method="ComputeStream"})"), 0.055);
   EXPECT_GT(samples.at(R"(lossd_request_download_seconds_sum{method="ComputeStream"})"), 0);
   EXPECT_LT(
       samples.at(R"(lossd_request_compute_seconds_sum{method="ComputeStream",loss="softmax"})"),
-      0.05);
+      busy.count());
 }
 
 TEST(Metrics, RefusalsAreCountedByReason) {
@@ -171,7 +173,7 @@ double Rejected(const Server& server, const std::string& reason) {
 TEST(Metrics, ConnectionsThatAreTurnedAwayAreCountedByReason) {
   ServerOptions options = WithMetrics();
   options.connections.max_connections = 2;
-  options.connections.handshake_timeout = absl::Milliseconds(200);
+  options.connections.handshake_timeout = absl::Seconds(2);  // the two that greet have it, too
   const auto server = StartServer(options);
   const std::string& address = server->addresses().front();
   for (const char* reason : {"TOO_MANY_CONNECTIONS", "SILENT", "PEER_QUOTA"}) {
