@@ -99,10 +99,13 @@ std::vector<Flag> Limits(CommandLine& line) {
                    "Time that calls in flight may still take after SIGTERM or SIGINT")};
 }
 
-std::vector<Flag> Logging(LogOptions& log) {
+std::vector<Flag> Logging(CommandLine& line) {
+  LogOptions& log = line.log;
   return {EnumFlag("log-format", log.format, {"text", "json"}, "Form of the log on standard error"),
           EnumFlag("log-level", log.level, {"debug", "info", "warning", "error"},
-                   "What is logged, and what is worse")};
+                   "What is logged, and what is worse"),
+          FileFlag("audit-log", line.audit_log,
+                   "File to append a line to for each call and who made it; -: standard error")};
 }
 
 FlagList FlagsOf(CommandLine& line) {
@@ -111,7 +114,7 @@ FlagList FlagsOf(CommandLine& line) {
   flags.Add("Security", Security(line));
   flags.Add("Connections", Connections(line.server.connections));
   flags.Add("Limits", Limits(line));
-  flags.Add("Log", Logging(line.log));
+  flags.Add("Log", Logging(line));
   return flags;
 }
 

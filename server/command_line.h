@@ -14,7 +14,8 @@ namespace lossd {
 struct CommandLine {
   ServerOptions server;
   LogOptions log;
-  bool sandbox = true;  // what a server does not need is given up (server/sandbox.h)
+  std::string audit_log;  // path, or "-" for standard error; empty: none
+  bool sandbox = true;    // what a server does not need is given up (server/sandbox.h)
   absl::Duration drain_timeout = absl::Seconds(30);
   std::string print;  // not empty: print this (help, version, configuration) and do nothing else
 };

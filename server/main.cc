@@ -23,6 +23,7 @@
 #include "core/exec/executor.h"
 #include "core/exec/simd.h"
 #include "server/command_line.h"
+#include "server/log/audit_log.h"
 #include "server/log/grpc_log.h"
 #include "server/log/line_writer.h"
 #include "server/log/log.h"
@@ -96,16 +97,24 @@ absl::Status ApplyForcedTarget() {
   return lossd::ForceSimdTarget(name);
 }
 
-// Folders of the Unix sockets to listen on; the server removes their files when it ends.
-lossd::WrittenFolders FoldersOf(const lossd::ServerOptions& options) {
+std::string FolderOf(const absl::string_view path) {
+  const std::filesystem::path folder = std::filesystem::path(std::string(path)).parent_path();
+  return folder.empty() ? "." : folder.string();
+}
+
+// Folders of the Unix sockets to listen on, whose files the server removes when it ends, and of the
+// audit log, which it opens again.
+lossd::WrittenFolders FoldersOf(const lossd::CommandLine& line) {
   lossd::WrittenFolders folders;
+  const lossd::ServerOptions& options = line.server;
   std::vector<std::string> addresses = options.listen;
   addresses.insert(addresses.end(), {options.health_listen, options.metrics_listen});
   for (const absl::string_view address : addresses) {
     absl::string_view path = address;
-    if (!absl::ConsumePrefix(&path, "unix:")) continue;
-    const std::filesystem::path folder = std::filesystem::path(std::string(path)).parent_path();
-    folders.sockets.push_back(folder.empty() ? "." : folder.string());
+    if (absl::ConsumePrefix(&path, "unix:")) folders.sockets.push_back(FolderOf(path));
+  }
+  if (!line.audit_log.empty() && line.audit_log != "-") {
+    folders.logs.push_back(FolderOf(line.audit_log));
   }
   return folders;
 }
@@ -124,16 +133,22 @@ void Introduce(const lossd::Server& server, const lossd::CommandLine& line,
   lossd::Settings settings = server.settings();
   settings.emplace_back("sandbox", sandbox.in_force());
   settings.emplace_back("drain-timeout", absl::FormatDuration(line.drain_timeout));
+  settings.emplace_back("audit-log", line.audit_log.empty() ? "none" : line.audit_log);
   say("settings " + lossd::OneLine(settings));
 }
 
-// Serves until a signal says to end, which it returns.
-int WaitForTheEnd(lossd::Server& server, lossd::Log& log) {
+// Serves until a signal says to end, which it returns. `audit` may be null.
+int WaitForTheEnd(lossd::Server& server, lossd::Log& log, lossd::AuditLog* audit) {
   while (true) {
     const int signal = WaitForSignal(kWaitedFor);
     if (signal != SIGHUP) return signal;
     log.Write(lossd::LogLevel::kInfo, lossd::LogEvent::kReload, {{"signal", "SIGHUP"}});
     server.Reload();
+    if (audit == nullptr) continue;
+    if (const absl::Status reopened = audit->Reopen(); !reopened.ok()) {
+      const std::string why(reopened.message());
+      log.Write(lossd::LogLevel::kWarning, lossd::LogEvent::kReload, {{"message", why}});
+    }
   }
 }
 
@@ -145,11 +160,18 @@ int Serve(const lossd::CommandLine& line) {
     return Complain(kExitCannotServe, std::string(room.message()));
   }
   lossd::Sandbox sandbox;
-  if (line.sandbox) sandbox.GiveUpFiles(FoldersOf(line.server));
+  if (line.sandbox) sandbox.GiveUpFiles(FoldersOf(line));
+  std::unique_ptr<lossd::AuditLog> audit;
+  if (!line.audit_log.empty()) {
+    absl::StatusOr<std::unique_ptr<lossd::AuditLog>> opened = lossd::AuditLog::Open(line.audit_log);
+    if (!opened.ok()) return Complain(kExitUsage, std::string(opened.status().message()));
+    audit = *std::move(opened);
+  }
   lossd::Log log(line.log);
   const lossd::GrpcLogRoute grpc_log(&log);
   lossd::ServerOptions options = line.server;
   options.log = &log;
+  options.audit = audit.get();
   const absl::StatusOr<std::unique_ptr<lossd::Server>> server = lossd::Server::Start(options);
   if (!server.ok()) {
     const bool usage = absl::IsInvalidArgument(server.status());
@@ -159,7 +181,7 @@ int Serve(const lossd::CommandLine& line) {
   Introduce(**server, line, sandbox);
   log.Write(lossd::LogLevel::kInfo, lossd::LogEvent::kStart, {{"version", LOSSD_VERSION}});
 
-  const int signal = WaitForTheEnd(**server, log);
+  const int signal = WaitForTheEnd(**server, log, audit.get());
   log.Write(lossd::LogLevel::kInfo, lossd::LogEvent::kDrain,
             {{"signal", absl::StrCat("SIG", sigabbrev_np(signal))}});
   // A second signal ends the process at once, as the shell would report it.

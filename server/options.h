@@ -11,6 +11,7 @@
 #include "server/admission/call_caps.h"
 #include "server/admission/call_times.h"
 #include "server/front/tls_files.h"
+#include "server/log/audit_log.h"
 #include "server/log/log.h"
 
 namespace lossd {
@@ -52,7 +53,8 @@ struct ServerOptions {
   int64_t memory_budget = 0;  // that calls may hold together; 0: DefaultBudget(MemoryLimit())
   CallLimits calls = {};
   TimeLimits times = {};
-  Log* log = nullptr;  // outlives the server; null: nothing is written
+  Log* log = nullptr;         // outlives the server; null: nothing is written
+  AuditLog* audit = nullptr;  // likewise
 };
 
 // Below half of the descriptors this process may open, so that the rest of it never lacks one.

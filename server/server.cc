@@ -176,6 +176,7 @@ absl::Status Server::Impl::Build() {
                             .health = &health,
                             .log = options.log,
                             .metrics = &metrics,
+                            .audit = options.audit,
                             .times = options.times,
                             .reflection = options.reflection});
   control->AddTo(builder);
@@ -260,6 +261,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .ticker = &impl->ticker,
                        .log = options.log,
                        .metrics = &impl->metrics,
+                       .audit = options.audit,
                        .limits = options.limits,
                        .times = options.times,
                        .info = InfoOf(options.limits, impl->executor)};

@@ -55,11 +55,27 @@ CallRecord::~CallRecord() {
   call_.code = Code();
   call_.duration = std::chrono::steady_clock::now() - began_;
   if (metrics_ != nullptr) metrics_->Count(call_);
-  if (log_ == nullptr || !log_->Writes(LevelOf(call_.code))) return;
   try {
-    WriteLine();
-  } catch (const std::bad_alloc&) {  // a call is worth more than its line
+    if (audit_ != nullptr) WriteAudit();
+    if (log_ != nullptr && log_->Writes(LevelOf(call_.code))) WriteLine();
+  } catch (const std::bad_alloc&) {  // a call is worth more than its lines
   }
+}
+
+void CallRecord::WriteAudit() const {
+  const std::string peer = context_->peer();
+  const std::string code = absl::StatusCodeToString(call_.code);
+  audit_->Write(
+      {.identity = identity_,
+       .peer = peer,
+       .method = NameOf(call_.method),
+       .loss = call_.loss ? kLossNames[*call_.loss] : "",
+       .code = code,
+       .reason = reason_,
+       .bytes_in = call_.received_bytes,
+       .bytes_out = call_.sent_bytes,
+       .duration_us = std::chrono::duration_cast<std::chrono::microseconds>(call_.duration).count(),
+       .request_id = request_id_});
 }
 
 void CallRecord::WriteLine() const {

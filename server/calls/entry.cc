@@ -6,14 +6,15 @@
 
 namespace lossd {
 
-absl::Status Enter(CallCaps& caps, const Authenticator* authenticator,
-                   const grpc::ServerContext& context, Instant now, CallCaps::Pass& pass) {
+absl::StatusOr<std::string> Enter(CallCaps& caps, const Authenticator* authenticator,
+                                  const grpc::ServerContext& context, Instant now,
+                                  CallCaps::Pass& pass) {
   LOSSD_ASSIGN_OR_RETURN(pass, caps.Begin(context.peer(), now));
-  if (authenticator == nullptr) return absl::OkStatus();
-  absl::Status known = authenticator->Authenticate(context).status();
+  if (authenticator == nullptr) return "";
+  absl::StatusOr<std::string> caller = authenticator->Authenticate(context);
   // A call without a right to be here costs its peer what one that is broken off costs.
-  if (!known.ok()) pass.BrokenOff();
-  return known;
+  if (!caller.ok()) pass.BrokenOff();
+  return caller;
 }
 
 }  // namespace lossd

@@ -3,7 +3,9 @@
 
 #include <grpcpp/server_context.h>
 
-#include "absl/status/status.h"
+#include <string>
+
+#include "absl/status/statusor.h"
 #include "server/admission/call_caps.h"
 #include "server/admission/instant.h"
 #include "server/front/authenticator.h"
@@ -13,10 +15,12 @@ namespace lossd {
 // The one way in, for calls of every method. The call is counted before anything else is looked
 // at, so that a flood without a token meets the same quotas as any other; only then the caller is
 // authenticated (by `authenticator`; null: the method is open to all). `pass` stays with the call
-// until it is gone, refused or not: what a caller does not read is held, too.
+// until it is gone, refused or not: what a caller does not read is held, too. Returns who calls, as
+// Authenticator says.
 // Errors: those of CallCaps::Begin and of Authenticator::Authenticate.
-absl::Status Enter(CallCaps& caps, const Authenticator* authenticator,
-                   const grpc::ServerContext& context, Instant now, CallCaps::Pass& pass);
+absl::StatusOr<std::string> Enter(CallCaps& caps, const Authenticator* authenticator,
+                                  const grpc::ServerContext& context, Instant now,
+                                  CallCaps::Pass& pass);
 
 }  // namespace lossd
 

@@ -19,6 +19,7 @@
 #include "server/calls/raw_service.h"
 #include "server/calls/ticker.h"
 #include "server/front/authenticator.h"
+#include "server/log/audit_log.h"
 #include "server/log/log.h"
 #include "server/memory/buffer_pool.h"
 #include "server/metrics/call_metrics.h"
@@ -50,7 +51,8 @@ struct Environment {
   ByteBudget* budget = nullptr;
   MessageGate* gate = nullptr;
   Ticker* ticker = nullptr;
-  Log* log = nullptr;  // null: nothing is written
+  Log* log = nullptr;         // null: nothing is written
+  AuditLog* audit = nullptr;  // likewise
   CallMetrics* metrics = nullptr;
   wire::Limits limits;
   TimeLimits times;

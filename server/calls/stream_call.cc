@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -32,7 +33,7 @@ bool StreamCall::Accept(const Environment& environment) {
 
 StreamCall::StreamCall(const Environment& environment)
     : environment_(environment),
-      record_(environment.log, environment.metrics, Method::kComputeStream),
+      record_(environment.log, environment.audit, environment.metrics, Method::kComputeStream),
       session_(environment.limits) {
   context_.AsyncNotifyWhenDone(done_event_.Tag());
 }
@@ -70,8 +71,9 @@ void StreamCall::OnRequest(bool ok) {
 
 absl::Status StreamCall::Begin(Instant now) {
   record_.Began(context_, now);
-  LOSSD_RETURN_IF_ERROR(
-      Enter(*environment_.caps, environment_.authenticator, context_, now, pass_));
+  LOSSD_ASSIGN_OR_RETURN(std::string caller, Enter(*environment_.caps, environment_.authenticator,
+                                                   context_, now, pass_));
+  record_.CalledBy(std::move(caller));
   return absl::OkStatus();
 }
 

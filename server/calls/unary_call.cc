@@ -4,6 +4,7 @@
 #include <chrono>
 #include <iterator>
 #include <new>
+#include <string>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -53,7 +54,7 @@ bool UnaryCall::Accept(const Environment& environment, const UnaryMethod& method
 UnaryCall::UnaryCall(const Environment& environment, const UnaryMethod& method)
     : environment_(environment),
       method_(method),
-      record_(environment.log, environment.metrics, method.method) {
+      record_(environment.log, environment.audit, environment.metrics, method.method) {
   context_.AsyncNotifyWhenDone(done_event_.Tag());
 }
 
@@ -103,8 +104,9 @@ void UnaryCall::GoOn(const absl::StatusOr<Next>& next) {
 
 absl::StatusOr<UnaryCall::Next> UnaryCall::Begin() {
   record_.Began(context_, begun_);
-  LOSSD_RETURN_IF_ERROR(
-      Enter(*environment_.caps, environment_.authenticator, context_, begun_, pass_));
+  LOSSD_ASSIGN_OR_RETURN(std::string caller, Enter(*environment_.caps, environment_.authenticator,
+                                                   context_, begun_, pass_));
+  record_.CalledBy(std::move(caller));
   LOSSD_ASSIGN_OR_RETURN(told_, ToldBytes(context_));
   if (told_) {
     if (*told_ > environment_.limits.max_unary_bytes) {

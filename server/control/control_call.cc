@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -120,12 +121,14 @@ void ControlCall::OnRequest(bool ok) {
 }
 
 absl::Status ControlCall::Begin(Instant now) {
-  record_.emplace(parts_.log, parts_.metrics,
+  record_.emplace(parts_.log, parts_.audit, parts_.metrics,
                   route_ == nullptr ? Method::kUnknown : route_->method);
   record_->Began(context_, now);
   const bool open = route_ != nullptr && !route_->needs_token;
-  LOSSD_RETURN_IF_ERROR(
+  LOSSD_ASSIGN_OR_RETURN(
+      std::string caller,
       Enter(*parts_.caps, open ? nullptr : parts_.authenticator, context_, now, pass_));
+  record_->CalledBy(std::move(caller));
   if (route_ == nullptr) return Unknown(context_.method());
   method_ = route_->make(*parts_.health, [this] { OnChange(); });
   return absl::OkStatus();

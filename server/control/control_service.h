@@ -15,6 +15,7 @@
 #include "server/calls/ticker.h"
 #include "server/control/health_state.h"
 #include "server/front/authenticator.h"
+#include "server/log/audit_log.h"
 #include "server/log/log.h"
 #include "server/metrics/call_metrics.h"
 
@@ -37,6 +38,7 @@ class ControlService {
     Ticker* ticker = nullptr;
     HealthState* health = nullptr;
     Log* log = nullptr;              // null: nothing is written
+    AuditLog* audit = nullptr;       // likewise
     CallMetrics* metrics = nullptr;  // null: nothing is counted
     TimeLimits times = {};
     bool reflection = false;

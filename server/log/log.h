@@ -25,7 +25,7 @@ enum class LogEvent : int8_t {
   kExit,
   kCall,        // one that ended
   kConnection,  // one that was refused
-  kReload,      // of certificates or tokens
+  kReload,      // of certificates, of tokens, of the audit log
   kGrpc,        // gRPC says so
   kLog,         // about the log itself
 };

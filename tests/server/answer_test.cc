@@ -31,7 +31,7 @@ grpc::Status Concluded(const absl::Status& status, std::string& logged) {
   {
     Log log(LogOptions{});
     grpc::ServerContext context;
-    CallRecord call(&log, nullptr, Method::kCompute);
+    CallRecord call(&log, nullptr, nullptr, Method::kCompute);
     call.Began(context, std::chrono::steady_clock::now());
     call.Received(17);
     answer = Conclude(call, status, counters, context);

@@ -91,6 +91,7 @@ const std::map<std::string, std::vector<std::string>> kEverySetting = {
     {"drain-timeout", {"0"}},
     {"log-format", {"json"}},
     {"log-level", {"debug"}},
+    {"audit-log", {"-"}},
 };
 
 std::string FileOf(const std::map<std::string, std::vector<std::string>>& settings) {
