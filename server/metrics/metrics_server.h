@@ -1,13 +1,13 @@
 #ifndef LOSSD_SERVER_METRICS_METRICS_SERVER_H_
 #define LOSSD_SERVER_METRICS_METRICS_SERVER_H_
 
+#include <chrono>
 #include <memory>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/front/listen_socket.h"
-
-struct MHD_Daemon;
+#include "server/metrics/few_connections.h"
 
 namespace prometheus {
 class Collectable;
@@ -15,14 +15,21 @@ class Collectable;
 
 namespace lossd {
 
-// Serves metrics over plain HTTP/1.1, as /metrics in Prometheus's text format, and nothing else.
-// One thread for each socket; few connections, each with little memory and little patience, so that
-// nobody who connects and says nothing keeps others from reading. (docs/adr/012)
+// Serves metrics over plain HTTP/1.1, as /metrics in Prometheus's text format, and nothing else:
+// one request a connection, which has few bytes and little time for all of it. Two threads: one
+// takes connections, one answers. A connection that comes is taken, and the oldest gives way where
+// there are too many, of its address or of all, so that nobody who connects and says little keeps
+// others from reading. (docs/adr/012)
 class MetricsServer {
  public:
+  // Scrapers come one at a time, every few seconds, and take milliseconds.
+  static constexpr FewConnections::Limits kLimits = {
+      .all = 64, .of_address = 8, .time = std::chrono::seconds(5)};
+
   // `metrics` outlives it. kUnavailable if the system has no thread or descriptor for it.
   static absl::StatusOr<std::unique_ptr<MetricsServer>> Start(
-      std::vector<ListenSocket> sockets, const prometheus::Collectable* metrics);
+      std::vector<ListenSocket> sockets, const prometheus::Collectable* metrics,
+      const FewConnections::Limits& limits = kLimits);
 
   // Breaks off what is being read.
   ~MetricsServer();
@@ -30,10 +37,10 @@ class MetricsServer {
   MetricsServer& operator=(const MetricsServer&) = delete;
 
  private:
-  explicit MetricsServer(std::vector<ListenSocket> sockets) : sockets_(std::move(sockets)) {}
+  class Door;
+  explicit MetricsServer(std::unique_ptr<Door> door);
 
-  std::vector<ListenSocket> sockets_;
-  std::vector<MHD_Daemon*> daemons_;  // one for each
+  const std::unique_ptr<Door> door_;
 };
 
 }  // namespace lossd

@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <prometheus/collectable.h>
+#include <prometheus/metric_family.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -12,6 +14,8 @@
 #include <vector>
 
 #include "server/admission/refusal.h"
+#include "server/listen_address.h"
+#include "server/metrics/metrics_server.h"
 #include "tests/lossctl/scratch.h"
 #include "tests/server/harness.h"
 #include "tests/server/raw_http2.h"
@@ -23,6 +27,7 @@
 namespace lossd::testing {
 namespace {
 
+using std::chrono_literals::operator""ms;
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::Gt;
@@ -272,21 +277,66 @@ TEST(MetricsPort, HasMetricsAndNothingElse) {
   EXPECT_THAT(Http(address, "GET /metrics"), StartsWith("HTTP/1.1 200 "));
 }
 
-// Few connections of one address are taken, and those that say nothing are in nobody's way.
-TEST(MetricsPort, SilentConnectionsDoNotKeepOthersFromReading) {
+// Connects from an address of loopback, as another host would, and begins a request.
+RawSocket SlowScraper(const std::string& address, const std::string& from) {
+  RawSocket socket(address, from);
+  socket.Send("GET /metrics HTTP/1.1\r\nX: ");
+  return socket;
+}
+
+// Slow ones of two addresses, more than may be connected of them, then of very many.
+TEST(MetricsPort, SlowConnectionsDoNotKeepOthersFromReading) {
   const auto server = StartServer(WithMetrics());
   const std::string& address = server->metrics_address();
-  {
-    std::vector<RawSocket> silent;
-    silent.reserve(27);
-    for (int i = 0; i < 7; ++i) silent.emplace_back(address);
+  std::vector<RawSocket> slow;
+  slow.reserve(200);
+  const auto scrapes_at_once = [&] {
+    for (const RawSocket& one : slow) one.Send("a");
     const auto since = std::chrono::steady_clock::now();
     ScrapeText(address);
-    EXPECT_LT(std::chrono::steady_clock::now() - since, std::chrono::seconds(4));
-    for (int i = 0; i < 20; ++i) silent.emplace_back(address);
-    EXPECT_TRUE(silent.back().WaitForClose());
+    return std::chrono::steady_clock::now() - since < std::chrono::seconds(2);
+  };
+  for (int i = 0; i < 16; ++i) {
+    slow.push_back(SlowScraper(address, i % 2 == 0 ? "127.0.0.2" : "127.0.0.3"));
   }
-  WaitUntil([&] { return !Http(address, "GET /metrics").empty(); });
+  EXPECT_TRUE(scrapes_at_once());
+  while (slow.size() < 200) {
+    slow.push_back(SlowScraper(address, "127.0.1." + std::to_string(slow.size())));
+  }
+  EXPECT_TRUE(scrapes_at_once());
+  for (int i = 0; i < 40; ++i) slow.push_back(SlowScraper(address, "127.0.0.1"));
+  EXPECT_TRUE(scrapes_at_once());
+}
+
+class NoMetrics final : public prometheus::Collectable {
+  std::vector<prometheus::MetricFamily> Collect() const override { return {}; }
+};
+
+// One that says something now and then, so that it is never silent for long.
+TEST(MetricsPort, ARequestHasAnEnd) {
+  const absl::StatusOr<ListenAddress> any = ListenAddress::Parse("127.0.0.1:0");
+  absl::StatusOr<std::vector<ListenSocket>> sockets = any->Listen();
+  ASSERT_TRUE(sockets.ok());
+  const std::string address = any->WithPort(sockets->front().Port());
+  const NoMetrics none;
+  const auto server =
+      MetricsServer::Start(*std::move(sockets), &none, {.all = 2, .of_address = 2, .time = 200ms});
+  ASSERT_TRUE(server.ok()) << server.status();
+  const RawSocket slow = SlowScraper(address, "127.0.0.2");
+  WaitUntil([&] {
+    slow.Send("a");
+    return slow.Closed();
+  });
+  EXPECT_THAT(Http(address, "GET /metrics"), StartsWith("HTTP/1.1 200 "));
+}
+
+// The second request of a connection is one too many.
+TEST(MetricsPort, AnswersOnceAConnection) {
+  const auto server = StartServer(WithMetrics());
+  EXPECT_THAT(Http(server->metrics_address(), "GET /metrics"), HasSubstr("Connection: close\r\n"));
+  const RawSocket twice(server->metrics_address());
+  twice.Send("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_TRUE(twice.WaitForClose());
 }
 
 TEST(MetricsPort, IsServedToTheEndOfADrain) {

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "server/metrics/call_metrics.h"
+#include "server/metrics/few_connections.h"
 #include "server/metrics/histogram.h"
 #include "server/metrics/process_state.h"
 #include "tests/lossctl/scratch.h"
@@ -42,6 +43,8 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using ::testing::DoubleEq;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 Samples SamplesOf(const CallMetrics& metrics) {
   return ParseSamples(prometheus::TextSerializer().Serialize(metrics.Collect()));
@@ -191,6 +194,44 @@ TEST(ProcessState, ANameMayLookLikeFields) {
   std::ofstream(scratch.Path("proc/self/stat")) << "7 (a) S 4";
   EXPECT_FALSE(ReadProcessState(scratch.Path("")));
   EXPECT_FALSE(ReadProcessState("/nowhere"));
+}
+
+// ----------------------------------------------------------------------------- FewConnections
+
+constexpr Instant kNoon{};
+constexpr FewConnections::Limits kThree = {
+    .all = 3, .of_address = 2, .time = std::chrono::seconds(5)};
+
+TEST(FewConnections, TheOldestOfAnAddressGivesWay) {
+  FewConnections few(kThree);
+  EXPECT_EQ(few.Add(1, "a", kNoon), std::nullopt);
+  EXPECT_EQ(few.Add(2, "a", kNoon), std::nullopt);
+  EXPECT_EQ(few.Add(3, "a", kNoon), 1);
+  EXPECT_EQ(few.Add(4, "a", kNoon), 2);
+  EXPECT_EQ(few.size(), 2);
+}
+
+TEST(FewConnections, WhereAllAreTakenTheAddressWithMostGivesWay) {
+  FewConnections few(kThree);
+  few.Add(1, "b", kNoon);
+  few.Add(2, "a", kNoon);
+  few.Add(3, "a", kNoon);
+  EXPECT_EQ(few.Add(4, "c", kNoon), 2);
+  EXPECT_EQ(few.Add(5, "d", kNoon), 1);  // all have one: the oldest
+  EXPECT_EQ(few.size(), 3);
+}
+
+TEST(FewConnections, TheirTimeIsUpOnce) {
+  FewConnections few(kThree);
+  EXPECT_EQ(few.next(), Instant::max());
+  few.Add(1, "a", kNoon);
+  few.Add(2, "b", kNoon + std::chrono::seconds(1));
+  EXPECT_EQ(few.next(), kNoon + std::chrono::seconds(5));
+  EXPECT_THAT(few.Expire(few.next() - Interval(1)), IsEmpty());
+  EXPECT_THAT(few.Expire(few.next()), ElementsAre(1));
+  few.Remove(2);
+  EXPECT_THAT(few.Expire(kNoon + std::chrono::hours(1)), IsEmpty());
+  EXPECT_EQ(few.size(), 0);
 }
 
 }  // namespace

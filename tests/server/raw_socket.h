@@ -6,10 +6,10 @@
 
 namespace lossd::testing {
 
-// A TCP connection of a test, to 127.0.0.1:PORT.
+// A TCP connection of a test, to 127.0.0.1:PORT, from an address of loopback.
 class RawSocket {
  public:
-  explicit RawSocket(const std::string& address);
+  explicit RawSocket(const std::string& address, const std::string& from = "127.0.0.1");
   ~RawSocket();
   RawSocket(RawSocket&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
   RawSocket& operator=(RawSocket&&) = delete;
@@ -19,6 +19,9 @@ class RawSocket {
 
   // The server may have closed it.
   void Send(std::string_view bytes) const;
+
+  // Whether the server has closed it by now; reads what came.
+  bool Closed() const;
 
   // Reads until the server closes the connection; false: it does not within 30 s.
   bool WaitForClose() const;
