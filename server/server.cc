@@ -101,10 +101,11 @@ void StartGrpcOnce() {
   std::call_once(once, grpc_init);
 }
 
-void SetChannelArguments(const wire::Limits& limits, grpc::ServerBuilder& builder) {
+void SetChannelArguments(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
-  builder.SetMaxReceiveMessageSize(
-      static_cast<int>(std::max(limits.max_unary_bytes, limits.max_block_bytes)));
+  // gRPC compares a message with a limit when all of it has come, and then says neither why nor
+  // what would do instead. So whoever takes a message compares it.
+  builder.SetMaxReceiveMessageSize(-1);
   builder.SetMaxSendMessageSize(-1);
   // Tensors do not compress, and gRPC would inflate a message without any bound.
   for (const grpc_compression_algorithm algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
@@ -164,7 +165,7 @@ absl::Status Server::Impl::Build() {
   LOSSD_RETURN_IF_ERROR(OpenMetrics());
   StartGrpcOnce();
   grpc::ServerBuilder builder;
-  SetChannelArguments(options.limits, builder);
+  SetChannelArguments(builder);
   builder.SetResourceQuota(grpc::ResourceQuota("lossd").Resize(GrpcQuota(options.memory_budget)));
   front->AddTo(builder);
   builder.RegisterService(&service);
@@ -175,8 +176,8 @@ absl::Status Server::Impl::Build() {
                             .ticker = &ticker,
                             .health = &health,
                             .log = options.log,
-                            .metrics = &metrics,
                             .audit = options.audit,
+                            .metrics = &metrics,
                             .times = options.times,
                             .reflection = options.reflection});
   control->AddTo(builder);
@@ -260,8 +261,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .gate = &impl->gate,
                        .ticker = &impl->ticker,
                        .log = options.log,
-                       .metrics = &impl->metrics,
                        .audit = options.audit,
+                       .metrics = &impl->metrics,
                        .limits = options.limits,
                        .times = options.times,
                        .info = InfoOf(options.limits, impl->executor)};

@@ -12,6 +12,7 @@ struct TimeLimits {
   Interval header = std::chrono::seconds(5);     // until a stream's header has come
   Interval upload = std::chrono::seconds(5);     // of silence, beside what the bytes take
   Interval download = std::chrono::seconds(10);  // likewise, until the peer has taken an answer
+  Interval refusal = std::chrono::seconds(10);   // likewise, of the status of a refused call
   int64_t bytes_per_second = 1 << 20;            // the slowest peer that is waited for
   Interval call = std::chrono::seconds(120);     // of a whole call
 };
@@ -31,6 +32,8 @@ class CallTimes {
 
   // The server waits until the peer has taken so many bytes.
   void Writing(Instant now, int64_t bytes);
+  // The call is refused, although something is being written: until the peer has taken both.
+  void Refused(Instant now) { write_due_ = now + limits_.refusal; }
   void Written() { write_due_ = Instant::max(); }
 
   // Nothing is overdue before that.

@@ -158,9 +158,14 @@ void StreamCall::OnDue(Instant now) {
                                          received_bytes_)));
     case CallTimes::Overdue::kCall:
       return Fail(TookTooLong(environment_.times));
-    case CallTimes::Overdue::kDownload:  // a status would have to wait for what is not taken
+    case CallTimes::Overdue::kDownload:
+      if (!over_ && !failed_) {  // the status waits for what is being written; it may yet be taken
+        times_->Refused(now);
+        SetDue(times_->due());
+        return Fail(Refuse(Refusal::kStalled, "the answers were not taken for too long"));
+      }
       if (std::exchange(given_up_, true)) return;
-      ++environment_.counters->refused_for(Refusal::kStalled);
+      if (!failed_) ++environment_.counters->refused_for(Refusal::kStalled);
       return context_.TryCancel();
   }
 }
@@ -216,6 +221,8 @@ void StreamCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
 absl::Status StreamCall::PayFor(int64_t message_bytes) {
   if (!granted_) return absl::OkStatus();  // the header
   received_bytes_ += message_bytes;
+  // What is larger is refused when it is dealt with.
+  if (message_bytes > environment_.limits.max_block_bytes) return absl::OkStatus();
   if (message_bytes <= paid_message_bytes_) return absl::OkStatus();
   const int64_t more = cost_->WithMessages(message_bytes) - grant_.bytes();
   if (more > 0) LOSSD_RETURN_IF_ERROR(grant_.Extend(more));
@@ -279,7 +286,7 @@ void StreamCall::QueueSummaryIfDue() {
 void StreamCall::Fail(absl::Status status) {
   if (over_ || failed_) return;
   failed_ = true;
-  failure_ = session_.Refuse(std::move(status));
+  failure_ = Concluded(session_.Refuse(std::move(status)));
   stop_.store(true, std::memory_order_relaxed);
   arrivals_.clear();
   answers_.clear();
@@ -296,7 +303,7 @@ void StreamCall::Finish() {
   Hold();
   times_->Writing(std::chrono::steady_clock::now(), 0);
   SetDue(times_->due());
-  stream_.Finish(Concluded(failure_), finish_event_.Tag());
+  stream_.Finish(failure_, finish_event_.Tag());
 }
 
 // The call is dead: nothing more can be sent, and nobody waits for it.

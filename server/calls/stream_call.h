@@ -151,7 +151,7 @@ class StreamCall final : private ByteBudget::Waiter, private Watched, private Ta
   bool failed_ = false;    // Finish with failure_ as soon as no write is outstanding
   bool given_up_ = false;  // on a peer that takes nothing
   bool over_ = false;      // the status was sent or the call is dead: no further operation
-  absl::Status failure_;
+  grpc::Status failure_;
 
   MemberEvent<StreamCall> request_event_{this, &StreamCall::OnRequest};
   MemberEvent<StreamCall> read_event_{this, &StreamCall::OnRead};

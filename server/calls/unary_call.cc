@@ -20,6 +20,10 @@
 namespace lossd {
 namespace {
 
+constexpr char kNoMessage[] =
+    "the call ends without a message, or what came is none of gRPC's, such as JSON or gRPC-Web; "
+    "wanted one message as application/grpc has them";
+
 // What the client says of its message; nullopt: nothing.
 absl::StatusOr<std::optional<int64_t>> ToldBytes(const grpc::ServerContext& context) {
   const auto [begin, end] = context.client_metadata().equal_range(wire::kMessageBytesKey);
@@ -152,7 +156,10 @@ absl::StatusOr<UnaryCall::Next> UnaryCall::Admit(bool ok) {
   record_.Received(request_.Length());
   record_.Took(Phase::kUpload, waiting_since_ - reading_since_);
   SetDue(begun_ + environment_.times.call);
-  if (!ok) return absl::InvalidArgumentError("the call ends without a message");
+  if (!ok) return absl::InvalidArgumentError(kNoMessage);
+  if (length > environment_.limits.max_unary_bytes) {
+    return TooLargeForOneMessage(length, environment_.limits);
+  }
   const Next then = HowToRun();
   if (!told_) return Acquire(2 * length, waiting_since_, then);
   if (length > *told_) LOSSD_RETURN_IF_ERROR(grant_.Extend(2 * (length - *told_)));

@@ -17,6 +17,7 @@ namespace lossd::testing {
 namespace {
 
 using std::chrono::milliseconds;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr int64_t kMiB = 1 << 20;
@@ -298,6 +299,37 @@ TEST(Messages, AreRefusedBeforeTheyAreReadWhereTheyCannotBe) {
 }
 
 // Less was told than came: what is missing is asked for, and may be refused.
+// gRPC's own refusal of a large message has neither a reason nor a way out.
+TEST(Messages, LargerThanAllowedAreRefusedWithAReason) {
+  ServerOptions options = AnyPort();
+  options.limits.max_unary_bytes = 64 << 10;
+  options.limits.max_block_bytes = 128 << 10;
+  const auto server = StartServer(options);
+  const auto stub = StubFor(*server);
+  for (const int64_t rows : {17, 64, 4096}) {  // from a little too much to 16 MiB
+    const Problem problem(rows, 1024);
+    grpc::ClientContext unary;
+    v1::ComputeResponse response;
+    const grpc::Status status = stub->Compute(&unary, problem.Request(), &response);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << rows;
+    EXPECT_THAT(status.error_message(),
+                AllOf(HasSubstr("at most 65536 in one message"), HasSubstr("--max-unary-bytes"),
+                      HasSubstr("ComputeStream")));
+    EXPECT_EQ(Trailer(unary, "loss-reason"), "TOO_LARGE");
+  }
+  const Problem problem(64, 1024);
+  grpc::ClientContext context;
+  const auto stream = stub->ComputeStream(&context);
+  BeginStream(problem, *stream);
+  stream->Write(problem.Block(1, 63));
+  const StreamAnswer answer = ReadAll(problem, *stream);
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(answer.status.error_message(), HasSubstr("at most 131072 (--max-block-bytes)"));
+  EXPECT_EQ(Trailer(context, "loss-reason"), "TOO_LARGE");
+  ExpectAllGivenBack(*server);
+  EXPECT_EQ(server->admission().refused_for(Refusal::kTooLarge), 4);
+}
+
 TEST(Messages, LargerThanToldArePaidFor) {
   const auto server = StartServer(WithBudget(20 * kMiB));
   for (const char* told : {"0", "1", "1000"}) {
@@ -411,6 +443,7 @@ TEST(Time, AStalledUploadEndsInAnyPhase) {
 TEST(Time, WhoDoesNotReadIsCutOff) {
   ServerOptions options = Impatient();
   options.times.download = milliseconds(50);
+  options.times.refusal = milliseconds(50);
   const auto server = StartServer(options);
   constexpr int64_t kRowsPerBlock = 256;
   const Problem problem(kRowsPerBlock * 64, 1024);
@@ -428,6 +461,34 @@ TEST(Time, WhoDoesNotReadIsCutOff) {
   ExpectAllGivenBack(*server);  // although the client has not read to the end
   EXPECT_EQ(server->admission().refused_for(Refusal::kStalled), 1);
   EXPECT_FALSE(ReadAll(problem, *stream).status.ok());
+}
+
+// A client that pauses for too long, and then reads on, is told why its call is over.
+TEST(Time, WhoReadsTooLateIsToldWhy) {
+  ServerOptions options = AnyPort();
+  options.times.download = milliseconds(50);
+  options.times.refusal = std::chrono::hours(1);
+  const auto server = StartServer(options);
+  constexpr int64_t kRowsPerBlock = 256;
+  const Problem problem(kRowsPerBlock * 64, 1024);
+  grpc::ClientContext context;
+  const auto stub = StubFor(*server);
+  const auto stream = stub->ComputeStream(&context);
+  std::thread uploads([&] {
+    stream->Write(problem.Header());
+    stream->Write(problem.Weights());
+    stream->Write(problem.Labels());
+    for (int64_t row = 0; row < problem.rows; row += kRowsPerBlock) {
+      if (!stream->Write(problem.Block(row, kRowsPerBlock))) break;
+    }
+  });
+  WaitUntil([&] { return server->admission().refused_for(Refusal::kStalled) == 1; });
+  const grpc::Status status = ReadAll(problem, *stream).status;
+  uploads.join();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED) << status.error_message();
+  EXPECT_EQ(status.error_message(), "the answers were not taken for too long");
+  EXPECT_EQ(Trailer(context, "loss-reason"), "STALLED");
+  ExpectAllGivenBack(*server);
 }
 
 TEST(Time, NoCallIsLongerThanTheServerAllows) {
