@@ -71,8 +71,9 @@ std::optional<Geometry> GeometryOf(const LossSpec& spec, const LossInputs& input
   geometry.prediction_size = SizeOf(predictions.dtype);
   geometry.gradient_size = SizeOf(gradient_dtype);
   if (geometry.classes < 1) return std::nullopt;
-  if (inputs.target_kind == TargetKind::kClassProbabilities &&
-      spec.reduction != Reduction::kWeightSum) {
+  const bool weighed = spec.reduction == Reduction::kWeightSum ||
+                       (spec.reduction == Reduction::kGiven && spec.denominator == 0.0);
+  if (inputs.target_kind == TargetKind::kClassProbabilities && !weighed) {
     const TensorDesc& targets = inputs.targets.desc;
     if (!BytesOfDesc(targets).has_value() || ElementCount(targets.shape) != elements) {
       return std::nullopt;

@@ -83,7 +83,7 @@ absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor,
   const int64_t positions = run.plan.positions();
   const bool looked_at = run.hard_targets() || run.plan.tensors().position_weights.has_value();
   const int64_t units = looked_at ? (positions + kPositionsPerUnit - 1) / kPositionsPerUnit : 0;
-  const bool need_weights = run.plan.spec().reduction == Reduction::kWeightSum;
+  const bool need_weights = run.plan.weighs_targets();
   absl::InlinedVector<TargetSums, 1> parts(units);
   LOSSD_RETURN_IF_ERROR(executor.ForEach(units, stop, [&](int64_t unit) {
     const int64_t begin = unit * kPositionsPerUnit;
@@ -109,15 +109,26 @@ absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor,
   return whole;
 }
 
+absl::string_view NameOf(Reduction data_decides) {
+  if (data_decides == Reduction::kGiven) return "GIVEN";
+  return data_decides == Reduction::kWeightSum ? "WEIGHT_SUM" : "VALID";
+}
+
 // D of LossPlan::fixed_denominator, or of what the targets say.
 absl::StatusOr<double> Denominator(const LossPlan& plan, const TargetSums& sums) {
   if (plan.fixed_denominator()) return *plan.fixed_denominator();
-  const bool by_weight = plan.spec().reduction == Reduction::kWeightSum;
-  const double d = by_weight ? sums.weight_sum.Round() : static_cast<double>(sums.valid_count);
+  const Reduction reduction = plan.spec().reduction;
+  const double d =
+      plan.weighs_targets() ? sums.weight_sum.Round() : static_cast<double>(sums.valid_count);
+  if (reduction == Reduction::kGiven && d != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("denominator is 0, and the targets weigh ", d,
+                     "; wanted a finite number > 0, or targets of which none counts"));
+  }
   if (d == 0 && plan.spec().all_ignored_policy == AllIgnoredPolicy::kError) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "reduction ", by_weight ? "WEIGHT_SUM" : "VALID", " has denominator 0 over ",
-        plan.positions(), " positions; all_ignored_policy ERROR wants at least one that counts"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("reduction ", NameOf(reduction), " has denominator 0 over ", plan.positions(),
+                     " positions; all_ignored_policy ERROR wants at least one that counts"));
   }
   return d;
 }

@@ -53,6 +53,7 @@ std::optional<double> FixedDenominator(const LossSpec& spec, const plan::Geometr
     case Reduction::kBatch:
       return static_cast<double>(*geometry.batch);
     case Reduction::kGiven:
+      if (*spec.denominator == 0) return std::nullopt;
       return spec.denominator;
     case Reduction::kSum:
     case Reduction::kNone:
@@ -122,8 +123,7 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
 }
 
 bool LossPlan::targets_come_whole() const {
-  return tensors_.target_kind == TargetKind::kClassIndices ||
-         spec_.reduction == Reduction::kWeightSum;
+  return tensors_.target_kind == TargetKind::kClassIndices || weighs_targets();
 }
 
 LossPlan::BoxBytes LossPlan::BytesOf(const Box& box) const {

@@ -63,9 +63,15 @@ class LossPlan {
   bool has_class_weights() const { return tensors_.class_weights.has_value(); }
   const ClassWeightsPlan& class_weights() const { return class_weights_; }
 
-  // D where the shape alone decides it (every reduction but VALID and WEIGHT_SUM); may be 0 only
+  // D where it is known without the targets (every reduction but VALID and WEIGHT_SUM, and GIVEN
+  // with a denominator of 0, which only targets without any weight make sense of); may be 0 only
   // when there are no positions.
   std::optional<double> fixed_denominator() const { return fixed_denominator_; }
+  // Whether the weight of the targets decides D.
+  bool weighs_targets() const {
+    return spec_.reduction == Reduction::kWeightSum ||
+           (spec_.reduction == Reduction::kGiven && *spec_.denominator == 0);
+  }
 
   // Whether the targets must be known whole before the first gradient: class indices always,
   // probabilities where they decide D. Otherwise they travel block by block.

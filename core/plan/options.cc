@@ -62,12 +62,12 @@ absl::Status CheckReduction(const LossSpec& spec, const Geometry& geometry) {
   const bool given = spec.reduction == Reduction::kGiven;
   if (!spec.denominator) {
     if (!given) return absl::OkStatus();
-    return Refuse("denominator", "not set", "a finite number > 0 with reduction GIVEN");
+    return Refuse("denominator", "not set", "a finite number >= 0 with reduction GIVEN");
   }
   const std::string value = NumberString(*spec.denominator);
   if (!given) return Refuse("denominator", value, "none: the reduction is not GIVEN");
-  if (*spec.denominator > 0 && std::isfinite(*spec.denominator)) return absl::OkStatus();
-  return Refuse("denominator", value, "a finite number > 0");
+  if (*spec.denominator >= 0 && std::isfinite(*spec.denominator)) return absl::OkStatus();
+  return Refuse("denominator", value, "a finite number >= 0");
 }
 
 absl::Status CheckOutputs(const LossSpec& spec) {

@@ -43,6 +43,39 @@ TEST(AllIgnored, EveryPolicyUnderEveryReduction) {
   }
 }
 
+// The count of a global batch in which nothing counts; nor does anything here, or it is refused.
+TEST(AllIgnored, AGivenDenominatorOf0) {
+  Random random(2012);
+  for (const Loss& loss : kLosses) {
+    for (const TargetKind kind : {TargetKind::kClassIndices, TargetKind::kClassProbabilities}) {
+      for (const AllIgnoredPolicy policy :
+           {AllIgnoredPolicy::kZero, AllIgnoredPolicy::kNan, AllIgnoredPolicy::kError}) {
+        for (const double zero : {0.0, -0.0}) {
+          LossCase c = TypicalCase(loss, DType::kF32, {5, 7}, kind, random);
+          c.spec.reduction = Reduction::kGiven;
+          c.spec.denominator = zero;
+          c.spec.all_ignored_policy = policy;
+          ExpectAgreement(c, "something counts");
+          EXPECT_EQ(RunCore(c).status.code(), absl::StatusCode::kInvalidArgument);
+          if (kind == TargetKind::kClassIndices) {
+            LossCase ignored = c;
+            ignored.spec.ignore_labels = {0, 1, 2, 3, 4, 5, 6};
+            ExpectAgreement(ignored, "all ignored");
+          }
+          c.position_weights = OwnedTensor::Of(DType::kF32, {5}, {0, 0, 0, 0, 0});
+          ExpectAgreement(c, "all weights 0");
+          const CoreAnswer answer = RunCore(c);
+          EXPECT_EQ(answer.status.ok(), policy != AllIgnoredPolicy::kError) << answer.status;
+          if (policy == AllIgnoredPolicy::kZero) EXPECT_EQ(answer.result.loss, 0);
+          if (policy == AllIgnoredPolicy::kNan) EXPECT_TRUE(std::isnan(answer.result.loss));
+          EXPECT_EQ(answer.result.denominator, 0);
+          EXPECT_FALSE(std::signbit(answer.result.denominator));
+        }
+      }
+    }
+  }
+}
+
 // Extents of 0 anywhere but at the classes, with every form of class weights.
 TEST(EmptyTensors, AreValidAndLoseNothing) {
   for (const Loss& loss : kLosses) {

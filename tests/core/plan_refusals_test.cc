@@ -153,7 +153,7 @@ TEST(Order, PredictionsThenTargetsThenOptionsThenWeights) {
   spec.label_smoothing = 1;
   spec.loss_weight = -1;
   spec.reduction = Number<Reduction>(9);
-  spec.denominator = 0;
+  spec.denominator = -1;
   spec.gradient_scale = kNan;
   spec.gradient_dtype = DType::kI64;
   spec.all_ignored_policy = Number<AllIgnoredPolicy>(9);

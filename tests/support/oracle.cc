@@ -72,6 +72,12 @@ class Computation {
   void Gradient(const Position& position);
   void SideOutputs(const Position& position);
 
+  // Whether the policy for D = 0 applies.
+  bool depends_on_data() const {
+    return spec_.reduction == Reduction::kValid || spec_.reduction == Reduction::kWeightSum ||
+           spec_.reduction == Reduction::kGiven;
+  }
+
   // How many f64 roundings the coefficient of a gradient entry may have seen.
   int CoefficientRoundings() const;
 
@@ -220,14 +226,15 @@ void Computation::FindDenominator() {
       break;
     case Reduction::kGiven:
       denominator_ = *spec_.denominator;
+      if (denominator_ == 0 && answer_.weight_sum.values[0] != 0) {
+        answer_.refused = "denominator 0, but something counts";
+      }
       break;
     case Reduction::kSum:
     case Reduction::kNone:
       break;
   }
-  const bool depends_on_data =
-      spec_.reduction == Reduction::kValid || spec_.reduction == Reduction::kWeightSum;
-  if (denominator_ == 0 && depends_on_data &&
+  if (denominator_ == 0 && depends_on_data() &&
       spec_.all_ignored_policy == AllIgnoredPolicy::kError) {
     answer_.refused = "no position counts";
   }
@@ -236,9 +243,7 @@ void Computation::FindDenominator() {
 
 void Computation::FinishLoss() {
   if (denominator_ == 0) {
-    const bool depends_on_data =
-        spec_.reduction == Reduction::kValid || spec_.reduction == Reduction::kWeightSum;
-    const bool nan = depends_on_data && spec_.all_ignored_policy == AllIgnoredPolicy::kNan;
+    const bool nan = depends_on_data() && spec_.all_ignored_policy == AllIgnoredPolicy::kNan;
     answer_.loss = One(nan ? kNan : 0, 0);
     return;
   }
