@@ -88,6 +88,7 @@ void AddPositions(const BoxJob& job, const Positions& positions, int64_t output,
     sums.ignored_count += terms.ignored;
     sums.valid_count += end - begin - terms.ignored;
     if (!job.run.plan.outputs().position_losses) continue;
+    for (int64_t i = 0; i < end - begin; ++i) terms.loss[i] += 0.0;  // no -0
     std::memcpy(job.out.position_losses.data() + (output + begin) * int64_t{sizeof(double)},
                 terms.loss, (end - begin) * sizeof(double));
   }

@@ -86,20 +86,23 @@ inline double Load(Real real, const void* from) {
   __builtin_unreachable();
 }
 
+// A zero is stored without its sign, which what underflows has.
 inline void Store(Real real, double value, void* to) {
   switch (real) {
     case Real::kF32: {
-      const auto narrow = static_cast<float>(value);
+      const float narrow = static_cast<float>(value) + 0.0F;
       std::memcpy(to, &narrow, sizeof narrow);
       return;
     }
     case Real::kF64:
+      value += 0.0;
       std::memcpy(to, &value, sizeof value);
       return;
     case Real::kF16:
     case Real::kBF16: {
       const float odd = RoundToOdd(value);
-      const uint16_t bits = real == Real::kF16 ? NarrowF16(odd) : NarrowBF16(odd);
+      const uint16_t narrow = real == Real::kF16 ? NarrowF16(odd) : NarrowBF16(odd);
+      const uint16_t bits = narrow == 0x8000 ? 0 : narrow;
       std::memcpy(to, &bits, sizeof bits);
       return;
     }

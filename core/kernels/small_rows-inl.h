@@ -114,7 +114,7 @@ struct SmallRows {
     for (int64_t k = 0; k < classes; ++k) {
       Group<float> es = LoadScratch(lanes + k * kGroup);
       for (int j = 0; j < kRegisters<float>; ++j) {
-        es.v[j] = hn::MulAdd(es.v[j], factors.v[j], hn::Zero(Tag<float>()));
+        es.v[j] = Product<float>(es.v[j], factors.v[j]);
       }
       StoreScratch(es, lanes + k * kGroup);
     }

@@ -20,6 +20,12 @@ HWY_BEFORE_NAMESPACE();
 namespace lossd::kernels {
 namespace HWY_NAMESPACE {
 
+// Bits of a 16-bit float, -0 made +0: a number that underflows keeps its sign when it is narrowed.
+template <class D>
+HWY_INLINE hn::Vec<D> WithoutMinusZero(D du16, hn::Vec<D> bits) {
+  return hn::IfThenZeroElse(hn::Eq(bits, hn::Set(du16, uint16_t{0x8000})), bits);
+}
+
 // Whether a value to be rounded to bf16 may be NaN, which then must not be rounded like a number.
 enum class Values : int8_t { kAny, kNumbers };
 
@@ -36,7 +42,7 @@ HWY_INLINE hn::Vec<hn::Rebind<uint16_t, Tag<float>>> NarrowToBF16(Vec<float> v) 
     const auto quiet = hn::Or(upper, hn::Set(du, 0x40));
     rounded = hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(v)), quiet, rounded);
   }
-  return hn::TruncateTo(du16, rounded);
+  return WithoutMinusZero(du16, hn::TruncateTo(du16, rounded));
 }
 
 template <Real R, class C, Values kValues = Values::kAny>
@@ -46,18 +52,33 @@ HWY_INLINE void StoreRegister(Vec<C> v, uint8_t* to) {
     hn::StoreU(v, d, reinterpret_cast<C*>(to));
   } else if constexpr (R == Real::kF32) {
     const hn::Rebind<float, Tag<C>> df;
-    hn::StoreU(hn::DemoteTo(df, v), df, reinterpret_cast<float*>(to));
+    hn::StoreU(hn::Add(hn::DemoteTo(df, v), hn::Zero(df)), df, reinterpret_cast<float*>(to));
   } else if constexpr (R == Real::kBF16 && std::is_same_v<C, float>) {
     const hn::Rebind<uint16_t, Tag<C>> du16;
     hn::StoreU(NarrowToBF16<kValues>(v), du16, reinterpret_cast<uint16_t*>(to));
   } else if constexpr (R == Real::kF16 && std::is_same_v<C, float> && kNativeF16) {
     const hn::Rebind<hwy::float16_t, Tag<C>> df16;
-    hn::StoreU(hn::DemoteTo(df16, v), df16, reinterpret_cast<hwy::float16_t*>(to));
+    const hn::Rebind<uint16_t, Tag<C>> du16;
+    const auto bits = hn::BitCast(du16, hn::DemoteTo(df16, v));
+    hn::StoreU(WithoutMinusZero(du16, bits), du16, reinterpret_cast<uint16_t*>(to));
   } else {
     alignas(64) C lanes[kLanes<C>];
     hn::Store(v, d, lanes);
     for (int i = 0; i < kLanes<C>; ++i) kernels::Store(R, lanes[i], to + i * SizeOf(R));
   }
+}
+
+// a * b. Adding +0 turns -0 into +0: a masked class under a negative factor, and what underflows.
+// Not a fused operation, which would keep the sign of the latter.
+template <class C>
+HWY_INLINE Vec<C> Product(Vec<C> a, Vec<C> b) {
+  return hn::Add(hn::Mul(a, b), hn::Zero(Tag<C>()));
+}
+
+template <class C>
+HWY_INLINE Group<C> ScaleGroup(Group<C> e, Vec<C> scale) {
+  for (auto& v : e.v) v = Product<C>(v, scale);
+  return e;
 }
 
 // Stores the group at element k of a row of n, and nothing behind the row.
@@ -127,12 +148,6 @@ HWY_INLINE void StoreRow(void* row, int64_t begin, int64_t end, bool streaming, 
   for (; k < end; k += kGroup) StoreGroupAt<R, C>(value(k), row, k, end);
 }
 
-// e * scale. Adding +0 turns -0 (a masked class under a negative factor) into +0.
-template <class C>
-HWY_INLINE Group<C> ScaleGroup(Group<C> e, Vec<C> scale) {
-  for (auto& v : e.v) v = hn::MulAdd(v, scale, hn::Zero(Tag<C>()));
-  return e;
-}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace lossd::kernels

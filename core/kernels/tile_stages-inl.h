@@ -165,7 +165,7 @@ class ScaleStage {
     const Group<C> factor = LoadScratch(block_.factor + i);
     const Group<C> value = LoadScratch(block_.label_value + i);
     for (int j = 0; j < kRegisters<C>; ++j) {
-      const auto scaled = hn::MulAdd(g.v[j], factor.v[j], hn::Zero(Tag<C>()));
+      const auto scaled = Product<C>(g.v[j], factor.v[j]);
       const auto here = LabelMask<C>(block_.label + i + j * kLanes<C>, k);
       g.v[j] = hn::IfThenElse(here, value.v[j], scaled);
     }

@@ -1,5 +1,8 @@
 // Policies, empty tensors, infinities and NaN: what happens at the edges, against the oracle.
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
@@ -70,6 +73,66 @@ TEST(AllIgnored, AGivenDenominatorOf0) {
           if (policy == AllIgnoredPolicy::kNan) EXPECT_TRUE(std::isnan(answer.result.loss));
           EXPECT_EQ(answer.result.denominator, 0);
           EXPECT_FALSE(std::signbit(answer.result.denominator));
+        }
+      }
+    }
+  }
+}
+
+// How many elements are zero, of which none has a sign.
+int64_t CountZeros(absl::Span<const std::byte> bytes, int64_t size, const std::string& context) {
+  int64_t zeros = 0;
+  for (size_t at = 0; at < bytes.size(); at += size) {
+    uint64_t bits = 0;
+    std::memcpy(&bits, bytes.data() + at, size);
+    const uint64_t sign = uint64_t{1} << (8 * size - 1);
+    EXPECT_NE(bits, sign) << "-0 at element " << at / size << " " << context;
+    zeros += (bits & ~sign) == 0 ? 1 : 0;
+  }
+  return zeros;
+}
+
+// Gradients that underflow when they are scaled or narrowed, from either side.
+TEST(Zeros, OfTheGradientHaveNoSign) {
+  Random random(2013);
+  std::vector<std::vector<int64_t>> shapes = BothKernelShapes();
+  shapes.insert(shapes.end(), {{40, 2}, {33, 5}, {3, 300}, {2, 9, 70}});
+  for (const Loss& loss : kLosses) {
+    for (const DType in : kFloatDTypes) {
+      for (const DType out : kFloatDTypes) {
+        int64_t zeros = 0;
+        for (const std::vector<int64_t>& shape : shapes) {
+          for (const TargetKind kind :
+               {TargetKind::kClassIndices, TargetKind::kClassProbabilities}) {
+            for (const double scale : {1e-9, -1e-9, 1e-44, -1e-44, 5e-324, -5e-324}) {
+              LossCase c = TypicalCase(loss, in, shape, kind, random);
+              c.spec.gradient_dtype = out;
+              c.spec.gradient_scale = scale;
+              CoreAnswer answer = RunCore(c);
+              ASSERT_TRUE(answer.status.ok()) << answer.status;
+              zeros += CountZeros(answer.outputs.spans().gradient, SizeOf(out), Describe(c));
+            }
+          }
+        }
+        EXPECT_GT(zeros, 0);
+      }
+    }
+  }
+}
+
+TEST(Zeros, OfThePositionLossesHaveNoSign) {
+  for (const Loss& loss : kLosses) {
+    for (const DType dtype : kFloatDTypes) {
+      for (const double x : {0.0, -0.0, 1.0}) {
+        for (const int64_t classes : {1, 2, 40}) {
+          Random random(2014);
+          LossCase c = PlainCase(loss, dtype, 3, classes, random);
+          c.predictions = OwnedTensor::Make(dtype, {3, classes}, Layout::kRowMajor,
+                                            [&](int64_t) { return Real(x); });
+          c.spec.ignore_labels = {classes - 1};
+          CoreAnswer answer = RunCore(c);
+          ASSERT_TRUE(answer.status.ok()) << answer.status;
+          CountZeros(answer.outputs.spans().position_losses, 8, Describe(c));
         }
       }
     }
