@@ -30,7 +30,8 @@ namespace lossd {
 // Messages up to this size are handled on the thread that received them: they take less time than
 // waking another thread would. So are larger ones of unary calls, behind which nothing is on its
 // way that this thread is to receive, unless the threads that compute are wanted by all: then they
-// take their turn there.
+// take their turn there; or their shape is one of many short rows, of which a byte takes a hundred
+// times as long (UnaryMethod::is_quick).
 inline constexpr int64_t kInlineBytes = 64 << 10;
 inline constexpr int64_t kInlineUnaryBytes = 2 << 20;
 

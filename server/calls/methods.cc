@@ -97,6 +97,20 @@ absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
   return wire::EncodeComputeResponse(run.Finish(sums), std::move(outputs).IntoTensors(run.plan()));
 }
 
+// Positions of a request that may be computed where it was received. Each takes up to 3 us,
+// whatever it brings; a long row takes that by its bytes, which are few enough here.
+constexpr int64_t kQuickPositions = 4096;
+
+// What is refused is refused quickly.
+bool IsQuickCompute(const grpc::ByteBuffer& message) {
+  const auto request = wire::DecodeComputeRequest(wire::Message(message));
+  if (!request.ok()) return true;
+  const auto plan = LossPlan::Make(request->spec, request->Descs());
+  return !plan.ok() || plan->positions() <= kQuickPositions;
+}
+
+bool IsQuick(const grpc::ByteBuffer& message) { return true; }
+
 absl::StatusOr<grpc::ByteBuffer> GetServerInfo(const Environment& environment,
                                                const grpc::ByteBuffer& message,
                                                ByteBudget::Grant& grant, CallRecord& record,
@@ -106,7 +120,7 @@ absl::StatusOr<grpc::ByteBuffer> GetServerInfo(const Environment& environment,
 
 }  // namespace
 
-const UnaryMethod kUnaryCompute = {Method::kCompute, &Compute};
-const UnaryMethod kUnaryServerInfo = {Method::kGetServerInfo, &GetServerInfo};
+const UnaryMethod kUnaryCompute = {Method::kCompute, &Compute, &IsQuickCompute};
+const UnaryMethod kUnaryServerInfo = {Method::kGetServerInfo, &GetServerInfo, &IsQuick};
 
 }  // namespace lossd

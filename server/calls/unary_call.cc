@@ -186,8 +186,10 @@ void UnaryCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
 
 UnaryCall::Next UnaryCall::HowToRun() const {
   const auto length = static_cast<int64_t>(request_.Length());
-  const bool waits_for_nobody = length <= kInlineBytes || !environment_.executor->busy();
-  return length <= kInlineUnaryBytes && waits_for_nobody ? Next::kRun : Next::kSubmit;
+  if (length <= kInlineBytes) return Next::kRun;
+  const bool here =
+      length <= kInlineUnaryBytes && !environment_.executor->busy() && method_.is_quick(request_);
+  return here ? Next::kRun : Next::kSubmit;
 }
 
 void UnaryCall::Submit() {

@@ -29,6 +29,8 @@ struct UnaryMethod {
                                              const grpc::ByteBuffer& request,
                                              ByteBudget::Grant& grant, CallRecord& record,
                                              StopToken stop);
+  // Whether a polling thread may handle a request of more than kInlineBytes.
+  bool (*is_quick)(const grpc::ByteBuffer& request);
 };
 
 // One call of a unary method, from waiting for it to the last event about it. Owns itself.
