@@ -33,6 +33,31 @@ LossCase SmallCase() {
   return PlainCase(SoftmaxLoss{}, DType::kF32, 20, 10, random);
 }
 
+// More positions than could be looked at: they are counted by their product.
+TEST(Prepare, CostsNothingWhereNothingCame) {
+  for (const std::vector<int64_t>& shape : {std::vector<int64_t>{int64_t{1} << 52, 1},
+                                            {1, 2, int64_t{1} << 52},
+                                            {1 << 26, 1, 1 << 26}}) {
+    for (const bool class_weights : {false, true}) {
+      LossTensorDescs tensors;
+      tensors.predictions = {DType::kF32, shape};
+      tensors.target_kind = TargetKind::kClassProbabilities;
+      tensors.targets = {DType::kF32, shape};
+      if (class_weights) tensors.class_weights = TensorDesc{DType::kF32, {shape[1]}};
+      const std::vector<float> ones(shape[1], 1.0f);
+      SideBytes side;
+      if (class_weights) side.class_weights = TensorView::Of<float>(ones, {shape[1]}).bytes;
+      LossSpec spec;
+      spec.reduction = Reduction::kValid;
+      absl::StatusOr<LossPlan> plan = LossPlan::Make(spec, tensors);
+      ASSERT_TRUE(plan.ok()) << plan.status();
+      const auto run = LossRun::Prepare(*std::move(plan), side, TestExecutor());
+      ASSERT_TRUE(run.ok()) << run.status();
+      EXPECT_EQ(run->denominator(), 0x1p52);
+    }
+  }
+}
+
 TEST(Refusals, LabelsOutOfRangeNameThePositionAndTheValue) {
   for (const DType dtype : kAllDTypes) {
     for (const int wrong : {10, 100, -1}) {
