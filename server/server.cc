@@ -122,7 +122,8 @@ struct Server::Impl {
         executor(given.threads),
         caps(given.calls, &admission),
         budget({.bytes = given.memory_budget, .max_waiting = 2 * executor.threads()}, &admission),
-        gate(MessagePlaces(given.memory_budget, given.limits.max_unary_bytes), &admission) {}
+        gate(MessagePlaces(given.memory_budget, given.limits.max_unary_bytes), &admission),
+        streams(ActiveStreams(executor.threads()), &admission) {}
 
   absl::Status Build();
   absl::Status OpenMetrics();
@@ -142,8 +143,9 @@ struct Server::Impl {
   CallCaps caps;
   ByteBudget budget;
   MessageGate gate;
+  MessageGate streams;
   Watch watch;
-  Ticker ticker{&watch, &budget};
+  Ticker ticker{&watch, &budget, {&gate, &streams}};
   RawLossService service;
   CallCaps control_caps{kControlCalls, &control_counters};
   HealthState health;
@@ -259,6 +261,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .caps = &impl->caps,
                        .budget = &impl->budget,
                        .gate = &impl->gate,
+                       .streams = &impl->streams,
+                       .arrivals = impl->front.get(),
                        .ticker = &impl->ticker,
                        .log = options.log,
                        .audit = options.audit,

@@ -47,15 +47,41 @@ absl::Status ByteBudget::Grant::Extend(int64_t more) {
   if (more > budget_->limits_.bytes - bytes_)
     return NeedsTooMuch(bytes_ + more, budget_->limits_.bytes);
   const std::lock_guard lock(budget_->mutex_);
-  if (more > budget_->limits_.bytes - budget_->granted_) {
+  Held& held = budget_->held_.find(peer_)->second;
+  const int64_t left = budget_->limits_.bytes - budget_->granted_;
+  if (more > left) {
+    budget_->FoundNoRoom(held, more);
     return Refuse(Refusal::kOverBudget,
                   absl::StrFormat("the call needs %d bytes more than the %d it has; the server has "
                                   "%d left (--memory-budget)",
-                                  more, bytes_, budget_->limits_.bytes - budget_->granted_));
+                                  more, bytes_, left));
+  }
+  if (held.bytes > bytes_ && !budget_->Entitled({.peer = peer_, .bytes = more})) {
+    return Refuse(Refusal::kOverBudget,
+                  absl::StrFormat("the call needs %d bytes more than the %d it has; its peer has "
+                                  "%d, and others are short of memory (--memory-budget)",
+                                  more, bytes_, held.bytes));
   }
   budget_->Count(peer_, more);
   bytes_ += more;
   return absl::OkStatus();
+}
+
+bool ByteBudget::Grant::Wanted() const {
+  if (budget_ == nullptr) return false;
+  const std::lock_guard lock(budget_->mutex_);
+  if (budget_->wanted_bytes_ <= 0 || !budget_->OthersShort(peer_)) return false;
+  return budget_->held_.find(peer_)->second.bytes > budget_->ShareOf(peer_);
+}
+
+void ByteBudget::Grant::GiveBack() {
+  if (budget_ == nullptr) return;
+  ByteBudget* const budget = std::exchange(budget_, nullptr);
+  const int64_t bytes = std::exchange(bytes_, 0);
+  const std::lock_guard lock(budget->mutex_);
+  budget->wanted_bytes_ -= bytes;
+  budget->Count(peer_, -bytes);
+  budget->LetGo(peer_);
 }
 
 void ByteBudget::Count(PeerKey peer, int64_t bytes) {
@@ -67,7 +93,8 @@ void ByteBudget::Count(PeerKey peer, int64_t bytes) {
 
 void ByteBudget::LetGo(PeerKey peer) {
   const auto held = held_.find(peer);
-  if (--held->second.requests == 0) held_.erase(held);
+  --held->second.requests;
+  if (IsDone(held->second)) held_.erase(held);
 }
 
 ByteBudget::Grant ByteBudget::Take(const Request& request) {
@@ -81,7 +108,7 @@ void ByteBudget::Release(PeerKey peer, int64_t bytes) {
     const std::lock_guard lock(mutex_);
     Count(peer, -bytes);
     LetGo(peer);
-    if (!waiting_.empty()) Serve(now_, answers);
+    if (!waiting_.empty()) Serve(answers);
   }
   Deliver(answers);
 }
@@ -95,40 +122,59 @@ std::optional<absl::StatusOr<ByteBudget::Grant>> ByteBudget::Acquire(const Reque
     return NeedsTooMuch(request.bytes, max_request());
   }
   const std::lock_guard lock(mutex_);
-  now_ = now;
+  now_ = std::max(now_, now);
   if (draining_) return Draining();
-  const bool at_once = waiting_.empty() && HasRoom(request.bytes);
-  if (!at_once && static_cast<int64_t>(waiting_.size()) >= limits_.max_waiting) {
+  waiting_.reserve(waiting_.size() + 1);
+  Held& held = held_[request.peer];
+  if (waiting_.empty() && HasRoom(request.bytes) && WithinShare(request)) {
+    ++held.requests;
+    return Take(request);
+  }
+  if (!MakeWay(held)) {
+    FoundNoRoom(held, request.bytes);
     return Refuse(Refusal::kQueueFull,
                   absl::StrFormat("the server's memory is in use and %d calls wait for it already",
                                   waiting_.size()));
   }
-  ++held_[request.peer].requests;
-  if (at_once) return Take(request);
-  const Interval patience = (request.deadline - now) / 4;
-  waiter->request_ = request;
-  waiter->since_ = now;
-  waiter->until_ = now + std::min(patience, limits_.max_wait);
-  waiter->late_ =
-      patience < limits_.max_wait ? Refusal::kWouldMissDeadline : Refusal::kQueueTimeout;
-  waiting_.push_back(waiter);
-  counters_->queued = static_cast<int64_t>(waiting_.size());
+  Append(request, held, waiter);
   // Others who may be granted something now are told by the next to come here without locks.
   Answers own;
-  ServeOnce(now, waiter, own);
-  if (own.first == nullptr) return std::nullopt;
+  ServeOnce(waiter, own);
+  if (own.first == nullptr) {
+    FoundNoRoom(held, request.bytes);
+    return std::nullopt;
+  }
   return std::exchange(waiter->outcome_, std::nullopt);
+}
+
+absl::StatusOr<ByteBudget::Grant> ByteBudget::TakeNow(const Request& request) {
+  if (request.bytes == 0) return Grant();
+  if (request.bytes > max_request()) return NeedsTooMuch(request.bytes, max_request());
+  const std::lock_guard lock(mutex_);
+  if (draining_) return Draining();
+  Held& held = held_[request.peer];
+  if (!HasRoom(request.bytes) || !WithinShare(request)) {
+    FoundNoRoom(held, request.bytes);
+    return Refuse(
+        Refusal::kOverBudget,
+        absl::StrFormat("the call needs %d bytes of memory; of the server's %d are in use "
+                        "and others are short of it (--memory-budget)",
+                        request.bytes, granted_));
+  }
+  ++held.requests;
+  return Take(request);
 }
 
 bool ByteBudget::Withdraw(Waiter* waiter, Instant now) {
   Answers answers;
   {
     const std::lock_guard lock(mutex_);
+    now_ = std::max(now_, now);
     const auto found = std::find(waiting_.begin(), waiting_.end(), waiter);
     if (found == waiting_.end()) return false;
-    LetGo(waiter->request_.peer);
     Remove(found - waiting_.begin());
-    Serve(now, answers);
+    LetGo(waiter->request_.peer);
+    Serve(answers);
   }
   Deliver(answers);
   return true;
@@ -138,17 +184,18 @@ void ByteBudget::Tick(Instant now) {
   Answers answers;
   {
     const std::lock_guard lock(mutex_);
-    now_ = now;
+    now_ = std::max(now_, now);
     for (size_t i = waiting_.size(); i-- > 0;) {
       const Waiter& waiter = *waiting_[i];
-      if (waiter.until_ > now) continue;
+      if (waiter.until_ > now_) continue;
       Dismiss(i,
               Refuse(waiter.late_,
                      "the server's memory is in use; the call waited as long as it "
                      "may"),
               answers);
     }
-    Serve(now, answers);
+    Serve(answers);
+    std::erase_if(held_, [this](const auto& entry) { return IsDone(entry.second); });
   }
   Deliver(answers);
 }
@@ -161,6 +208,18 @@ void ByteBudget::Drain(Instant now) {
     while (!waiting_.empty()) Dismiss(0, Draining(), answers);
   }
   Deliver(answers);
+}
+
+bool ByteBudget::Assess() {
+  const std::lock_guard lock(mutex_);
+  wanted_bytes_ = 0;
+  for (const Waiter* waiter : waiting_) {
+    const Request& request = waiter->request_;
+    if (HasRoom(request.bytes) || !FitsShare(request)) continue;
+    wanted_bytes_ += std::min(request.bytes, limits_.bytes - wanted_bytes_);
+  }
+  if (wanted_bytes_ > 0) wanted_bytes_ -= max_request() - granted_;
+  return wanted_bytes_ > 0;
 }
 
 void ByteBudget::Answers::Add(Waiter* waiter, absl::StatusOr<Grant> outcome) {
@@ -186,22 +245,98 @@ bool ByteBudget::HasRoom(int64_t bytes) const {
   return bytes <= limits_.bytes - kept - granted_;
 }
 
-// A peer that holds nothing gets something, else a call of more than half would never run.
-bool ByteBudget::WithinShare(const Request& request) const {
-  const bool others_wait = std::any_of(waiting_.begin(), waiting_.end(), [&](const Waiter* waiter) {
-    return waiter->request_.peer != request.peer;
-  });
-  const int64_t held = held_.find(request.peer)->second.bytes;
-  return !others_wait || held == 0 || held + request.bytes <= limits_.bytes / 2;
+bool ByteBudget::IsDone(const Held& held) const { return held.requests == 0 && !IsShort(held); }
+
+bool ByteBudget::IsShort(const Held& held) const { return held.short_until > now_; }
+
+void ByteBudget::FoundNoRoom(Held& held, int64_t more) {
+  const int64_t wish = more < limits_.bytes - held.bytes ? held.bytes + more : limits_.bytes;
+  held.wished = IsShort(held) ? std::max(held.wished, wish) : wish;
+  held.short_until = now_ + limits_.keep_share;
 }
 
-void ByteBudget::Serve(Instant now, Answers& answers) {
-  // Who leaves the queue may have been the one for whose sake another held back.
-  while (ServeOnce(now, nullptr, answers)) {
+bool ByteBudget::OthersShort(PeerKey peer) const {
+  return std::any_of(held_.begin(), held_.end(), [&](const auto& entry) {
+    return entry.first != peer && IsShort(entry.second);
+  });
+}
+
+// Found by raising an equal share of what is left beside the peers that wish for less than it. The
+// wish of the peer itself is not limited here.
+int64_t ByteBudget::ShareOf(PeerKey peer) const {
+  int64_t share = -1;
+  int64_t next = 0;
+  while (next > share) {
+    share = next;
+    int64_t left = max_request();
+    int64_t peers = 1;
+    for (const auto& [key, held] : held_) {
+      if (key == peer) continue;
+      const int64_t wish = IsShort(held) ? std::max(held.bytes, held.wished) : held.bytes;
+      if (wish <= share) {
+        left -= wish;
+      } else {
+        ++peers;
+      }
+    }
+    next = left / peers;
+  }
+  return share;
+}
+
+bool ByteBudget::FitsShare(const Request& request) const {
+  return request.bytes <= ShareOf(request.peer) - held_.find(request.peer)->second.bytes;
+}
+
+bool ByteBudget::Entitled(const Request& request) const {
+  return !OthersShort(request.peer) || FitsShare(request);
+}
+
+// A peer that holds nothing gets something, else a call of more than a share would never run.
+bool ByteBudget::WithinShare(const Request& request) const {
+  return held_.find(request.peer)->second.bytes == 0 || Entitled(request);
+}
+
+// True: one more may wait, perhaps because one of a peer of which two more wait than of the
+// newcomer's leaves the queue at the next Tick.
+bool ByteBudget::MakeWay(const Held& newcomer) {
+  int64_t waiting = 0;
+  for (const auto& [key, held] : held_) waiting += held.waiting;
+  if (waiting < limits_.max_waiting) return true;
+  for (size_t i = waiting_.size(); i-- > 0;) {
+    Waiter& waiter = *waiting_[i];
+    int64_t& of_peer = held_.find(waiter.request_.peer)->second.waiting;
+    if (waiter.displaced_ || of_peer < newcomer.waiting + 2) continue;
+    waiter.displaced_ = true;
+    waiter.until_ = now_;
+    waiter.late_ = Refusal::kQueueFull;
+    --of_peer;
+    return true;
+  }
+  return false;
+}
+
+void ByteBudget::Append(const Request& request, Held& held, Waiter* waiter) {
+  const Interval patience = (request.deadline - now_) / 4;
+  waiter->request_ = request;
+  waiter->since_ = now_;
+  waiter->until_ = now_ + std::min(patience, limits_.max_wait);
+  waiter->late_ =
+      patience < limits_.max_wait ? Refusal::kWouldMissDeadline : Refusal::kQueueTimeout;
+  waiter->displaced_ = false;
+  ++held.requests;
+  ++held.waiting;
+  waiting_.push_back(waiter);
+  counters_->queued = static_cast<int64_t>(waiting_.size());
+}
+
+void ByteBudget::Serve(Answers& answers) {
+  // The one that leaves the queue may have kept others from being served.
+  while (ServeOnce(nullptr, answers)) {
   }
 }
 
-bool ByteBudget::ServeOnce(Instant now, const Waiter* only, Answers& answers) {
+bool ByteBudget::ServeOnce(const Waiter* only, Answers& answers) {
   bool any = false;
   bool blocked[kClasses] = {};
   for (size_t i = 0; i < waiting_.size();) {
@@ -210,15 +345,15 @@ bool ByteBudget::ServeOnce(Instant now, const Waiter* only, Answers& answers) {
     bool& behind = blocked[ClassOf(request.bytes)];
     const bool served = only == nullptr || only == waiter;
     if (served && !behind && HasRoom(request.bytes) && WithinShare(request)) {
-      answers.Add(waiter, Take(request));
       Remove(i);
+      answers.Add(waiter, Take(request));
       any = true;
       continue;
     }
-    // Who may not have more for the sake of others is not in their way.
-    if (WithinShare(request)) {
+    // A call that would bring its peer above its share does not block those behind it.
+    if (Entitled(request)) {
       behind = true;
-      if (now - waiter->since_ >= limits_.no_passing_after) break;
+      if (now_ - waiter->since_ >= limits_.no_passing_after) break;
     }
     ++i;
   }
@@ -226,12 +361,15 @@ bool ByteBudget::ServeOnce(Instant now, const Waiter* only, Answers& answers) {
 }
 
 void ByteBudget::Dismiss(size_t index, absl::Status why, Answers& answers) {
-  LetGo(waiting_[index]->request_.peer);
-  answers.Add(waiting_[index], std::move(why));
+  Waiter* const waiter = waiting_[index];
   Remove(index);
+  LetGo(waiter->request_.peer);
+  answers.Add(waiter, std::move(why));
 }
 
 void ByteBudget::Remove(size_t index) {
+  const Waiter& waiter = *waiting_[index];
+  if (!waiter.displaced_) --held_.find(waiter.request_.peer)->second.waiting;
   waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(index));
   counters_->queued = static_cast<int64_t>(waiting_.size());
 }

@@ -29,12 +29,22 @@ struct BudgetLimits {
   Interval max_wait = std::chrono::milliseconds(100);
   // What has waited this long is not passed any more, however small the others are.
   Interval no_passing_after = std::chrono::milliseconds(50);
+  // For so long after it found no room, a peer has its share kept for it.
+  Interval keep_share = std::chrono::seconds(10);
 };
 
 // The memory that calls may hold, given out in the order of arrival. Calls of different size class
-// may pass each other, so that small ones do not wait for room that only a large one needs. While
-// others wait, no peer gets more than half. Thread-safe.
+// may pass each other, so that small ones do not wait for room that only a large one needs.
+//
+// One peer may hold all of it while nobody else is short of memory. A peer is short from when it
+// finds no room until keep_share later. While others are short, a peer gets no more than its share,
+// which is max-min fair: what peers hold or wished for is satisfied from the smallest on, and those
+// that want more than what is then left for each have equal parts. A peer that holds more than its
+// share keeps it, but a call of it that sends nothing may be asked to give it back (Wanted).
+// Thread-safe.
 class ByteBudget {
+  struct Held;
+
  public:
   // Bytes of the budget; go back when it is destroyed. Move-only.
   class Grant {
@@ -50,10 +60,19 @@ class ByteBudget {
 
     int64_t bytes() const { return bytes_; }
 
-    // Without waiting, and before those who wait: whoever is under way holds what they need.
-    // kOverBudget if there is too little, kTooLarge if there can never be enough. Preconditions:
-    // bytes() > 0, and the sum is an int64.
+    // Without waiting, and before those who wait: a call under way holds what it needs, if it is
+    // the only one of its peer or the peer stays within its share. kOverBudget if there is too
+    // little, kTooLarge if there can never be enough. Preconditions: bytes() > 0, more >= 0, and
+    // the sum is an int64.
     absl::Status Extend(int64_t more);
+
+    // Its peer holds more than its share, and another that would stay within its own waits for
+    // room. As of the budget's last Assess.
+    bool Wanted() const;
+
+    // Frees the bytes at once, but passes them on at the budget's next Tick: for callers with
+    // locks.
+    void GiveBack();
 
    private:
     friend class ByteBudget;
@@ -86,6 +105,7 @@ class ByteBudget {
     Request request_;
     Instant since_;
     Instant until_;
+    bool displaced_ = false;  // leaves at the next Tick, for another peer's sake
     Refusal late_ = Refusal::kQueueTimeout;
     std::optional<absl::StatusOr<Grant>> outcome_;  // once it is decided
     Waiter* next_ = nullptr;                        // of those to be told
@@ -104,8 +124,16 @@ class ByteBudget {
   // True: it waited, and will not be answered.
   bool Withdraw(Waiter* waiter, Instant now);
 
-  // Turns away who has waited long enough. To be called every few milliseconds while calls live.
+  // A grant at once, or kOverBudget; never passes a share. For memory that a call needs before it
+  // is known what else it will.
+  absl::StatusOr<Grant> TakeNow(const Request& request);
+
+  // Turns away the calls that have waited long enough. To be called every few milliseconds while
+  // calls live.
   void Tick(Instant now);
+
+  // Whether grants are wanted back (see Grant::Wanted), and how much.
+  bool Assess();
 
   // From now on nobody waits: kDraining.
   void Drain(Instant now);
@@ -113,10 +141,14 @@ class ByteBudget {
   int64_t max_request() const { return limits_.bytes - small_reserve_; }
 
  private:
-  // What a peer holds. There is one as long as the peer has grants or waits for some.
+  // Of a peer that has grants, waits for some, or has its share kept.
   struct Held {
     int64_t bytes = 0;
-    int64_t requests = 0;
+    int64_t requests = 0;  // granted and waiting
+    int64_t waiting = 0;   // and not displaced
+    // The most that it would have held with what it found no room for; counts until short_until.
+    int64_t wished = 0;
+    Instant short_until = Instant::min();
   };
   // Those whose outcome is decided, to be told of it without locks.
   struct Answers {
@@ -131,12 +163,21 @@ class ByteBudget {
 
   // With mutex_ held.
   bool HasRoom(int64_t bytes) const;
+  bool IsShort(const Held& held) const;
+  bool IsDone(const Held& held) const;
+  int64_t ShareOf(PeerKey peer) const;
+  bool OthersShort(PeerKey peer) const;
+  bool FitsShare(const Request& request) const;
+  bool Entitled(const Request& request) const;
   bool WithinShare(const Request& request) const;
+  void FoundNoRoom(Held& held, int64_t more);
+  bool MakeWay(const Held& newcomer);
+  void Append(const Request& request, Held& held, Waiter* waiter);
   void Count(PeerKey peer, int64_t bytes);
   void LetGo(PeerKey peer);
   Grant Take(const Request& request);
-  void Serve(Instant now, Answers& answers);
-  bool ServeOnce(Instant now, const Waiter* only, Answers& answers);  // `only`, or all if nullptr
+  void Serve(Answers& answers);
+  bool ServeOnce(const Waiter* only, Answers& answers);  // `only`, or all if nullptr
   void Dismiss(size_t index, absl::Status why, Answers& answers);
   void Remove(size_t index);
 
@@ -147,6 +188,7 @@ class ByteBudget {
   int64_t granted_ = 0;
   std::map<PeerKey, Held> held_;
   std::vector<Waiter*> waiting_;  // oldest first; a handful
+  int64_t wanted_bytes_ = 0;      // back, as of the last Assess
   Instant now_;                   // as far as it has been told
   bool draining_ = false;
 };

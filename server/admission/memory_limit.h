@@ -34,6 +34,10 @@ inline int64_t MessagePlaces(int64_t budget, int64_t message) {
   return std::max<int64_t>(2, budget / 2 / message);
 }
 
+// How many streams are read at once, behind their headers: enough that the computing threads have
+// work while others read and write, and no more, since each holds several messages.
+inline int64_t ActiveStreams(int threads) { return 2 * threads + 4; }
+
 }  // namespace lossd
 
 #endif  // LOSSD_SERVER_ADMISSION_MEMORY_LIMIT_H_

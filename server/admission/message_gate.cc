@@ -1,102 +1,151 @@
 #include "server/admission/message_gate.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace lossd {
 
-std::optional<MessageGate::Place> MessageGate::Enter(PeerKey peer, Waiter* waiter) {
+std::optional<MessageGate::Place> MessageGate::Enter(PeerKey key, Waiter* waiter) {
   const std::lock_guard lock(mutex_);
-  Share& share = shares_[peer];
-  if (MayEnter(share)) {
-    ++share.held;
-    --free_;
-    return Place(this, peer);
+  const auto [found, is_new] = peers_.try_emplace(key);
+  Peer& peer = found->second;
+  if (is_new) {
+    peer.key = key;
+    peer.turn = ++turns_;
   }
-  ++share.waiting;
-  waiter->peer_ = peer;
-  Append(waiter);
+  if (free_ > 0 && waiting_ == 0) {
+    Take(peer);
+    return Place(this, &peer);
+  }
+  Append(peer, waiter);
   return std::nullopt;
 }
 
 bool MessageGate::Withdraw(Waiter* waiter) {
-  Waiter* told = nullptr;
-  {
-    const std::lock_guard lock(mutex_);
-    if (waiter->previous_ == nullptr && waiter != first_) return false;
-    Unlink(waiter);
-    --shares_.find(waiter->peer_)->second.waiting;
-    Forget(waiter->peer_);
-    told = Serve();  // it may have been the one for whose sake its peer's rivals held back
-  }
-  Tell(told);
+  const std::lock_guard lock(mutex_);
+  Peer* const peer = waiter->peer_;
+  if (peer == nullptr) return false;
+  Unlink(waiter);
+  Forget(peer);
   return true;
 }
 
-void MessageGate::Leave(PeerKey peer) {
+void MessageGate::Leave(Peer* peer) {
   Waiter* told = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    --shares_.find(peer)->second.held;
-    ++free_;
-    Forget(peer);
+    PutBack(*peer);
     told = Serve();
   }
   Tell(told);
 }
 
-// Who is told may be gone before the next is.
+void MessageGate::Place::GiveBack() {
+  if (gate_ == nullptr) return;
+  const std::lock_guard lock(gate_->mutex_);
+  gate_->PutBack(*peer_);
+  gate_ = nullptr;
+}
+
+void MessageGate::Tick() {
+  Waiter* told = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    told = Serve();
+  }
+  Tell(told);
+}
+
+bool MessageGate::Awaited() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_ > free_;
+}
+
+bool MessageGate::Wanted(const Peer& peer) const {
+  const std::lock_guard lock(mutex_);
+  int64_t wanting = 0;
+  for (const auto& [key, other] : peers_) {
+    wanting += std::clamp<int64_t>(peer.held - 1 - other.held, 0, other.waiting);
+  }
+  return wanting > free_;
+}
+
+// A waiter that is told may be gone before the next one is.
 void MessageGate::Tell(Waiter* waiter) {
   while (waiter != nullptr) {
-    Waiter* const next = waiter->next_;
-    waiter->next_ = nullptr;
-    waiter->OnPlace(Place(this, waiter->peer_));
+    Waiter* const next = std::exchange(waiter->next_, nullptr);
+    waiter->OnPlace(Place(this, std::exchange(waiter->served_, nullptr)));
     waiter = next;
   }
 }
 
-bool MessageGate::MayEnter(const Share& share) const {
-  const bool others_wait = waiting_ > share.waiting;
-  return free_ > 0 && (!others_wait || share.held < (places_ + 1) / 2);
+// --------------------------------------------------------------------------- with mutex_ held
+
+void MessageGate::Take(Peer& peer) {
+  ++peer.held;
+  --free_;
+  peer.turn = ++turns_;
+}
+
+void MessageGate::PutBack(Peer& peer) {
+  --peer.held;
+  ++free_;
+  peer.turn = ++turns_;
+  Forget(&peer);
+}
+
+MessageGate::Peer* MessageGate::Poorest() {
+  Peer* poorest = nullptr;
+  for (auto& [key, peer] : peers_) {
+    if (peer.waiting == 0) continue;
+    if (poorest == nullptr ||
+        std::tie(peer.held, peer.turn) < std::tie(poorest->held, poorest->turn)) {
+      poorest = &peer;
+    }
+  }
+  return poorest;
 }
 
 MessageGate::Waiter* MessageGate::Serve() {
   Waiter* first = nullptr;
   Waiter** last = &first;
-  for (Waiter* waiter = first_; waiter != nullptr && free_ > 0;) {
-    Waiter* const next = waiter->next_;
-    Share& share = shares_.find(waiter->peer_)->second;
-    if (MayEnter(share)) {
-      Unlink(waiter);
-      --share.waiting;
-      ++share.held;
-      --free_;
-      *last = waiter;
-      last = &waiter->next_;
-    }
-    waiter = next;
+  while (free_ > 0 && waiting_ > 0) {
+    Peer* const peer = Poorest();
+    Waiter* const waiter = peer->first;
+    Unlink(waiter);
+    Take(*peer);
+    waiter->served_ = peer;
+    *last = waiter;
+    last = &waiter->next_;
   }
   return first;
 }
 
-void MessageGate::Append(Waiter* waiter) {
-  waiter->previous_ = last_;
+void MessageGate::Append(Peer& peer, Waiter* waiter) {
+  waiter->peer_ = &peer;
+  waiter->previous_ = peer.last;
   waiter->next_ = nullptr;
-  (last_ != nullptr ? last_->next_ : first_) = waiter;
-  last_ = waiter;
-  counters_->held_back = ++waiting_;
+  (peer.last != nullptr ? peer.last->next_ : peer.first) = waiter;
+  peer.last = waiter;
+  ++peer.waiting;
+  ++waiting_;
+  ++counters_->held_back;
 }
 
 void MessageGate::Unlink(Waiter* waiter) {
-  (waiter->previous_ != nullptr ? waiter->previous_->next_ : first_) = waiter->next_;
-  (waiter->next_ != nullptr ? waiter->next_->previous_ : last_) = waiter->previous_;
+  Peer& peer = *waiter->peer_;
+  (waiter->previous_ != nullptr ? waiter->previous_->next_ : peer.first) = waiter->next_;
+  (waiter->next_ != nullptr ? waiter->next_->previous_ : peer.last) = waiter->previous_;
+  waiter->peer_ = nullptr;
   waiter->previous_ = nullptr;
   waiter->next_ = nullptr;
-  counters_->held_back = --waiting_;
+  --peer.waiting;
+  --waiting_;
+  --counters_->held_back;
 }
 
-void MessageGate::Forget(PeerKey peer) {
-  const auto share = shares_.find(peer);
-  if (share->second.held == 0 && share->second.waiting == 0) shares_.erase(share);
+void MessageGate::Forget(Peer* peer) {
+  if (peer->held == 0 && peer->waiting == 0) peers_.erase(peer->key);
 }
 
 }  // namespace lossd

@@ -12,11 +12,17 @@
 
 namespace lossd {
 
-// How many messages may be on their way at once of which nobody has said how large they are: gRPC
-// tells when a message is all there, and until then it may become as large as any. Who has no place
-// is not read, and HTTP/2 holds the rest back at the client. Places are given in the order of
-// asking; while others wait, no peer gets more than half of them, rounded up. Thread-safe.
+// A number of places, and calls that need one to be read: gRPC reports a message when all of it is
+// there, so a call that is read may at any time make the server hold as much as a message can be. A
+// call without a place is not read, and HTTP/2 holds its bytes back at the client.
+//
+// A place that comes free goes to the peer that holds the fewest, among equals to the one whose
+// last turn is the longest ago, and of that peer to the call that has waited longest. So one peer
+// may have all places while nobody else wants one; a peer that comes later gets the next that is
+// free. A call that does not use its place may be asked to give it back (Wanted). Thread-safe.
 class MessageGate {
+  struct Peer;
+
  public:
   // A place at the gate, which is free again when this is destroyed. Move-only.
   class Place {
@@ -33,15 +39,26 @@ class MessageGate {
       if (gate_ != nullptr) gate_->Leave(peer_);
     }
 
+    explicit operator bool() const { return gate_ != nullptr; }
+
+    // Another peer waits that holds fewer by two or more, so that the peers would be more equal if
+    // this place were given back.
+    bool Wanted() const { return gate_ != nullptr && gate_->Wanted(*peer_); }
+    // Any call waits, whosever it is.
+    bool Awaited() const { return gate_ != nullptr && gate_->Awaited(); }
+
+    // Frees the place at once, but passes it on at the gate's next Tick: for callers with locks.
+    void GiveBack();
+
    private:
     friend class MessageGate;
-    Place(MessageGate* gate, PeerKey peer) : gate_(gate), peer_(peer) {}
+    Place(MessageGate* gate, Peer* peer) : gate_(gate), peer_(peer) {}
 
     MessageGate* gate_ = nullptr;
-    PeerKey peer_ = nullptr;
+    Peer* peer_ = nullptr;
   };
 
-  // Who waits for a place. Stays where it is until it has one or has withdrawn.
+  // A call that waits for a place. Stays where it is until it has one or has withdrawn.
   class Waiter {
    protected:
     Waiter() = default;
@@ -52,12 +69,13 @@ class MessageGate {
 
    private:
     friend class MessageGate;
-    PeerKey peer_ = nullptr;
-    Waiter* previous_ = nullptr;  // of those that wait
+    Peer* peer_ = nullptr;        // while it waits
+    Peer* served_ = nullptr;      // whose place it is to be told of
+    Waiter* previous_ = nullptr;  // of its peer's that wait
     Waiter* next_ = nullptr;      // likewise; then of those to be told
   };
 
-  // places >= 1.
+  // places >= 1. Calls that wait are counted in AdmissionCounters::held_back.
   MessageGate(int64_t places, AdmissionCounters* counters)
       : places_(places), free_(places), counters_(counters) {}
   MessageGate(const MessageGate&) = delete;
@@ -65,37 +83,51 @@ class MessageGate {
 
   int64_t places() const { return places_; }
 
-  // A place at once, or nullopt: `waiter` will be told. `peer` lives until the call has left. The
-  // only function here that allocates, before it changes anything.
+  // A place at once, or nullopt: `waiter` will be told. May be called with a lock held that OnPlace
+  // takes. The only function here that allocates, before it changes anything.
   std::optional<Place> Enter(PeerKey peer, Waiter* waiter);
 
   // True: it waited, and will not be told.
   bool Withdraw(Waiter* waiter);
 
+  // More calls wait than there are places free.
+  bool Awaited() const;
+
+  // Passes on the places that were given back. To be called every few milliseconds while calls
+  // live.
+  void Tick();
+
  private:
-  // Of one peer, as long as it has or wants places.
-  struct Share {
+  // One that has or wants places.
+  struct Peer {
+    PeerKey key = nullptr;
     int64_t held = 0;
     int64_t waiting = 0;
+    Waiter* first = nullptr;  // the one that has waited longest
+    Waiter* last = nullptr;
+    uint64_t turn = 0;  // when it came or last got or left a place: a number that only grows
   };
 
-  void Leave(PeerKey peer);
-  void Tell(Waiter* waiter);
+  void Leave(Peer* peer);
+  bool Wanted(const Peer& peer) const;
 
   // With mutex_ held.
-  bool MayEnter(const Share& share) const;
-  void Append(Waiter* waiter);
+  void Take(Peer& peer);
+  void PutBack(Peer& peer);
+  Peer* Poorest();
+  void Append(Peer& peer, Waiter* waiter);
   void Unlink(Waiter* waiter);
-  void Forget(PeerKey peer);
+  void Forget(Peer* peer);
   Waiter* Serve();  // those to be told
 
+  void Tell(Waiter* waiter);
+
   const int64_t places_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   int64_t free_;
   int64_t waiting_ = 0;
-  Waiter* first_ = nullptr;  // the one that has waited longest
-  Waiter* last_ = nullptr;
-  std::map<PeerKey, Share> shares_;
+  uint64_t turns_ = 0;
+  std::map<PeerKey, Peer> peers_;
   AdmissionCounters* const counters_;
 };
 

@@ -29,4 +29,11 @@ bool Watch::Tick(Instant now) {
   return ticking_;
 }
 
+void Watch::AskBack(Instant now) {
+  const std::lock_guard lock(mutex_);
+  for (Watched* watched = first_; watched != nullptr; watched = watched->next_) {
+    watched->OnWanted(now);
+  }
+}
+
 }  // namespace lossd

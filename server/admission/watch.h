@@ -24,12 +24,22 @@ class Watched {
     due_.store(due.time_since_epoch().count(), std::memory_order_relaxed);
   }
 
+  // The same, unless another time than `from` has been set meanwhile.
+  void MoveDue(Instant from, Instant to) {
+    Instant::rep expected = from.time_since_epoch().count();
+    due_.compare_exchange_strong(expected, to.time_since_epoch().count(),
+                                 std::memory_order_relaxed);
+  }
+
  protected:
   Watched() = default;
   ~Watched() = default;
 
   // Called at each tick from the due time on, with the watch locked: must not add or remove.
   virtual void OnDue(Instant now) = 0;
+
+  // Others wait for what this may hold without using it. Called like OnDue, on the same thread.
+  virtual void OnWanted(Instant now) {}
 
  private:
   friend class Watch;
@@ -48,6 +58,9 @@ class Watch {
 
   // False: nothing is watched any more, and ticks are not needed until Add says so.
   bool Tick(Instant now);
+
+  // Calls OnWanted of all.
+  void AskBack(Instant now);
 
  private:
   std::mutex mutex_;

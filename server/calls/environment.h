@@ -10,6 +10,7 @@
 #include "core/exec/executor.h"
 #include "lossd/server_info.h"
 #include "protos/wire/limits.h"
+#include "server/admission/arrivals.h"
 #include "server/admission/byte_budget.h"
 #include "server/admission/call_caps.h"
 #include "server/admission/call_times.h"
@@ -50,7 +51,9 @@ struct Environment {
   AdmissionCounters* counters = nullptr;
   CallCaps* caps = nullptr;
   ByteBudget* budget = nullptr;
-  MessageGate* gate = nullptr;
+  MessageGate* gate = nullptr;         // of messages of unknown size
+  MessageGate* streams = nullptr;      // of streams that are read behind their header
+  const Arrivals* arrivals = nullptr;  // null: nobody counts
   Ticker* ticker = nullptr;
   Log* log = nullptr;         // null: nothing is written
   AuditLog* audit = nullptr;  // likewise

@@ -16,6 +16,17 @@
 
 namespace lossd {
 
+namespace {
+
+// A stream that has been read so far keeps its place no longer if others wait for it: more than the
+// most that usual calls bring, so that these run through.
+constexpr int64_t kTurnBytes = int64_t{256} << 20;
+
+// A place that was not used for so long goes to others.
+constexpr Interval kIdleAfter = std::chrono::milliseconds(40);
+
+}  // namespace
+
 bool StreamCall::Accept(const Environment& environment) {
   environment.calls->Waiting();
   StreamCall* call = nullptr;
@@ -74,6 +85,7 @@ absl::Status StreamCall::Begin(Instant now) {
   LOSSD_ASSIGN_OR_RETURN(std::string caller, Enter(*environment_.caps, environment_.authenticator,
                                                    context_, now, pass_));
   record_.CalledBy(std::move(caller));
+  connection_ = context_.peer();
   return absl::OkStatus();
 }
 
@@ -90,7 +102,9 @@ void StreamCall::OnRead(bool ok) {
     SetDue(times_->due());
     if (!ok) upload_over_ = true;
     record_.Received(incoming_.Length());
-    if (absl::Status paid = PayFor(length); !paid.ok()) Fail(std::move(paid));
+    if (!over_ && !failed_) {
+      if (absl::Status paid = PayFor(length); !paid.ok()) Fail(std::move(paid));
+    }
     if (!over_ && !failed_) {
       ++in_flight_;
       arrivals_.push_back({std::exchange(incoming_, grpc::ByteBuffer()), !ok, now});
@@ -141,17 +155,24 @@ void StreamCall::OnDone(bool ok) {
       BreakOff();
       pass_.BrokenOff();
     }
-    if (environment_.budget->Withdraw(this, std::chrono::steady_clock::now())) Drop();
+    if (environment_.budget->Withdraw(this, std::chrono::steady_clock::now()) ||
+        environment_.streams->Withdraw(this)) {
+      Drop();
+    }
   }
   Drop();
 }
 
 void StreamCall::OnDue(Instant now) {
   const std::lock_guard lock(mutex_);
+  if (reading_) times_->Look(now, Received());
+  SetDue(times_->due());
   switch (times_->Check(now)) {
     case CallTimes::Overdue::kNothing:
       return;
     case CallTimes::Overdue::kUpload:
+      if (over_ || failed_) return;
+      GiveBack();
       return Fail(Refuse(Refusal::kStalled,
                          absl::StrFormat("too little was sent for too long: %d bytes came behind "
                                          "the header",
@@ -170,7 +191,78 @@ void StreamCall::OnDue(Instant now) {
   }
 }
 
-// ------------------------------------------------------------------------------------- memory
+// Gives back what others wait for and this does not use.
+void StreamCall::OnWanted(Instant now) {
+  const std::lock_guard lock(mutex_);
+  if (over_ || failed_) {  // the peer does not take the end
+    if (place_.Awaited()) place_.GiveBack();
+    return;
+  }
+  if (reading_ && grant_.Wanted()) {
+    times_->Look(now, Received());
+    if (times_->Behind(now) >= CallTimes::kMayLoseAfter) {
+      GiveBack();
+      return Fail(Refuse(Refusal::kOverBudget,
+                         "others wait for the memory that was kept for a stream that is silent"));
+    }
+  }
+  const bool had_its_turn = received_bytes_ - read_before_place_ >= kTurnBytes;
+  if (place_.Wanted() || (place_.Awaited() && (had_its_turn || !UsesPlace(now)))) {
+    place_.GiveBack();
+  }
+}
+
+// ------------------------------------------------------------------------------- places, memory
+
+bool StreamCall::HasPlace() {
+  if (place_) return true;
+  if (waits_for_place_) return false;
+  std::optional<MessageGate::Place> place = environment_.streams->Enter(pass_.peer(), this);
+  if (place) {
+    place_ = *std::move(place);
+    read_before_place_ = received_bytes_;
+    return true;
+  }
+  waits_for_place_ = true;
+  Hold();  // OnPlace's, which needs mutex_ first
+  return false;
+}
+
+// Whether anything has happened lately that needs one.
+bool StreamCall::UsesPlace(Instant now) const {
+  if (writing_since_) return now - *writing_since_ < kIdleAfter;
+  return !reading_ || in_flight_ > 0 || now - reading_since_ < kIdleAfter;
+}
+
+void StreamCall::OnPlace(MessageGate::Place place) {
+  bool prepare = false;
+  {
+    const std::lock_guard lock(mutex_);
+    waits_for_place_ = false;
+    if (!over_ && !failed_) {
+      place_ = std::move(place);
+      read_before_place_ = received_bytes_;
+      if (!cost_) {
+        if (absl::Status asked = Guarded([&] { return AskForMemory(); }); !asked.ok()) {
+          Fail(std::move(asked));
+        }
+        prepare = MayPrepare();
+      }
+    }
+  }
+  GoOn(prepare);
+}
+
+absl::Status StreamCall::AskForRoom() { return HasPlace() ? AskForMemory() : absl::OkStatus(); }
+
+// What is silent holds nothing that is in use: its memory may go at once.
+void StreamCall::GiveBack() {
+  if (handling_ || preparing_ || in_flight_ > 0) return;
+  side_ = SideBuffers();
+  run_.reset();
+  grant_.GiveBack();
+  place_.GiveBack();
+}
 
 absl::Status StreamCall::AskForMemory() {
   cost_.emplace(session_.plan(), session_.declared_positions(), session_.all_side_bytes(),
@@ -203,15 +295,26 @@ void StreamCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
     } else {
       grant_ = *std::move(answer);
       granted_ = true;
-      prepare = session_.state() == StreamSession::State::kBlocks;
-      handling_ = prepare;  // nothing has been read that others could handle
+      prepare = MayPrepare();
     }
   }
+  GoOn(prepare);
+}
+
+// Whether the header was all that had to come before blocks. Nothing is read before it is prepared
+// for them.
+bool StreamCall::MayPrepare() {
+  preparing_ = granted_ && session_.state() == StreamSession::State::kBlocks;
+  return preparing_;
+}
+
+// After a wait for a place or for memory. Uses up one reference.
+void StreamCall::GoOn(bool prepare) {
   absl::Status prepared;
   if (prepare) prepared = Guarded([this] { return Prepare(); });
   {
     const std::lock_guard lock(mutex_);
-    if (prepare) handling_ = false;
+    preparing_ = false;
     if (!prepared.ok()) Fail(std::move(prepared));
     Read();
   }
@@ -230,20 +333,40 @@ absl::Status StreamCall::PayFor(int64_t message_bytes) {
   return absl::OkStatus();
 }
 
+// Paid in steps, before it is taken. A call may have little of it for nothing: most do not need
+// more.
+absl::Status StreamCall::PayForCoverage(int64_t bytes) {
+  constexpr int64_t kFree = 64 << 10;
+  constexpr int64_t kStep = 256 << 10;
+  const int64_t paid = coverage_grant_.bytes();
+  if (bytes <= std::max(kFree, paid)) return absl::OkStatus();
+  const int64_t wanted = (bytes + kStep - 1) / kStep * kStep;
+  if (paid > 0) return coverage_grant_.Extend(wanted - paid);
+  LOSSD_ASSIGN_OR_RETURN(coverage_grant_,
+                         environment_.budget->TakeNow({.peer = pass_.peer(), .bytes = wanted}));
+  return absl::OkStatus();
+}
+
 int64_t StreamCall::LargestToCome() const {
   if (!cost_) return 0;
   return std::clamp<int64_t>(cost_->upload_bytes() - received_bytes_, 0,
                              environment_.limits.max_block_bytes);
 }
 
+std::optional<int64_t> StreamCall::Received() const {
+  return environment_.arrivals == nullptr ? std::nullopt
+                                          : environment_.arrivals->BytesReceived(connection_);
+}
+
 // ----------------------------------------------------------------------------------- operations
 
 void StreamCall::Read() {
-  if (over_ || failed_ || reading_ || upload_over_ || in_flight_ >= kMaxInFlight) return;
-  if (std::exchange(header_asked_for_, true) && !granted_) return;
+  if (over_ || failed_ || reading_ || preparing_ || upload_over_) return;
+  if (in_flight_ >= kMaxInFlight) return;
+  if (std::exchange(header_asked_for_, true) && (!granted_ || !HasPlace())) return;
   reading_ = true;
   reading_since_ = std::chrono::steady_clock::now();
-  times_->Reading(reading_since_, LargestToCome());
+  times_->Reading(reading_since_, LargestToCome(), Received());
   SetDue(times_->due());
   Hold();
   stream_.Read(&incoming_, read_event_.Tag());
@@ -290,6 +413,8 @@ void StreamCall::Fail(absl::Status status) {
   stop_.store(true, std::memory_order_relaxed);
   arrivals_.clear();
   answers_.clear();
+  // Not the last reference: OnDone's is there until the call is over.
+  if (waits_for_place_ && environment_.streams->Withdraw(this)) Drop();
   if (!writing_) Finish();
 }
 

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <mutex>
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -17,6 +18,7 @@
 #include "server/admission/byte_budget.h"
 #include "server/admission/call_caps.h"
 #include "server/admission/call_times.h"
+#include "server/admission/message_gate.h"
 #include "server/admission/stream_cost.h"
 #include "server/admission/watch.h"
 #include "server/calls/bounded_queue.h"
@@ -38,7 +40,14 @@ namespace lossd {
 // answer is on the wire; at kMaxInFlight nothing more is read, and gRPC's flow control holds the
 // client back. Behind the header nothing is read before the budget has granted what the stream may
 // hold.
-class StreamCall final : private ByteBudget::Waiter, private Watched, private Task {
+//
+// Of streams that are read behind their header there are few at a time (Environment::streams). One
+// that has a place keeps it to its end, unless it does not use it, or others wait and it has had
+// its turn; it then waits for another before it reads on.
+class StreamCall final : private ByteBudget::Waiter,
+                         private MessageGate::Waiter,
+                         private Watched,
+                         private Task {
  public:
   // Waits for a call; when one comes, the next is waited for. `environment` outlives the server's
   // completion queue. False: there is no memory for it.
@@ -74,8 +83,10 @@ class StreamCall final : private ByteBudget::Waiter, private Watched, private Ta
   void OnWrite(bool ok);
   void OnFinish(bool ok);
   void OnDone(bool ok);
+  void OnPlace(MessageGate::Place place) override;
   void OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) override;
   void OnDue(Instant now) override;
+  void OnWanted(Instant now) override;
 
   // The handling role: takes arrivals until there is none, the next belongs on the executor, or
   // this thread has a block to compute. Uses up one reference.
@@ -90,6 +101,7 @@ class StreamCall final : private ByteBudget::Waiter, private Watched, private Ta
   absl::StatusOr<Block> DealWith(wire::DecodedSideData side_data);
   absl::StatusOr<Block> DealWith(wire::DecodedBlock block);
   absl::Status Prepare();
+  void GoOn(bool prepare);
 
   // Both let go of the block's bytes when it is computed.
   void Compute(wire::DecodedBlock block);
@@ -97,10 +109,17 @@ class StreamCall final : private ByteBudget::Waiter, private Watched, private Ta
 
   // With mutex_ held.
   absl::Status Begin(Instant now);
+  bool HasPlace();
+  bool UsesPlace(Instant now) const;
+  absl::Status AskForRoom();
   absl::Status AskForMemory();
+  void GiveBack();
   absl::Status PayFor(int64_t message_bytes);
+  absl::Status PayForCoverage(int64_t bytes);
   int64_t LargestToCome() const;
+  std::optional<int64_t> Received() const;
   Next NextStep(bool stay, bool on_executor);
+  bool MayPrepare();
   bool IsCheap(const Arrival& arrival) const;
   void Read();
   void Write();
@@ -129,6 +148,11 @@ class StreamCall final : private ByteBudget::Waiter, private Watched, private Ta
   std::mutex mutex_;
   CallCaps::Pass pass_;
   ByteBudget::Grant grant_;
+  ByteBudget::Grant coverage_grant_;  // of what session_ keeps of boxes and blocks
+  MessageGate::Place place_;
+  bool waits_for_place_ = false;
+  int64_t read_before_place_ = 0;  // received_bytes_ when it got the place
+  std::string connection_;
   std::optional<CallTimes> times_;  // once the call has begun
   std::optional<StreamCost> cost_;  // once the header is accepted
   Instant asked_for_memory_;
@@ -145,6 +169,7 @@ class StreamCall final : private ByteBudget::Waiter, private Watched, private Ta
   bool header_asked_for_ = false;
   bool granted_ = false;
   bool handling_ = false;
+  bool preparing_ = false;  // outside of the role
   bool reading_ = false;
   bool writing_ = false;
   bool upload_over_ = false;

@@ -115,6 +115,8 @@ absl::StatusOr<StreamCall::Block> StreamCall::DealWith(wire::DecodedHeader heade
   {
     const std::lock_guard lock(mutex_);
     LOSSD_RETURN_IF_ERROR(session_.CheckHeaderIsWanted());
+    LOSSD_RETURN_IF_ERROR(
+        PayForCoverage(BoxCoverage::BytesOf(static_cast<int64_t>(header.boxes.size()))));
   }
   absl::StatusOr<StreamSession::Planned> planned = StreamSession::Plan(
       header.request.spec, header.request.Descs(), std::move(header.boxes), environment_.limits);
@@ -123,7 +125,7 @@ absl::StatusOr<StreamCall::Block> StreamCall::DealWith(wire::DecodedHeader heade
     const std::lock_guard lock(mutex_);
     record_.Wants(header.request.spec.loss);
     LOSSD_RETURN_IF_ERROR(session_.OnHeader(std::move(planned)));
-    LOSSD_RETURN_IF_ERROR(AskForMemory());
+    LOSSD_RETURN_IF_ERROR(AskForRoom());
     prepare = granted_ && session_.state() == StreamSession::State::kBlocks;
   }
   if (prepare) LOSSD_RETURN_IF_ERROR(Prepare());
@@ -147,6 +149,9 @@ absl::StatusOr<StreamCall::Block> StreamCall::DealWith(wire::DecodedSideData sid
 
 absl::StatusOr<StreamCall::Block> StreamCall::DealWith(wire::DecodedBlock block) {
   const std::lock_guard lock(mutex_);
+  if (session_.state() == StreamSession::State::kBlocks) {
+    LOSSD_RETURN_IF_ERROR(PayForCoverage(session_.coverage_bytes() + BoxCoverage::kMostOfABlock));
+  }
   LOSSD_RETURN_IF_ERROR(
       session_.OnBlock(block.box, block.predictions.size(), block.class_probabilities.size()));
   return Block(std::move(block));

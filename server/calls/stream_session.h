@@ -98,6 +98,9 @@ class StreamSession {
   // Positions of the boxes of the header, once it is accepted.
   int64_t declared_positions() const { return planned_->coverage.declared_positions(); }
 
+  // What is held to keep account of boxes and blocks. Once the header is accepted.
+  int64_t coverage_bytes() const { return planned_->coverage.bytes(); }
+
   // The sums of all blocks computed so far.
   const PartialSums& sums() const { return sums_; }
 

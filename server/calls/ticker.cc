@@ -1,5 +1,6 @@
 #include "server/calls/ticker.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace lossd {
@@ -12,8 +13,17 @@ void Ticker::Arm() {
 
 void Ticker::Run(bool ok) {
   const Instant now = std::chrono::steady_clock::now();
+  const bool calls = watch_->Tick(now);
+  if (SomethingIsWanted()) watch_->AskBack(now);
   if (budget_ != nullptr) budget_->Tick(now);
-  if (watch_->Tick(now)) Arm();
+  for (MessageGate* const gate : gates_) gate->Tick();
+  if (calls) Arm();
+}
+
+bool Ticker::SomethingIsWanted() const {
+  const bool bytes = budget_ != nullptr && budget_->Assess();
+  return bytes || std::any_of(gates_.begin(), gates_.end(),
+                              [](const MessageGate* gate) { return gate->Awaited(); });
 }
 
 void Ticker::Stop() {

@@ -4,19 +4,23 @@
 #include <grpcpp/alarm.h>
 #include <grpcpp/completion_queue.h>
 
+#include <initializer_list>
 #include <mutex>
+#include <vector>
 
 #include "server/admission/byte_budget.h"
+#include "server/admission/message_gate.h"
 #include "server/admission/watch.h"
 #include "server/calls/event.h"
 
 namespace lossd {
 
-// Ticks for the watch and the budget (null: there is none), on the completion queue, while there
-// are calls.
+// Ticks for the watch, the budget (null: there is none) and the gates, on the completion queue,
+// while there are calls.
 class Ticker final : public Event {
  public:
-  Ticker(Watch* watch, ByteBudget* budget) : watch_(watch), budget_(budget) {}
+  Ticker(Watch* watch, ByteBudget* budget, std::initializer_list<MessageGate*> gates = {})
+      : watch_(watch), budget_(budget), gates_(gates) {}
 
   // Before the first call.
   void Start(grpc::CompletionQueue* queue) { queue_ = queue; }
@@ -34,10 +38,12 @@ class Ticker final : public Event {
 
  private:
   void Run(bool ok) override;
+  bool SomethingIsWanted() const;
   void Arm();
 
   Watch* watch_;
   ByteBudget* budget_;
+  std::vector<MessageGate*> gates_;
   grpc::CompletionQueue* queue_ = nullptr;
   std::mutex mutex_;
   bool stopped_ = false;

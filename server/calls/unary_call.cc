@@ -24,6 +24,9 @@ constexpr char kNoMessage[] =
     "the call ends without a message, or what came is none of gRPC's, such as JSON or gRPC-Web; "
     "wanted one message as application/grpc has them";
 
+// A message that is so far behind loses its place to any other, however few places its peer has.
+constexpr Interval kSilentBesideEquals = std::chrono::seconds(1);
+
 // What the client says of its message; nullopt: nothing.
 absl::StatusOr<std::optional<int64_t>> ToldBytes(const grpc::ServerContext& context) {
   const auto [begin, end] = context.client_metadata().equal_range(wire::kMessageBytesKey);
@@ -111,6 +114,7 @@ absl::StatusOr<UnaryCall::Next> UnaryCall::Begin() {
   LOSSD_ASSIGN_OR_RETURN(std::string caller, Enter(*environment_.caps, environment_.authenticator,
                                                    context_, begun_, pass_));
   record_.CalledBy(std::move(caller));
+  connection_ = context_.peer();
   LOSSD_ASSIGN_OR_RETURN(told_, ToldBytes(context_));
   if (told_) {
     if (*told_ > environment_.limits.max_unary_bytes) {
@@ -118,7 +122,7 @@ absl::StatusOr<UnaryCall::Next> UnaryCall::Begin() {
     }
     return Acquire(2 * std::max<int64_t>(*told_, 1), begun_, Next::kRead);
   }
-  SetDue(begun_ + std::min(environment_.times.header, environment_.times.call));
+  SetDue(begun_ + std::min(environment_.times.place, environment_.times.call));
   std::optional<MessageGate::Place> place = environment_.gate->Enter(pass_.peer(), this);
   if (!place) return Next::kWait;  // OnPlace goes on, and may have been there already
   place_ = *std::move(place);
@@ -133,12 +137,13 @@ void UnaryCall::OnPlace(MessageGate::Place place) {
 void UnaryCall::Read() {
   reading_since_ = std::chrono::steady_clock::now();
   record_.Took(Phase::kQueue, reading_since_ - waiting_since_);
-  CallTimes times(environment_.times, begun_);
-  times.Arrived(begun_, 0);  // the header
-  times.Reading(reading_since_, told_.value_or(environment_.limits.max_unary_bytes));
-  stage_ = Stage::kReading;
-  SetDue(times.due());
   references_.fetch_add(1, std::memory_order_relaxed);
+  times_.emplace(environment_.times, begun_);
+  times_->Arrived(begun_, 0);  // the header
+  times_->Reading(reading_since_, told_.value_or(environment_.limits.max_unary_bytes), Received());
+  const Instant due = times_->due();
+  stage_ = Stage::kReading;
+  SetDue(due);
   reader_.Read(&request_, read_event_.Tag());
 }
 
@@ -230,7 +235,7 @@ void UnaryCall::Answer(const absl::StatusOr<grpc::ByteBuffer>& answer) {
 
 void UnaryCall::OnDue(Instant now) {
   const bool over = now >= begun_ + environment_.times.call;
-  switch (Stage stage = stage_) {
+  switch (stage_.load()) {
     case Stage::kBegun:
       if (environment_.gate->Withdraw(this)) {
         Answer(Refuse(Refusal::kQueueTimeout,
@@ -238,10 +243,13 @@ void UnaryCall::OnDue(Instant now) {
                       "may for its own to be read"));
       }
       return;
-    case Stage::kReading:
-      if (!stage_.compare_exchange_strong(stage, Stage::kAnswering)) return;
-      return Answer(over ? TookTooLong(environment_.times)
+    case Stage::kReading: {
+      const Instant due = times_->due();
+      times_->Look(now, Received());
+      if (times_->Check(now) == CallTimes::Overdue::kNothing) return MoveDue(due, times_->due());
+      return GiveUp(over ? TookTooLong(environment_.times)
                          : Refuse(Refusal::kStalled, "the message did not come for too long"));
+    }
     case Stage::kRead:
       if (!over) return;  // it has just been read
       took_too_long_ = true;
@@ -250,6 +258,29 @@ void UnaryCall::OnDue(Instant now) {
     case Stage::kAnswering:
       return context_.TryCancel();  // nobody takes the answer
   }
+}
+
+void UnaryCall::OnWanted(Instant now) {
+  if (stage_ != Stage::kReading) return;
+  const bool wanted = grant_.Wanted() || place_.Wanted();
+  if (!wanted && !place_.Awaited()) return;
+  times_->Look(now, Received());
+  if (times_->Behind(now) < (wanted ? CallTimes::kMayLoseAfter : kSilentBesideEquals)) return;
+  GiveUp(Refuse(Refusal::kOverBudget,
+                "others wait for the memory that was kept for a message that does not come"));
+}
+
+void UnaryCall::GiveUp(const absl::Status& why) {
+  Stage reading = Stage::kReading;
+  if (!stage_.compare_exchange_strong(reading, Stage::kAnswering)) return;
+  grant_.GiveBack();
+  place_.GiveBack();
+  Answer(why);
+}
+
+std::optional<int64_t> UnaryCall::Received() const {
+  return environment_.arrivals == nullptr ? std::nullopt
+                                          : environment_.arrivals->BytesReceived(connection_);
 }
 
 void UnaryCall::OnFinish(bool ok) {

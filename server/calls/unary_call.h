@@ -7,12 +7,14 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/exec/executor.h"
 #include "server/admission/byte_budget.h"
 #include "server/admission/call_caps.h"
+#include "server/admission/call_times.h"
 #include "server/admission/message_gate.h"
 #include "server/admission/watch.h"
 #include "server/calls/call_record.h"
@@ -61,6 +63,7 @@ class UnaryCall final : private ByteBudget::Waiter,
   void OnPlace(MessageGate::Place place) override;
   void OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) override;
   void OnDue(Instant now) override;
+  void OnWanted(Instant now) override;
 
   // Who waits for what. Where two may go on at once, the one that changes it does.
   enum class Stage : int8_t { kBegun, kReading, kRead, kAnswering };
@@ -77,6 +80,11 @@ class UnaryCall final : private ByteBudget::Waiter,
   void Run() override;
   void Answer(const absl::StatusOr<grpc::ByteBuffer>& answer);
 
+  // What the connection has brought so far.
+  std::optional<int64_t> Received() const;
+  // Ends a call that is being read, whose memory and place go to others.
+  void GiveUp(const absl::Status& why);
+
   // Asks for memory: kWait where OnAnswer goes on, which may have been there already.
   absl::StatusOr<Next> Acquire(int64_t bytes, Instant now, Next then);
 
@@ -91,7 +99,9 @@ class UnaryCall final : private ByteBudget::Waiter,
   CallCaps::Pass pass_;
   ByteBudget::Grant grant_;
   MessageGate::Place place_;
-  std::optional<int64_t> told_;  // the size of the message, by the client
+  std::string connection_;
+  std::optional<int64_t> told_;     // the size of the message, by the client
+  std::optional<CallTimes> times_;  // of the reading; used by OnDue and OnWanted once it began
   Instant begun_;
   Instant waiting_since_;
   Instant reading_since_;

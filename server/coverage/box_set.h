@@ -30,7 +30,8 @@ class BoxSet {
   // empty and inside the extents.
   bool Insert(const Box& box);
 
-  // Nodes and intervals held: a measure of memory, some 60 bytes each.
+  // Nodes and intervals held: a measure of memory.
+  static constexpr int64_t kBytesPerEntry = 60;  // some
   int64_t entries() const { return entries_; }
 
  private:

@@ -79,6 +79,11 @@ void AcceptLoop::Break(std::string_view peer) {
   Warn("calls beyond all quotas");
 }
 
+std::optional<int64_t> AcceptLoop::BytesReceived(std::string_view peer) {
+  const std::lock_guard lock(mutex_);
+  return open_.BytesReceived(peer);
+}
+
 std::array<int64_t, kConnectionRefusals> AcceptLoop::refused() const {
   std::array<int64_t, kConnectionRefusals> counts{};
   std::copy(refused_.begin(), refused_.end(), counts.begin());

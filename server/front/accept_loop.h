@@ -11,6 +11,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -62,6 +63,9 @@ class AcceptLoop {
 
   // Ends a connection of gRPC's; see OpenConnections::Break. Thread-safe.
   void Break(std::string_view peer);
+
+  // See OpenConnections::BytesReceived. Thread-safe.
+  std::optional<int64_t> BytesReceived(std::string_view peer);
 
  private:
   struct Silent {

@@ -150,6 +150,7 @@ absl::Status Front::Start(HealthState& health) {
                                      .log = options_.log};
   LOSSD_ASSIGN_OR_RETURN(accept_loop_,
                          AcceptLoop::Start(std::move(sockets_), std::move(acceptor_), limits));
+  counting_ = accept_loop_.get();
   watcher_.Start();
   main_health_->SetServing(true);
   if (health_ != nullptr) health_->SetServing(true);

@@ -4,14 +4,17 @@
 #include <grpcpp/server_builder.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/admission/arrivals.h"
 #include "server/control/health_server.h"
 #include "server/control/health_state.h"
 #include "server/front/accept_loop.h"
@@ -26,7 +29,7 @@ namespace lossd {
 
 // The door of a server: who may come in, how many, and whether it is open. In this order: Open,
 // AddTo, Start, Close.
-class Front {
+class Front final : public Arrivals {
  public:
   // Listens on all addresses and reads all files; nobody gets in yet. kInvalidArgument for options
   // and files that cannot be used, kFailedPrecondition for an address that cannot be had.
@@ -62,6 +65,11 @@ class Front {
   // Ends the TCP connection that gRPC gives this name. From Start to Close, on any thread.
   void Break(std::string_view peer) { accept_loop_->Break(peer); }
 
+  std::optional<int64_t> BytesReceived(std::string_view connection) const override {
+    AcceptLoop* const counting = counting_;
+    return counting == nullptr ? std::nullopt : counting->BytesReceived(connection);
+  }
+
  private:
   explicit Front(const ServerOptions& options) : options_(options) {}
   absl::Status OpenAddresses();
@@ -81,7 +89,8 @@ class Front {
   HealthState* main_health_ = nullptr;
   std::unique_ptr<HealthServer> health_;
   std::unique_ptr<AcceptLoop> accept_loop_;
-  FileWatcher watcher_;  // the last: it uses the others
+  std::atomic<AcceptLoop*> counting_{nullptr};  // once it is there: calls may come before
+  FileWatcher watcher_;                         // the last: it uses the others
 };
 
 }  // namespace lossd

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -42,7 +43,7 @@ std::string PeerOf(int fd) {
 
 }  // namespace
 
-void OpenConnections::Add(int fd) { sockets_.push_back({fd, InodeOf(fd)}); }
+void OpenConnections::Add(int fd) { sockets_.push_back({fd, InodeOf(fd), PeerOf(fd)}); }
 
 bool OpenConnections::Below(int64_t limit, absl::Time now) {
   if (static_cast<int64_t>(sockets_.size()) < limit) return true;
@@ -57,16 +58,33 @@ int64_t OpenConnections::Count() {
   return static_cast<int64_t>(sockets_.size());
 }
 
+OwnedFd OpenConnections::Hold(const Socket& socket) {
+  OwnedFd own(fcntl(socket.fd, F_DUPFD_CLOEXEC, 0));
+  if (own.get() >= 0 && InodeOf(own.get()) != socket.inode) return OwnedFd();
+  return own;
+}
+
 bool OpenConnections::Break(std::string_view peer) const {
   for (const Socket& one : sockets_) {
-    // gRPC may close its descriptor at any time, and the system use it again; ours stays with what
-    // it is for now.
-    const OwnedFd own(fcntl(one.fd, F_DUPFD_CLOEXEC, 0));
-    if (own.get() < 0 || InodeOf(own.get()) != one.inode || PeerOf(own.get()) != peer) continue;
+    if (one.peer.empty() || one.peer != peer) continue;
+    const OwnedFd own = Hold(one);
+    if (own.get() < 0) continue;
     shutdown(own.get(), SHUT_RDWR);
     return true;
   }
   return false;
+}
+
+std::optional<int64_t> OpenConnections::BytesReceived(std::string_view peer) const {
+  for (const Socket& one : sockets_) {
+    if (one.peer.empty() || one.peer != peer) continue;
+    const OwnedFd own = Hold(one);
+    tcp_info info{};
+    socklen_t size = sizeof(info);
+    if (own.get() < 0 || getsockopt(own.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) continue;
+    return static_cast<int64_t>(info.tcpi_bytes_received);
+  }
+  return std::nullopt;
 }
 
 }  // namespace lossd

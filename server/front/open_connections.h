@@ -4,10 +4,13 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "server/front/listen_socket.h"
 
 namespace lossd {
 
@@ -30,13 +33,21 @@ class OpenConnections {
   // gRPC finds it broken. False: there is none.
   bool Break(std::string_view peer) const;
 
+  // What that connection has received so far; nullopt: there is none.
+  std::optional<int64_t> BytesReceived(std::string_view peer) const;
+
  private:
   static constexpr absl::Duration kLookAgain = absl::Milliseconds(10);
 
   struct Socket {
     int fd;
     ino_t inode;
+    std::string peer;  // empty: not of TCP
   };
+
+  // A descriptor of our own: gRPC may close its own at any time, and the system use it again. Not
+  // open: the connection is gone.
+  static OwnedFd Hold(const Socket& socket);
 
   std::vector<Socket> sockets_;
   absl::Time full_at_ = absl::InfinitePast();  // when they were found to be too many

@@ -355,7 +355,7 @@ TEST(Messages, ThatDoNotComeEndTheirCalls) {
 
 TEST(Messages, ThatWaitTooLongForAPlaceAreTurnedAway) {
   ServerOptions options = WithBudget(16 * kMiB);
-  options.times.header = milliseconds(50);
+  options.times.place = milliseconds(50);
   const auto server = StartServer(options);
   OpenCall silent[] = {{*server, kCompute}, {*server, kCompute}};
   WaitUntil([&] { return server->live_calls() == 2; });
@@ -372,7 +372,9 @@ TEST(Messages, ThatDoNotComeHaveNoMoreTimeThanACall) {
   options.times.call = milliseconds(50);
   const auto server = StartServer(options);
   OpenCall silent(*server, kCompute);
-  EXPECT_EQ(silent.Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  const grpc::Status status = silent.Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED) << status.error_message();
+  EXPECT_THAT(status.error_message(), HasSubstr("0.05 s"));
   EXPECT_EQ(Trailer(silent.context(), "loss-reason"), "TIME_LIMIT");
   ExpectAllGivenBack(*server);
 }

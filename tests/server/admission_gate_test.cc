@@ -29,6 +29,9 @@ class Sender final : public MessageGate::Waiter {
   bool has_place() const { return place_.has_value(); }
   bool Withdraw() { return gate_.Withdraw(this); }
   void Leave() { place_.reset(); }
+  void GiveBack() { place_->GiveBack(); }
+  bool wanted() const { return place_->Wanted(); }
+  bool awaited() const { return place_->Awaited(); }
   int told() const { return told_; }
 
  private:
@@ -77,8 +80,8 @@ TEST_F(Gate, WhoWithdrewIsNotTold) {
   EXPECT_TRUE(second.has_place());
 }
 
-// One peer has all places; another comes, and gets half of them as they come free.
-TEST_F(Gate, WhileOthersWaitNoPeerGetsMoreThanHalf) {
+// One peer has all places; another comes, and gets those that come free until both have as many.
+TEST_F(Gate, APlaceGoesToThePeerThatHasFewest) {
   Sender holds[] = {{gate_, a_}, {gate_, a_}, {gate_, a_}, {gate_, a_}};
   const Sender more[] = {{gate_, a_}, {gate_, a_}};
   const Sender others[] = {{gate_, b_}, {gate_, b_}, {gate_, b_}};
@@ -90,24 +93,49 @@ TEST_F(Gate, WhileOthersWaitNoPeerGetsMoreThanHalf) {
   EXPECT_TRUE(more[0].has_place() && others[2].waits());
 }
 
-// A newcomer whose peer has little passes those that wait for the sake of others.
-TEST_F(Gate, ShareFreesForOthersAtOnce) {
-  const Sender holds[] = {{gate_, a_}, {gate_, a_}};
-  Sender two[] = {{gate_, b_}, {gate_, b_}};
-  const Sender waits(gate_, a_);
-  two[0].Leave();  // nobody else waits: it may have more than half
-  EXPECT_TRUE(waits.has_place());
+// Peers of equal holdings have turns: one that has just had a place is behind one that has waited
+// for its first, whoever of their calls has waited longest.
+TEST_F(Gate, AmongEqualsItGoesRound) {
+  const int c = 0;
+  Sender holds[] = {{gate_, a_}, {gate_, a_}, {gate_, b_}, {gate_, b_}};
+  const Sender more_of_a[] = {{gate_, a_}, {gate_, a_}, {gate_, a_}};
+  const Sender more_of_b[] = {{gate_, b_}, {gate_, b_}, {gate_, b_}};
+  Sender late[] = {{gate_, &c}, {gate_, &c}, {gate_, &c}};
+  holds[0].Leave();
+  EXPECT_TRUE(late[0].has_place());
+  holds[2].Leave();  // a has 1, b has 1, c has 1, and c was served last but for b, which has left
+  EXPECT_TRUE(more_of_a[0].has_place());
+  late[0].Leave();
+  EXPECT_TRUE(late[1].has_place()) << "it has none";
 }
 
-TEST_F(Gate, WithdrawingLetsInWhomItHeldBack) {
-  Sender holds[] = {{gate_, a_}, {gate_, a_}, {gate_, a_}};
-  Sender one(gate_, b_);
-  Sender other(gate_, b_);
-  const Sender more(gate_, a_);
-  one.Leave();  // to `other`
-  EXPECT_TRUE(other.has_place() && more.waits());
-  holds[0].Leave();
-  EXPECT_TRUE(more.has_place());
+TEST_F(Gate, PlacesAreWantedWhereThatMakesPeersMoreEqual) {
+  Sender holds[] = {{gate_, a_}, {gate_, a_}, {gate_, a_}, {gate_, a_}};
+  EXPECT_FALSE(holds[0].wanted());
+  const Sender own(gate_, a_);
+  EXPECT_FALSE(holds[0].wanted()) << "its own peer waits";
+  EXPECT_TRUE(holds[0].awaited());
+  const Sender others[] = {{gate_, b_}, {gate_, b_}, {gate_, b_}};
+  EXPECT_TRUE(holds[0].wanted());
+  holds[0].GiveBack();
+  EXPECT_TRUE(others[0].waits()) << "until the next tick";
+  EXPECT_TRUE(holds[1].wanted());
+  holds[1].GiveBack();
+  EXPECT_FALSE(holds[2].wanted()) << "then a has 2 and b has 2";
+  gate_.Tick();
+  EXPECT_TRUE(others[0].has_place() && others[1].has_place());
+  EXPECT_TRUE(others[2].waits() && own.waits());
+}
+
+TEST_F(Gate, WhoComesDoesNotPassThoseForWhomAPlaceWasGivenBack) {
+  Sender holds[] = {{gate_, a_}, {gate_, a_}, {gate_, a_}, {gate_, a_}};
+  const Sender waits(gate_, b_);
+  holds[0].GiveBack();
+  EXPECT_FALSE(holds[1].awaited());
+  const Sender late(gate_, a_);
+  EXPECT_TRUE(late.waits());
+  gate_.Tick();
+  EXPECT_TRUE(waits.has_place() && late.waits());
 }
 
 // Any order of events: no more places than there are, nobody waits beside a free one, each is told

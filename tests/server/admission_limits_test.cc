@@ -11,7 +11,6 @@
 
 #include "core/exec/executor.h"
 #include "server/admission/call_caps.h"
-#include "server/admission/call_times.h"
 #include "server/admission/memory_limit.h"
 #include "server/admission/stream_cost.h"
 #include "server/admission/watch.h"
@@ -122,89 +121,45 @@ TEST(CallCaps, DrainingTurnsAway) {
   EXPECT_EQ(RefusalOf(caps.Begin("unix:", kStart)), Refusal::kDraining);
 }
 
-// --------------------------------------------------------------------------------- call times
-
-using Overdue = CallTimes::Overdue;
-
-TEST(CallTimes, AHeaderHasFiveSeconds) {
-  CallTimes times({}, kStart);
-  times.Reading(kStart, 64 * kMiB);
-  EXPECT_EQ(times.due(), kStart + seconds(5));
-  EXPECT_EQ(times.Check(kStart + seconds(5) - milliseconds(1)), Overdue::kNothing);
-  EXPECT_EQ(times.Check(kStart + seconds(5)), Overdue::kUpload);
-}
-
-TEST(CallTimes, AMessageHasTheTimeItsBytesTake) {
-  CallTimes times({}, kStart);
-  times.Reading(kStart, 0);
-  times.Arrived(kStart, 100);
-  times.Reading(kStart, 3 * kMiB);
-  EXPECT_EQ(times.due(), kStart + seconds(8));
-}
-
-TEST(CallTimes, WhoSendsTooLittleUsesUpThePatience) {
-  CallTimes times({}, kStart);
-  times.Reading(kStart, 0);
-  times.Arrived(kStart, 100);
-  Instant now = kStart;
-  int crumbs = 0;
-  for (; crumbs < 100; ++crumbs) {  // each within the time of a message, all together not
-    times.Reading(now, 0);
-    now += seconds(1);
-    if (times.Check(now) != Overdue::kNothing) break;
-    times.Arrived(now, 1024);
-  }
-  EXPECT_EQ(crumbs, 5);
-}
-
-TEST(CallTimes, WhoSendsEnoughKeepsItAndSavesNone) {
-  CallTimes times({}, kStart);
-  times.Reading(kStart, 0);
-  times.Arrived(kStart, 100);
-  Instant now = kStart;
-  for (int i = 0; i < 50; ++i) {
-    times.Reading(now, kMiB);
-    now += seconds(1);
-    ASSERT_EQ(times.Check(now), Overdue::kNothing) << i;
-    times.Arrived(now, i < 10 ? 100 * kMiB : kMiB);
-  }
-  times.Reading(now, 0);
-  EXPECT_EQ(times.due(), now + seconds(5));
-}
-
-TEST(CallTimes, TheServersOwnTimeIsNotThePeers) {
-  CallTimes times({}, kStart);
-  times.Reading(kStart, 0);
-  times.Arrived(kStart, 100);
-  EXPECT_EQ(times.due(), kStart + seconds(120));  // nothing is waited for
-  times.Reading(kStart + seconds(60), 0);
-  EXPECT_EQ(times.due(), kStart + seconds(65));
-}
-
-TEST(CallTimes, AnAnswerHasToBeTaken) {
-  CallTimes times({}, kStart);
-  times.Writing(kStart, 4 * kMiB);
-  EXPECT_EQ(times.Check(kStart + seconds(14) - milliseconds(1)), Overdue::kNothing);
-  EXPECT_EQ(times.Check(kStart + seconds(14)), Overdue::kDownload);
-  times.Written();
-  EXPECT_EQ(times.Check(kStart + seconds(14)), Overdue::kNothing);
-}
-
-TEST(CallTimes, NoCallIsLongerThanTheLimit) {
-  CallTimes times({}, kStart);
-  times.Writing(kStart + seconds(115), 0);
-  EXPECT_EQ(times.Check(kStart + seconds(120)), Overdue::kCall);
-}
-
 // -------------------------------------------------------------------------------------- watch
 
 class Counting final : public Watched {
  public:
   int due = 0;
+  int wanted = 0;
 
  private:
   void OnDue(Instant now) override { ++due; }
+  void OnWanted(Instant now) override { ++wanted; }
 };
+
+TEST(Watch, ADueTimeIsMovedUnlessItWasSetMeanwhile) {
+  Watch watch;
+  Counting counting;
+  watch.Add(&counting);
+  counting.SetDue(kStart);
+  counting.MoveDue(kStart, kStart + seconds(1));
+  watch.Tick(kStart);
+  EXPECT_EQ(counting.due, 0);
+  counting.MoveDue(kStart, kStart + seconds(2));
+  watch.Tick(kStart + seconds(1));
+  EXPECT_EQ(counting.due, 1);
+  watch.Remove(&counting);
+}
+
+TEST(Watch, AsksAllForWhatTheyDoNotUse) {
+  Watch watch;
+  Counting a;
+  Counting b;
+  watch.Add(&a);
+  watch.Add(&b);
+  watch.AskBack(kStart);
+  EXPECT_EQ(a.wanted + b.wanted, 2);
+  watch.Remove(&a);
+  watch.AskBack(kStart);
+  EXPECT_EQ(a.wanted, 1);
+  watch.Remove(&b);
+}
 
 TEST(Watch, TellsWhoIsDueAndTicksOnlyWhileSomethingIsWatched) {
   Watch watch;
