@@ -22,8 +22,10 @@ namespace {
 // most that usual calls bring, so that these run through.
 constexpr int64_t kTurnBytes = int64_t{256} << 20;
 
-// A place that was not used for so long goes to others.
+// A place goes to others when nothing of the stream was here for so long, or when an answer was not
+// taken for so long.
 constexpr Interval kIdleAfter = std::chrono::milliseconds(40);
+constexpr Interval kDeafAfter = std::chrono::milliseconds(500);
 
 }  // namespace
 
@@ -224,13 +226,13 @@ bool StreamCall::HasPlace() {
     return true;
   }
   waits_for_place_ = true;
+  waiting_since_ = std::chrono::steady_clock::now();
   Hold();  // OnPlace's, which needs mutex_ first
   return false;
 }
 
-// Whether anything has happened lately that needs one.
 bool StreamCall::UsesPlace(Instant now) const {
-  if (writing_since_) return now - *writing_since_ < kIdleAfter;
+  if (writing_since_) return now - *writing_since_ < kDeafAfter;
   return !reading_ || in_flight_ > 0 || now - reading_since_ < kIdleAfter;
 }
 
@@ -239,6 +241,7 @@ void StreamCall::OnPlace(MessageGate::Place place) {
   {
     const std::lock_guard lock(mutex_);
     waits_for_place_ = false;
+    record_.Took(Phase::kQueue, std::chrono::steady_clock::now() - waiting_since_);
     if (!over_ && !failed_) {
       place_ = std::move(place);
       read_before_place_ = received_bytes_;
@@ -268,7 +271,7 @@ absl::Status StreamCall::AskForMemory() {
   cost_.emplace(session_.plan(), session_.declared_positions(), session_.all_side_bytes(),
                 WorkingBytes(session_.plan(), environment_.executor->threads()), kMaxInFlight);
   const Instant now = std::chrono::steady_clock::now();
-  asked_for_memory_ = now;
+  waiting_since_ = now;
   std::optional<absl::StatusOr<ByteBudget::Grant>> grant =
       environment_.budget->Acquire({.peer = pass_.peer(),
                                     .bytes = cost_->Initial(environment_.limits.max_block_bytes),
@@ -287,7 +290,7 @@ void StreamCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
   bool prepare = false;
   {
     const std::lock_guard lock(mutex_);
-    record_.Took(Phase::kQueue, std::chrono::steady_clock::now() - asked_for_memory_);
+    record_.Took(Phase::kQueue, std::chrono::steady_clock::now() - waiting_since_);
     if (over_ || failed_) {
       // Nobody waits for it any more.
     } else if (!answer.ok()) {
