@@ -53,6 +53,9 @@ std::vector<Flag> Security(CommandLine& line) {
                    "PEM file: CAs of clients, which must bring a certificate then"),
           FileFlag("auth-token-file", server.auth_token_file,
                    "File of bearer tokens, one a line; calls must bring one of them"),
+          TextFlag("trusted-proxies", server.trusted_proxies, "CIDRS",
+                   "Ranges such as 10.0.0.0/8, and unix, of proxies that may name the client's "
+                   "address"),
           SwitchFlag("reflection", server.reflection, "Tell callers the methods and messages"),
           SwitchFlag("sandbox", line.sandbox,
                      "Give up the files and system calls that a server does not need, as far as "

@@ -46,6 +46,8 @@ struct ServerOptions {
   std::string metrics_listen;    // where metrics are served, over HTTP; empty: nowhere
   TlsFiles tls;
   std::string auth_token_file;  // empty: calls need no token
+  // Whose word about the addresses of clients is believed; see TrustedProxies::Parse.
+  std::string trusted_proxies;
   ConnectionOptions connections;
   bool reflection = false;
   int threads = 0;  // that compute; 0: what this process may use

@@ -18,6 +18,7 @@
 #include "core/exec/loss_run.h"
 #include "core/exec/simd.h"
 #include "lossd/status_macros.h"
+#include "server/admission/connection_account.h"
 #include "server/admission/memory_limit.h"
 #include "server/calls/accept.h"
 #include "server/calls/environment.h"
@@ -53,6 +54,11 @@ constexpr CallLimits kControlCalls = {.calls = 4096,
                                       .calls_per_peer = 1024,
                                       .calls_per_connection = 128,
                                       .starts_per_second = 10'000};
+
+// Of the memory, what connections may bring that no call explains: gRPC makes up to 16 times as
+// much of small headers.
+constexpr int64_t kUnexplainedPart = 64;
+constexpr int64_t kLeastUnexplained = int64_t{8} << 20;
 
 // After the last call: time for connections to be closed in order.
 constexpr std::chrono::milliseconds kLinger{500};
@@ -120,7 +126,8 @@ struct Server::Impl {
   explicit Impl(const ServerOptions& given)
       : options(given),
         executor(given.threads),
-        caps(given.calls, &admission),
+        ledger({.all = std::max(kLeastUnexplained, MemoryLimit() / kUnexplainedPart)}),
+        caps(given.calls, &admission, &ledger),
         budget({.bytes = given.memory_budget, .max_waiting = 2 * executor.threads()}, &admission),
         gate(MessagePlaces(given.memory_budget, given.limits.max_unary_bytes), &admission),
         streams(ActiveStreams(executor.threads()), &admission) {}
@@ -140,6 +147,7 @@ struct Server::Impl {
   AdmissionCounters admission;
   AdmissionCounters control_counters;
   CallMetrics metrics;
+  Ledger ledger;
   CallCaps caps;
   ByteBudget budget;
   MessageGate gate;
@@ -147,7 +155,7 @@ struct Server::Impl {
   Watch watch;
   Ticker ticker{&watch, &budget, {&gate, &streams}};
   RawLossService service;
-  CallCaps control_caps{kControlCalls, &control_counters};
+  CallCaps control_caps{kControlCalls, &control_counters, &ledger};
   HealthState health;
   std::unique_ptr<ControlService> control;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
@@ -262,7 +270,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .budget = &impl->budget,
                        .gate = &impl->gate,
                        .streams = &impl->streams,
-                       .arrivals = impl->front.get(),
+                       .arrivals = &impl->ledger,
                        .ticker = &impl->ticker,
                        .log = options.log,
                        .audit = options.audit,
@@ -271,6 +279,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .times = options.times,
                        .info = InfoOf(options.limits, impl->executor)};
   for (CallCaps* const caps : {&impl->caps, &impl->control_caps}) {
+    caps->Trust(impl->front->trusted_proxies());
     caps->TellOffenders([front = impl->front.get()](auto peer) { front->Break(peer); });
   }
   impl->ticker.Start(impl->queue.get());
@@ -285,7 +294,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
     impl->pollers.emplace_back([queue = impl->queue.get()] { Event::DispatchAll(*queue); });
   }
   std::unique_ptr<Server> server(new Server(std::move(impl)));
-  LOSSD_RETURN_IF_ERROR(server->impl_->front->Start(server->impl_->health));
+  LOSSD_RETURN_IF_ERROR(server->impl_->front->Start(server->impl_->health, server->impl_->ledger));
   LOSSD_RETURN_IF_ERROR(server->impl_->ServeMetrics());
   return server;
 }

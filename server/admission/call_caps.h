@@ -4,16 +4,20 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/exec/fair_queue.h"
+#include "server/admission/connection_account.h"
 #include "server/admission/counters.h"
 #include "server/admission/instant.h"
-#include "server/admission/offenders.h"
+#include "server/admission/start_rate.h"
+#include "server/admission/trusted_proxies.h"
 
 namespace lossd {
 
@@ -22,21 +26,34 @@ struct CallLimits {
   int64_t calls = 1024;  // at once, of all peers
   int64_t calls_per_peer = 512;
   int64_t calls_per_connection = 128;
-  // Of one peer, over time; as many may come at once. A call that the client breaks off counts as
-  // kBrokenOffStarts: what costs most and serves nobody is beginning calls to break them off.
+  // Of one peer, over time; a second's worth may come at once. A call that the client breaks off,
+  // or that brings no valid token, counts as kCostlyStarts: what costs most and serves nobody is
+  // beginning calls for nothing.
   double starts_per_second = 50'000;
 };
-inline constexpr double kBrokenOffStarts = 100;
+inline constexpr double kCostlyStarts = 100;
 
-// Calls at once and calls begun, by peer and connection, as grpc::ServerContext::peer() names them.
-// A peer is an address without its port; all that come over Unix sockets are one peer and no
-// connection in particular. Thread-safe; outlives its passes.
+// Calls at once and calls begun, by connection and by peer. A connection has the name that
+// grpc::ServerContext::peer() gives. Its peer is its address (see PeerAddressOf) until it is known
+// who calls; then it is the caller, wherever they call from. Thread-safe; outlives its passes.
+//
+// - Of the calls at once a peer has at most calls_per_peer, and no more than are left for all
+//   others, so that peers who come later find room.
+// - A peer that begins calls too fast is refused, but not a connection that is within its own part
+//   of the peer's rate: calls given up by one process do not refuse its neighbours.
+// - A connection that goes on and on beyond its quotas is to be broken.
 class CallCaps {
   struct Peer;
-  using Connections = std::map<std::string, int64_t, std::less<>>;
+  struct Connection;
 
  public:
-  // One call that counts; it is over when this is destroyed. Move-only.
+  // Calls over a quota that may come over one connection within a period: more than a client that
+  // was turned away has reason to send, less than weighs anything.
+  static constexpr int64_t kMostRefused = 1000;
+  static constexpr Interval kPeriod = std::chrono::seconds(1);
+
+  // One call that counts; it is over when this is destroyed. Move-only. Used by one thread at a
+  // time.
   class Pass {
    public:
     Pass() = default;
@@ -48,14 +65,29 @@ class CallCaps {
     }
     ~Pass();
 
+    // The caller is known, by the name of a certificate or a token; empty: nobody in particular,
+    // and the address stays the peer. Once, before peer() and share() are used. kPeerQuota where
+    // this peer may not have one more call.
+    absl::Status Identify(std::string_view identity, Instant now);
+
+    // The call brought no valid token.
+    void Unauthenticated();
+
+    // The client broke the call off.
+    void BrokenOff();
+
     // Tells peers apart while one of their calls counts.
     const void* peer() const { return peer_; }
 
     // The peer's, of the computing threads; while this counts.
     Share* share() const;
 
-    // The client broke the call off.
-    void BrokenOff();
+    // What this call is reading: a message of at most so many bytes, which has then come.
+    void Expect(int64_t bytes);
+    void Arrived(int64_t bytes);
+
+    // What came over the connection so far, of whatever call; 0 where that is not measured.
+    int64_t connection_bytes() const;
 
    private:
     friend class CallCaps;
@@ -63,43 +95,82 @@ class CallCaps {
 
     CallCaps* caps_ = nullptr;
     Peer* peer_ = nullptr;
-    Connections::iterator connection_;
+    Connection* connection_ = nullptr;
+    int64_t expected_ = 0;
   };
 
-  CallCaps(const CallLimits& limits, AdmissionCounters* counters)
-      : limits_(limits), counters_(counters) {}
+  // `ledger`, if there is one, outlives this.
+  CallCaps(const CallLimits& limits, AdmissionCounters* counters, Ledger* ledger = nullptr)
+      : limits_(limits), counters_(counters), ledger_(ledger) {}
 
-  // `tell` gets the names of connections that should be broken (see Offenders), on whatever thread
-  // Begin is called. Before the first call.
+  // `tell` gets the names of connections that should be broken, on whatever thread Begin is called.
+  // Before the first call.
   void TellOffenders(std::function<void(std::string_view name)> tell) { tell_ = std::move(tell); }
 
-  // kPeerQuota, kTooManyCalls or kDraining where the call may not begin.
-  absl::StatusOr<Pass> Begin(std::string_view name, Instant now);
+  // Whose word about the addresses of clients is believed; else nobody's. Before the first call.
+  void Trust(const TrustedProxies& proxies) { proxies_ = proxies; }
+
+  // To be asked before anything else is done for a call, also before it is known who calls.
+  // `forwarded_for`: its x-forwarded-for, which names the peer's address where the connection comes
+  // from a trusted proxy; the connection is not broken for it then. kPeerQuota, kTooManyCalls or
+  // kDraining where the call may not begin.
+  absl::StatusOr<Pass> Begin(std::string_view connection, Instant now,
+                             std::string_view forwarded_for = {});
+
+  // Connections that are remembered, and so are their peers.
+  size_t remembered();
 
   // From now on no call begins.
   void Drain();
 
  private:
+  // Those without a call and without a connection that is remembered are forgotten.
   struct Peer {
+    Peer(double left, Instant now) : starts(left, now) {}
     int64_t calls = 0;
-    Connections connections;
-    double starts = 0;  // that may come at once
-    Instant refilled;
+    int64_t connections = 0;  // that last called as this peer
+    StartRate starts;
     Share share;
   };
+  struct Connection {
+    Connection(double left, Instant now) : starts(left, now), period(now) {}
+    std::string name;
+    bool forwarded = false;  // the calls of one address, through a trusted proxy
+    Peer* address = nullptr;
+    Peer* peer = nullptr;  // that it last called as: its address, or a caller who was known
+    int64_t calls = 0;
+    StartRate starts;     // of its own part of the peer's rate
+    int64_t refused = 0;  // within the period
+    Instant period;
+    std::shared_ptr<ConnectionAccount> account;  // null: nobody measures
+  };
 
-  absl::StatusOr<Pass> Enter(std::string_view name, Instant now);
-  absl::Status CheckPeer(Peer& peer, std::string_view name, bool connected, Instant now) const;
-  Peer& PeerOf(std::string_view address, Instant now);
-  void End(Peer& peer, Connections::iterator connection);
+  absl::StatusOr<Pass> Enter(std::string_view name, std::string_view forwarded, Instant now,
+                             bool& offends);
+
+  // With mutex_ held.
+  absl::Status MayBegin(Peer& peer, Connection& connection, Instant now);
+  absl::Status CallAs(Peer& peer, Pass& pass, Instant now);
+  absl::Status HasRoom(int64_t peers, int64_t calls) const;  // beside so many, of the peer, of all
+  absl::Status HasStarts(Peer& peer, Connection& connection, Instant now) const;
+  double PartOf(const Connection& connection) const;
+  void Charge(Peer& peer, Connection& connection, double starts);
+  void Switch(Connection& connection, Peer* peer);
+  Peer& PeerOf(std::string_view key, Instant now);
+  Connection& ConnectionOf(std::string_view name, std::string_view forwarded, Instant now);
+  void ForgetSome();
+  bool Offends(Connection& connection, const absl::Status& refused, Instant now);
 
   const CallLimits limits_;
   AdmissionCounters* const counters_;
+  Ledger* const ledger_;
+  TrustedProxies proxies_;
   std::mutex mutex_;
-  std::map<std::string, Peer, std::less<>> peers_;  // some of them without a call
+  std::map<std::string, Peer, std::less<>> peers_;
+  std::map<std::string, Connection, std::less<>> connections_;
+  size_t crowd_ = 0;  // so many connections, and some are forgotten
   int64_t calls_ = 0;
   bool draining_ = false;
-  Offenders offenders_;
   std::function<void(std::string_view name)> tell_;  // empty: nobody is told
 };
 

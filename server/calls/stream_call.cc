@@ -101,6 +101,7 @@ void StreamCall::OnRead(bool ok) {
     const Instant now = std::chrono::steady_clock::now();
     record_.Took(Phase::kUpload, now - reading_since_);
     times_->Arrived(now, length);
+    if (ok) pass_.Arrived(length);
     SetDue(times_->due());
     if (!ok) upload_over_ = true;
     record_.Received(incoming_.Length());
@@ -371,6 +372,7 @@ void StreamCall::Read() {
   reading_since_ = std::chrono::steady_clock::now();
   times_->Reading(reading_since_, LargestToCome(), Received());
   SetDue(times_->due());
+  pass_.Expect(cost_ ? LargestToCome() : environment_.limits.max_block_bytes);
   Hold();
   stream_.Read(&incoming_, read_event_.Tag());
 }

@@ -137,6 +137,7 @@ void UnaryCall::OnPlace(MessageGate::Place place) {
 void UnaryCall::Read() {
   reading_since_ = std::chrono::steady_clock::now();
   record_.Took(Phase::kQueue, reading_since_ - waiting_since_);
+  pass_.Expect(told_.value_or(environment_.limits.max_unary_bytes));
   references_.fetch_add(1, std::memory_order_relaxed);
   times_.emplace(environment_.times, begun_);
   times_->Arrived(begun_, 0);  // the header
@@ -148,6 +149,7 @@ void UnaryCall::Read() {
 }
 
 void UnaryCall::OnRead(bool ok) {
+  if (ok) pass_.Arrived(static_cast<int64_t>(request_.Length()));
   Stage reading = Stage::kReading;
   if (stage_.compare_exchange_strong(reading, Stage::kRead)) {
     GoOn(Guarded([&] { return Admit(ok); }));

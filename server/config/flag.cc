@@ -140,6 +140,16 @@ Flag AddressesFlag(std::string name, std::vector<std::string>& values, std::stri
           .get = [&values] { return values; }};
 }
 
+Flag TextFlag(std::string name, std::string& value, std::string type, std::string help) {
+  return OneValue(
+      std::move(name), std::move(type), std::move(help),
+      [&value](const std::string& text) {
+        value = text;
+        return absl::OkStatus();
+      },
+      [&value] { return value; });
+}
+
 Flag FileFlag(std::string name, std::string& path, std::string help) {
   return OneValue(
       std::move(name), "FILE", std::move(help),

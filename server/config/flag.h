@@ -35,6 +35,8 @@ struct Flag {
 Flag AddressFlag(std::string name, std::string& value, std::string help);
 Flag AddressesFlag(std::string name, std::vector<std::string>& values, std::string help);
 Flag FileFlag(std::string name, std::string& path, std::string help);
+// Any text; `type` says what it is.
+Flag TextFlag(std::string name, std::string& value, std::string type, std::string help);
 Flag SwitchFlag(std::string name, bool& value, std::string help);
 
 template <class T>

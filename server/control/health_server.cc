@@ -29,10 +29,14 @@ constexpr int kMessageBytes = 1 << 10;
 constexpr int kMetadataBytes = 4 << 10;
 constexpr size_t kQuotaBytes = size_t{16} << 20;
 
+// A probe has little to say.
+constexpr LedgerLimits kLedger = {.connection = 128 << 10, .all = int64_t{2} << 20};
+
 }  // namespace
 
 HealthServer::HealthServer()
-    : caps_(kCalls, &counters_),
+    : ledger_(kLedger),
+      caps_(kCalls, &counters_, &ledger_),
       control_({.caps = &caps_, .counters = &counters_, .ticker = &ticker_, .health = &health_}) {}
 
 absl::StatusOr<std::unique_ptr<HealthServer>> HealthServer::Start(
@@ -55,7 +59,8 @@ absl::StatusOr<std::unique_ptr<HealthServer>> HealthServer::Start(
   health->control_.Serve(health->queue_.get());
   health->poller_ = std::thread([queue = health->queue_.get()] { Event::DispatchAll(*queue); });
   LOSSD_ASSIGN_OR_RETURN(health->accept_loop_,
-                         AcceptLoop::Start(std::move(sockets), std::move(acceptor), kProbes));
+                         AcceptLoop::Start(std::move(sockets), std::move(acceptor), kProbes,
+                                           &health->ledger_));
   health->caps_.TellOffenders(
       [loop = health->accept_loop_.get()](auto peer) { loop->Break(peer); });
   return health;

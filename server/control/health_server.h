@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/admission/call_caps.h"
+#include "server/admission/connection_account.h"
 #include "server/admission/counters.h"
 #include "server/admission/watch.h"
 #include "server/calls/ticker.h"
@@ -37,6 +38,7 @@ class HealthServer {
   HealthServer();
 
   AdmissionCounters counters_;
+  Ledger ledger_;
   CallCaps caps_;
   Watch watch_;
   Ticker ticker_{&watch_, /*budget=*/nullptr};

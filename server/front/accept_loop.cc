@@ -5,13 +5,21 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <map>
 #include <new>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/admission/peer_address.h"
+#include "server/front/proxy_header.h"
+#include "server/front/socket_calls.h"
 
 namespace lossd {
 namespace {
@@ -34,22 +42,30 @@ bool ConcernsOneConnection(int error) {
   return false;
 }
 
-// Whether something was sent, and not just the connection closed.
-bool HasSpoken(int fd) {
-  char byte;
-  return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+// How often accounts are looked at.
+constexpr absl::Duration kAccountsPeriod = absl::Seconds(1);
+
+// Until the rest of a PROXY header is looked for, which is hardly ever not there at once.
+constexpr absl::Duration kHeaderPause = absl::Milliseconds(10);
+
+// What was sent and is there, without taking it. Empty: the connection was closed.
+std::string_view Peek(int fd, std::span<char> buffer) {
+  const ssize_t size = recv(fd, buffer.data(), buffer.size(), MSG_PEEK | MSG_DONTWAIT);
+  return {buffer.data(), static_cast<size_t>(std::max<ssize_t>(size, 0))};
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<AcceptLoop>> AcceptLoop::Start(std::vector<ListenSocket> sockets,
                                                               std::unique_ptr<Acceptor> acceptor,
-                                                              const Limits& limits) {
+                                                              const Limits& limits,
+                                                              Ledger* ledger) {
   int ends[2] = {-1, -1};
   if (pipe2(ends, O_CLOEXEC) != 0) {
     return absl::UnavailableError(absl::StrCat("cannot listen: pipe: ", std::strerror(errno)));
   }
-  std::unique_ptr<AcceptLoop> loop(new AcceptLoop(std::move(sockets), std::move(acceptor), limits));
+  std::unique_ptr<AcceptLoop> loop(
+      new AcceptLoop(std::move(sockets), std::move(acceptor), limits, ledger));
   loop->stop_read_ = OwnedFd(ends[0]);
   loop->stop_write_ = OwnedFd(ends[1]);
   loop->thread_ = std::thread(&AcceptLoop::Run, loop.get());
@@ -72,16 +88,11 @@ int64_t AcceptLoop::connections() {
   return open_.Count() + static_cast<int64_t>(silent_.size());
 }
 
-void AcceptLoop::Break(std::string_view peer) {
+void AcceptLoop::Break(std::string_view name) {
   const std::lock_guard lock(mutex_);
-  if (!open_.Break(peer)) return;
+  if (!open_.Break(name)) return;
   Count(ConnectionRefusal::kPeerQuota);
   Warn("calls beyond all quotas");
-}
-
-std::optional<int64_t> AcceptLoop::BytesReceived(std::string_view peer) {
-  const std::lock_guard lock(mutex_);
-  return open_.BytesReceived(peer);
 }
 
 std::array<int64_t, kConnectionRefusals> AcceptLoop::refused() const {
@@ -110,7 +121,11 @@ bool AcceptLoop::Turn() {
   }
   if (polled[0].revents != 0) return false;
   const absl::Time now = absl::Now();
-  LookAtSilent(polled, now);
+  {
+    const std::lock_guard lock(mutex_);
+    LookAtSilent(polled, now);
+    if (now >= accounts_due_) LookAtAccounts(now);
+  }
   for (size_t i = 0; i < sockets_.size(); ++i) {
     if (polled[1 + i].revents != 0) AcceptAll(sockets_[i].fd(), now);
   }
@@ -123,14 +138,19 @@ std::vector<pollfd> AcceptLoop::Wanted(absl::Time now) const {
   for (const ListenSocket& socket : sockets_) {
     wanted.push_back({now < pause_until_ ? -1 : socket.fd(), POLLIN, 0});
   }
-  for (const Silent& one : silent_) wanted.push_back({one.fd.get(), POLLIN, 0});
+  for (const Silent& one : silent_) {
+    wanted.push_back({now < one.look_again ? -1 : one.fd.get(), POLLIN, 0});
+  }
   return wanted;
 }
 
 int AcceptLoop::TimeoutMs(absl::Time now) const {
   absl::Time wake = absl::InfiniteFuture();
   if (now < pause_until_) wake = pause_until_;
-  if (!silent_.empty()) wake = std::min(wake, silent_.front().until);
+  for (const Silent& one : silent_) {
+    wake = std::min(wake, now < one.look_again ? one.look_again : one.until);
+  }
+  if (open_.at_most() > 0) wake = std::min(wake, accounts_due_);
   if (wake == absl::InfiniteFuture()) return -1;
   return static_cast<int>(absl::ToInt64Milliseconds(
       std::clamp(wake - now + absl::Milliseconds(1), absl::ZeroDuration(), absl::Hours(1))));
@@ -159,16 +179,38 @@ bool AcceptLoop::Accept(int listener, absl::Time now) {
 // A connection too many is closed at once, so that its client tries another server.
 void AcceptLoop::Admit(OwnedFd fd, absl::Time now) {
   const std::lock_guard lock(mutex_);
-  const auto silent = static_cast<int64_t>(silent_.size());
-  if (!open_.Below(limits_.connections - silent, now)) {
+  Silent one = {.fd = std::move(fd), .until = now + limits_.silent_timeout};
+  one.peer = PeerName::OfSocket(one.fd.get(), ++accepted_);
+  one.address = PeerAddressOf(one.peer.text);
+  one.proxy = limits_.proxies.Trusts(one.peer.address);
+  if (!MakeRoomFor(one.address, now)) {
     Count(ConnectionRefusal::kTooMany);
     return Warn("too many connections");
   }
-  if (silent >= limits_.silent) {
-    Count(ConnectionRefusal::kSilent);
-    silent_.pop_front();
-  }
-  silent_.push_back({std::move(fd), now + limits_.silent_timeout});
+  if (static_cast<int64_t>(silent_.size()) >= limits_.silent) DropOneSilent();
+  silent_.push_back(std::move(one));
+}
+
+bool AcceptLoop::MakeRoomFor(std::string_view address, absl::Time now) {
+  const auto silent = static_cast<int64_t>(silent_.size());
+  if (open_.Below(limits_.connections - silent, now)) return true;
+  if (!open_.MakeRoomFor(address)) return false;
+  Count(ConnectionRefusal::kGaveWay);
+  Warn("its address has most connections, and others want one");
+  return true;
+}
+
+// The oldest of the address that has most of them.
+void AcceptLoop::DropOneSilent() {
+  std::map<std::string_view, int64_t> counts;
+  for (const Silent& one : silent_) ++counts[one.address];
+  const auto most = std::max_element(
+      counts.begin(), counts.end(),
+      [](const auto& one, const auto& other) { return one.second < other.second; });
+  silent_.erase(std::find_if(silent_.begin(), silent_.end(), [&](const Silent& one) {
+    return one.address == most->first;
+  }));
+  Count(ConnectionRefusal::kSilent);
 }
 
 void AcceptLoop::Warn(std::string_view reason) const {
@@ -176,26 +218,69 @@ void AcceptLoop::Warn(std::string_view reason) const {
   limits_.log->Write(LogLevel::kWarning, LogEvent::kConnection, {{"reason", reason}});
 }
 
-void AcceptLoop::HandOver(OwnedFd fd) {
-  open_.Add(fd.get());
+// Takes a PROXY header off, where there may be one.
+AcceptLoop::Opening AcceptLoop::TakeOpening(Silent& silent) const {
+  std::array<char, kMostProxyHeaderBytes> buffer;
+  const std::span<char> wanted(buffer.data(), silent.proxy ? buffer.size() : 1);
+  const std::string_view bytes = Peek(silent.fd.get(), wanted);
+  if (bytes.empty()) return Opening::kNothing;
+  if (!silent.proxy) return Opening::kGood;
+  const absl::StatusOr<std::optional<ProxyHeader>> header = ReadProxyHeader(bytes);
+  if (!header.ok()) return Opening::kBad;
+  if (!header->has_value()) return Opening::kPartOfHeader;
+  const auto size = static_cast<ssize_t>((*header)->size);
+  if (size > 0 && recv(silent.fd.get(), buffer.data(), size, MSG_DONTWAIT) != size) {
+    return Opening::kBad;
+  }
+  if ((*header)->source) silent.peer = PeerName::Of(*(*header)->source);
+  return Opening::kGood;
+}
+
+void AcceptLoop::HandOver(Silent silent) {
+  if (open_.at_most() >= limits_.without_calls &&
+      open_.without_calls() >= limits_.without_calls && open_.BreakOneWithoutCalls()) {
+    Count(ConnectionRefusal::kGaveWay);
+  }
+  open_.Add(silent.fd.get(), ledger_->Open(silent.peer.text));
+  const HandingOver named(silent.fd.get(), silent.peer);
   Acceptor::NewConnectionParameters connection;
   connection.listener_fd = -1;
-  connection.fd = fd.get();
+  connection.fd = silent.fd.get();
   acceptor_->HandleNewConnection(&connection);
-  fd.Release();
+  silent.fd.Release();
 }
 
 void AcceptLoop::LookAtSilent(const std::vector<pollfd>& polled, absl::Time now) {
-  const std::lock_guard lock(mutex_);
   for (size_t i = 0; i < silent_.size(); ++i) {
     Silent& one = silent_[i];
     const bool readable = (polled[1 + sockets_.size() + i].revents & kReadable) != 0;
-    if (!readable && now < one.until) continue;
-    if (!readable) Count(ConnectionRefusal::kSilent);
-    OwnedFd fd = std::move(one.fd);  // what is left is closed
-    if (readable && HasSpoken(fd.get())) HandOver(std::move(fd));
+    const Opening opening = readable ? TakeOpening(one) : Opening::kPartOfHeader;
+    if (opening == Opening::kPartOfHeader && now < one.until) {
+      if (readable) one.look_again = now + kHeaderPause;
+      continue;
+    }
+    if (opening == Opening::kPartOfHeader) Count(ConnectionRefusal::kSilent);
+    if (opening == Opening::kBad) {
+      Count(ConnectionRefusal::kBadHeader);
+      Warn("a trusted proxy began with a PROXY header that cannot be understood");
+    }
+    Silent taken = std::move(one);  // what is left is closed
+    if (opening == Opening::kGood) HandOver(std::move(taken));
   }
   std::erase_if(silent_, [](const Silent& one) { return one.fd.get() < 0; });
+}
+
+// gRPC finds a connection broken when it next reads; one that is silent is shut down here.
+void AcceptLoop::LookAtAccounts(absl::Time now) {
+  accounts_due_ = now + kAccountsPeriod;
+  for (const auto& account : ledger_->Tick(std::chrono::steady_clock::now())) {
+    open_.Break(account->name());
+  }
+  open_.Count();
+  for (; broken_ < ledger_->broken(); ++broken_) {
+    Count(ConnectionRefusal::kUnexplained);
+    Warn("more came than its calls explain");
+  }
 }
 
 }  // namespace lossd

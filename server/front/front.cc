@@ -74,6 +74,7 @@ absl::StatusOr<std::unique_ptr<Front>> Front::Open(const ServerOptions& options)
   LOSSD_RETURN_IF_ERROR(CheckConnections(options.connections));
   front->max_connections_ = options.connections.max_connections;
   if (front->max_connections_ == 0) front->max_connections_ = DefaultMaxConnections();
+  LOSSD_ASSIGN_OR_RETURN(front->trusted_proxies_, TrustedProxies::Parse(options.trusted_proxies));
   LOSSD_RETURN_IF_ERROR(front->ReadFiles());
   LOSSD_RETURN_IF_ERROR(front->OpenAddresses());
   return front;
@@ -126,6 +127,9 @@ void Front::AddTo(grpc::ServerBuilder& builder) {
   const ConnectionOptions& connections = options_.connections;
   for (const auto& [argument, value] :
        {std::pair(GRPC_ARG_MAX_CONCURRENT_STREAMS, connections.max_streams),
+        // Windows do not grow with what the network could carry: a call that nobody reads yet
+        // holds its window in memory that no budget knows of. (docs/adr/026)
+        {GRPC_ARG_HTTP2_BDP_PROBE, 0},
         {GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytes},
         {GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(connections.handshake_timeout)},
         {GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(connections.keepalive_time)},
@@ -139,7 +143,7 @@ void Front::AddTo(grpc::ServerBuilder& builder) {
   }
 }
 
-absl::Status Front::Start(HealthState& health) {
+absl::Status Front::Start(HealthState& health, Ledger& ledger) {
   main_health_ = &health;
   if (!health_sockets_.empty()) {
     LOSSD_ASSIGN_OR_RETURN(health_, HealthServer::Start(std::move(health_sockets_)));
@@ -147,10 +151,12 @@ absl::Status Front::Start(HealthState& health) {
   const AcceptLoop::Limits limits = {.connections = max_connections_,
                                      .silent = MaxSilent(),
                                      .silent_timeout = options_.connections.handshake_timeout,
-                                     .log = options_.log};
-  LOSSD_ASSIGN_OR_RETURN(accept_loop_,
-                         AcceptLoop::Start(std::move(sockets_), std::move(acceptor_), limits));
-  counting_ = accept_loop_.get();
+                                     .without_calls = MaxSilent(),
+                                     .log = options_.log,
+                                     .proxies = trusted_proxies_};
+  LOSSD_ASSIGN_OR_RETURN(
+      accept_loop_,
+      AcceptLoop::Start(std::move(sockets_), std::move(acceptor_), limits, &ledger));
   watcher_.Start();
   main_health_->SetServing(true);
   if (health_ != nullptr) health_->SetServing(true);
@@ -171,6 +177,7 @@ Settings Front::settings() const {
           {"auth-token-file", or_none(options_.auth_token_file)},
           {"max-connections", std::to_string(max_connections_)},
           {"max-silent-connections", std::to_string(MaxSilent())},
+          {"trusted-proxies", or_none(options_.trusted_proxies)},
           {"max-streams", std::to_string(connections.max_streams)},
           {"max-metadata-bytes", SizeText(kMetadataBytes)},
           {"handshake-timeout", or_off(connections.handshake_timeout)},

@@ -4,17 +4,15 @@
 #include <grpcpp/server_builder.h>
 
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/admission/arrivals.h"
+#include "server/admission/trusted_proxies.h"
 #include "server/control/health_server.h"
 #include "server/control/health_state.h"
 #include "server/front/accept_loop.h"
@@ -29,7 +27,7 @@ namespace lossd {
 
 // The door of a server: who may come in, how many, and whether it is open. In this order: Open,
 // AddTo, Start, Close.
-class Front final : public Arrivals {
+class Front {
  public:
   // Listens on all addresses and reads all files; nobody gets in yet. kInvalidArgument for options
   // and files that cannot be used, kFailedPrecondition for an address that cannot be had.
@@ -41,8 +39,9 @@ class Front final : public Arrivals {
   // How the server to be built treats its connections.
   void AddTo(grpc::ServerBuilder& builder);
 
-  // Lets connections in and reports SERVING, to `health` too, which outlives this.
-  absl::Status Start(HealthState& health);
+  // Lets connections in and reports SERVING, to `health` too, which outlives this, as does the
+  // `ledger` of the connections.
+  absl::Status Start(HealthState& health, Ledger& ledger);
 
   // Reports NOT_SERVING and lets nobody in any more; connections go on. The health port goes on
   // telling until this is destroyed.
@@ -62,13 +61,11 @@ class Front final : public Arrivals {
     return accept_loop_->refused();
   }
 
-  // Ends the TCP connection that gRPC gives this name. From Start to Close, on any thread.
-  void Break(std::string_view peer) { accept_loop_->Break(peer); }
+  // Whose word about the addresses of clients is believed.
+  const TrustedProxies& trusted_proxies() const { return trusted_proxies_; }
 
-  std::optional<int64_t> BytesReceived(std::string_view connection) const override {
-    AcceptLoop* const counting = counting_;
-    return counting == nullptr ? std::nullopt : counting->BytesReceived(connection);
-  }
+  // Ends the connection that gRPC gives this name. From Start to Close, on any thread.
+  void Break(std::string_view peer) { accept_loop_->Break(peer); }
 
  private:
   explicit Front(const ServerOptions& options) : options_(options) {}
@@ -79,6 +76,7 @@ class Front final : public Arrivals {
 
   const ServerOptions options_;
   int64_t max_connections_ = 0;
+  TrustedProxies trusted_proxies_;
   std::vector<std::string> addresses_;
   std::vector<ListenSocket> sockets_;
   std::string health_address_;
@@ -89,8 +87,7 @@ class Front final : public Arrivals {
   HealthState* main_health_ = nullptr;
   std::unique_ptr<HealthServer> health_;
   std::unique_ptr<AcceptLoop> accept_loop_;
-  std::atomic<AcceptLoop*> counting_{nullptr};  // once it is there: calls may come before
-  FileWatcher watcher_;                         // the last: it uses the others
+  FileWatcher watcher_;  // the last: it uses the others
 };
 
 }  // namespace lossd

@@ -1,16 +1,15 @@
 #include "server/front/open_connections.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <linux/tcp.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include <string>
+#include <algorithm>
+#include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "server/admission/peer_address.h"
 #include "server/front/listen_socket.h"
+#include "server/front/socket_calls.h"
 
 namespace lossd {
 namespace {
@@ -20,33 +19,32 @@ ino_t InodeOf(int fd) {
   return fstat(fd, &about) == 0 ? about.st_ino : 0;
 }
 
-// The other end as gRPC names it; empty: it is not one of TCP.
-std::string PeerOf(int fd) {
-  sockaddr_storage peer{};
-  socklen_t size = sizeof(peer);
-  if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return "";
-  char text[INET6_ADDRSTRLEN] = "";
-  if (peer.ss_family == AF_INET) {
-    const auto& v4 = reinterpret_cast<const sockaddr_in&>(peer);
-    inet_ntop(AF_INET, &v4.sin_addr, text, sizeof(text));
-    return absl::StrCat("ipv4:", text, ":", ntohs(v4.sin_port));
-  }
-  if (peer.ss_family != AF_INET6) return "";
-  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(peer);
-  if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
-    inet_ntop(AF_INET, &v6.sin6_addr.s6_addr[12], text, sizeof(text));
-    return absl::StrCat("ipv4:", text, ":", ntohs(v6.sin6_port));
-  }
-  inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof(text));
-  return absl::StrCat("ipv6:%5B", text, "%5D:", ntohs(v6.sin6_port));
+// The more, the sooner a connection gives way.
+int Idleness(const ConnectionAccount& account) {
+  if (!account.had_calls()) return 2;
+  return account.has_calls() ? 0 : 1;
 }
 
 }  // namespace
 
-void OpenConnections::Add(int fd) { sockets_.push_back({fd, InodeOf(fd), PeerOf(fd)}); }
+OpenConnections::~OpenConnections() {
+  for (const Socket& one : sockets_) Forget(one);
+}
+
+void OpenConnections::Add(int fd, std::shared_ptr<ConnectionAccount> account) {
+  // Another connection that had the descriptor is gone.
+  std::erase_if(sockets_, [&](const Socket& one) {
+    if (one.fd == fd) Forget(one);
+    return one.fd == fd;
+  });
+  std::string address = PeerAddressOf(account->name());
+  ++counts_[address];
+  SetAccount(fd, account);
+  sockets_.push_back({fd, InodeOf(fd), std::move(address), std::move(account)});
+}
 
 bool OpenConnections::Below(int64_t limit, absl::Time now) {
-  if (static_cast<int64_t>(sockets_.size()) < limit) return true;
+  if (at_most() < limit) return true;
   if (now < full_at_ + kLookAgain) return false;
   if (Count() < limit) return true;
   full_at_ = now;
@@ -54,37 +52,82 @@ bool OpenConnections::Below(int64_t limit, absl::Time now) {
 }
 
 int64_t OpenConnections::Count() {
-  std::erase_if(sockets_, [](const Socket& one) { return InodeOf(one.fd) != one.inode; });
-  return static_cast<int64_t>(sockets_.size());
-}
-
-OwnedFd OpenConnections::Hold(const Socket& socket) {
-  OwnedFd own(fcntl(socket.fd, F_DUPFD_CLOEXEC, 0));
-  if (own.get() >= 0 && InodeOf(own.get()) != socket.inode) return OwnedFd();
-  return own;
-}
-
-bool OpenConnections::Break(std::string_view peer) const {
-  for (const Socket& one : sockets_) {
-    if (one.peer.empty() || one.peer != peer) continue;
-    const OwnedFd own = Hold(one);
-    if (own.get() < 0) continue;
-    shutdown(own.get(), SHUT_RDWR);
+  std::erase_if(sockets_, [this](const Socket& one) {
+    if (InodeOf(one.fd) == one.inode) return false;
+    Forget(one);
     return true;
-  }
-  return false;
+  });
+  return at_most();
 }
 
-std::optional<int64_t> OpenConnections::BytesReceived(std::string_view peer) const {
-  for (const Socket& one : sockets_) {
-    if (one.peer.empty() || one.peer != peer) continue;
-    const OwnedFd own = Hold(one);
-    tcp_info info{};
-    socklen_t size = sizeof(info);
-    if (own.get() < 0 || getsockopt(own.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) continue;
-    return static_cast<int64_t>(info.tcpi_bytes_received);
+int64_t OpenConnections::of_address(std::string_view address) const {
+  const auto found = counts_.find(address);
+  return found == counts_.end() ? 0 : found->second;
+}
+
+int64_t OpenConnections::without_calls() const {
+  return std::count_if(sockets_.begin(), sockets_.end(),
+                       [](const Socket& one) { return !one.account->had_calls(); });
+}
+
+bool OpenConnections::Break(std::string_view name) {
+  const auto found = std::find_if(sockets_.begin(), sockets_.end(), [&](const Socket& one) {
+    return one.account->name() == name;
+  });
+  if (found == sockets_.end()) return false;
+  BreakAt(found);
+  return true;
+}
+
+bool OpenConnections::MakeRoomFor(std::string_view address) {
+  const auto most = std::max_element(
+      counts_.begin(), counts_.end(),
+      [](const auto& one, const auto& other) { return one.second < other.second; });
+  if (most == counts_.end() || most->second <= of_address(address) + 1) return false;
+  auto chosen = sockets_.end();
+  for (auto one = sockets_.begin(); one != sockets_.end(); ++one) {
+    if (one->address != most->first) continue;
+    if (chosen == sockets_.end() || Idleness(*one->account) >= Idleness(*chosen->account)) {
+      chosen = one;
+    }
   }
-  return std::nullopt;
+  BreakAt(chosen);
+  return true;
+}
+
+bool OpenConnections::BreakOneWithoutCalls() {
+  Counts counts;
+  for (const Socket& one : sockets_) {
+    if (!one.account->had_calls()) ++counts[one.address];
+  }
+  const auto most = std::max_element(
+      counts.begin(), counts.end(),
+      [](const auto& one, const auto& other) { return one.second < other.second; });
+  if (most == counts.end()) return false;
+  BreakAt(std::find_if(sockets_.begin(), sockets_.end(), [&](const Socket& one) {
+    return one.address == most->first && !one.account->had_calls();
+  }));
+  return true;
+}
+
+// gRPC may close its descriptor at any time, and the system use it again; ours stays with what it
+// is for now.
+void OpenConnections::Shutdown(const Socket& socket) const {
+  const OwnedFd own(fcntl(socket.fd, F_DUPFD_CLOEXEC, 0));
+  if (own.get() >= 0 && InodeOf(own.get()) == socket.inode) shutdown(own.get(), SHUT_RDWR);
+}
+
+void OpenConnections::BreakAt(std::vector<Socket>::iterator socket) {
+  Shutdown(*socket);
+  Forget(*socket);
+  sockets_.erase(socket);
+}
+
+void OpenConnections::Forget(const Socket& socket) {
+  SetAccount(socket.fd, nullptr);
+  ledger_->Close(*socket.account);
+  const auto count = counts_.find(socket.address);
+  if (--count->second == 0) counts_.erase(count);
 }
 
 }  // namespace lossd

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "core/exec/executor.h"
-#include "server/admission/call_caps.h"
 #include "server/admission/memory_limit.h"
 #include "server/admission/stream_cost.h"
 #include "server/admission/watch.h"
@@ -23,103 +22,6 @@ using std::chrono::seconds;
 
 constexpr int64_t kMiB = 1 << 20;
 constexpr Instant kStart{seconds(1000)};
-
-// ---------------------------------------------------------------------------------- call caps
-
-std::optional<Refusal> RefusalOf(const absl::StatusOr<CallCaps::Pass>& pass) {
-  return lossd::RefusalOf(pass.status());
-}
-
-TEST(CallCaps, OfAConnectionOfAPeerOfAll) {
-  AdmissionCounters counters;
-  CallCaps caps({.calls = 5, .calls_per_peer = 3, .calls_per_connection = 2}, &counters);
-  std::vector<absl::StatusOr<CallCaps::Pass>> passes;
-  const auto begin = [&](const char* name) {
-    passes.push_back(caps.Begin(name, kStart));
-    return RefusalOf(passes.back());
-  };
-  EXPECT_EQ(begin("ipv4:10.0.0.1:1000"), std::nullopt);
-  EXPECT_EQ(begin("ipv4:10.0.0.1:1000"), std::nullopt);
-  EXPECT_EQ(begin("ipv4:10.0.0.1:1000"), Refusal::kPeerQuota);  // the connection
-  EXPECT_EQ(begin("ipv4:10.0.0.1:1001"), std::nullopt);
-  EXPECT_EQ(begin("ipv4:10.0.0.1:1002"), Refusal::kPeerQuota);  // the peer
-  EXPECT_EQ(begin("ipv6:%5B::1%5D:1000"), std::nullopt);
-  EXPECT_EQ(begin("unix:"), std::nullopt);
-  EXPECT_EQ(begin("ipv6:%5B::2%5D:1000"), Refusal::kTooManyCalls);
-  EXPECT_EQ(counters.calls, 5);
-  passes.clear();
-  EXPECT_EQ(counters.calls, 0);
-  EXPECT_EQ(begin("ipv4:10.0.0.1:1002"), std::nullopt);
-}
-
-TEST(CallCaps, UnixSocketsAreOnePeerAndNoConnection) {
-  AdmissionCounters counters;
-  CallCaps caps({.calls_per_peer = 3, .calls_per_connection = 1}, &counters);
-  const auto a = caps.Begin("unix:", kStart);
-  const auto b = caps.Begin("unix:/run/lossd", kStart);
-  const auto c = caps.Begin("unix:", kStart);
-  EXPECT_TRUE(a.ok() && b.ok() && c.ok());
-  EXPECT_EQ(a->peer(), b->peer());
-  EXPECT_EQ(RefusalOf(caps.Begin("unix:", kStart)), Refusal::kPeerQuota);
-}
-
-TEST(CallCaps, StartsAreRationedByPeer) {
-  AdmissionCounters counters;
-  CallCaps caps({.starts_per_second = 10}, &counters);
-  for (int i = 0; i < 10; ++i) EXPECT_TRUE(caps.Begin("ipv4:10.0.0.1:1", kStart).ok()) << i;
-  EXPECT_EQ(RefusalOf(caps.Begin("ipv4:10.0.0.1:2", kStart)), Refusal::kPeerQuota);
-  EXPECT_TRUE(caps.Begin("ipv4:10.0.0.2:1", kStart).ok());
-  EXPECT_TRUE(caps.Begin("ipv4:10.0.0.1:1", kStart + milliseconds(100)).ok());
-  EXPECT_FALSE(caps.Begin("ipv4:10.0.0.1:1", kStart + milliseconds(100)).ok());
-  EXPECT_TRUE(caps.Begin("ipv4:10.0.0.1:1", kStart + seconds(100)).ok());
-}
-
-TEST(CallCaps, BreakingCallsOffCostsMore) {
-  AdmissionCounters counters;
-  CallCaps caps({.starts_per_second = 1000}, &counters);
-  int begun = 0;
-  for (; begun < 1000; ++begun) {
-    absl::StatusOr<CallCaps::Pass> pass = caps.Begin("ipv4:10.0.0.1:1", kStart);
-    if (!pass.ok()) break;
-    pass->BrokenOff();
-  }
-  EXPECT_EQ(begun, 10);
-}
-
-TEST(CallCaps, ConnectionsThatGoOnAndOnAreToldOfOnce) {
-  AdmissionCounters counters;
-  CallCaps caps({.calls_per_connection = 0}, &counters);
-  std::vector<std::string> told;
-  caps.TellOffenders([&](std::string_view name) { told.emplace_back(name); });
-  const auto turn_away = [&](const char* name, int64_t times, Instant now) {
-    for (int64_t i = 0; i < times; ++i) EXPECT_FALSE(caps.Begin(name, now).ok());
-  };
-  turn_away("ipv4:10.0.0.1:1", Offenders::kMostRefused, kStart);
-  turn_away("ipv4:10.0.0.1:2", Offenders::kMostRefused, kStart + milliseconds(999));
-  EXPECT_TRUE(told.empty());
-  turn_away("ipv4:10.0.0.1:1", 500, kStart + milliseconds(999));
-  EXPECT_EQ(told, std::vector<std::string>{"ipv4:10.0.0.1:1"});
-  turn_away("ipv4:10.0.0.1:2", 1, kStart + seconds(1));  // another period
-  EXPECT_EQ(told.size(), 1u);
-}
-
-TEST(CallCaps, OnlyQuotasOfThePeerMakeOffenders) {
-  AdmissionCounters counters;
-  CallCaps caps({.calls = 0}, &counters);
-  int told = 0;
-  caps.TellOffenders([&](std::string_view) { ++told; });
-  for (int64_t i = 0; i < 2 * Offenders::kMostRefused; ++i) {
-    EXPECT_FALSE(caps.Begin("ipv4:10.0.0.1:1", kStart).ok());
-  }
-  EXPECT_EQ(told, 0);
-}
-
-TEST(CallCaps, DrainingTurnsAway) {
-  AdmissionCounters counters;
-  CallCaps caps({}, &counters);
-  caps.Drain();
-  EXPECT_EQ(RefusalOf(caps.Begin("unix:", kStart)), Refusal::kDraining);
-}
 
 // -------------------------------------------------------------------------------------- watch
 

@@ -71,6 +71,7 @@ const std::map<std::string, std::vector<std::string>> kEverySetting = {
     {"tls-key", {"b=c.pem"}},
     {"tls-client-ca", {"#c.pem"}},
     {"auth-token-file", {"/etc/tokens"}},
+    {"trusted-proxies", {"10.0.0.0/8,unix"}},
     {"reflection", {"true"}},
     {"sandbox", {"false"}},
     {"max-connections", {"17"}},

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,7 @@
 namespace lossd::testing {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::MatchesRegex;
 
 using Stub = v1::LossService::Stub;
@@ -139,35 +141,105 @@ TEST(Descriptors, TheListenerOfGrpcStaysDeaf) {
 
 // ------------------------------------------------------------------------------------- counting
 
+// Connections that were given away, and the ends this test keeps.
+struct Pairs {
+  Ledger ledger{{}};
+  OpenConnections open{&ledger};
+  std::map<std::string, std::pair<OwnedFd, OwnedFd>> sockets;
+
+  ~Pairs() { EXPECT_EQ(ledger.unexplained(), 0); }
+
+  // The number of its descriptor.
+  int Add(const std::string& name) {
+    int pair[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    sockets[name] = {OwnedFd(pair[0]), OwnedFd(pair[1])};
+    open.Add(pair[0], ledger.Open(name));
+    return pair[0];
+  }
+  void Close(const std::string& name) { sockets[name].first = OwnedFd(); }
+
+  // Those that were broken so far.
+  std::vector<std::string> Broken() const {
+    std::vector<std::string> broken;
+    char byte;
+    for (const auto& [name, pair] : sockets) {
+      if (recv(pair.second.get(), &byte, 1, MSG_DONTWAIT) == 0) broken.push_back(name);
+    }
+    return broken;
+  }
+};
+
 TEST(OpenConnections, ClosedOnesDoNotCountNorDoOthersWithTheSameNumber) {
-  OpenConnections open;
-  int first[2];
-  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, first), 0);
-  open.Add(first[0]);
-  open.Add(first[1]);
-  EXPECT_EQ(open.Count(), 2);
-  close(first[0]);
-  const int reused = socket(AF_UNIX, SOCK_STREAM, 0);
-  ASSERT_EQ(reused, first[0]) << "the system gives the lowest number that is free";
-  EXPECT_EQ(open.Count(), 1);
-  close(first[1]);
-  close(reused);
-  EXPECT_EQ(open.Count(), 0);
+  Pairs pairs;
+  const int first = pairs.Add("ipv4:10.0.0.1:1");
+  pairs.Add("ipv4:10.0.0.1:2");
+  EXPECT_EQ(pairs.open.Count(), 2);
+  pairs.Close("ipv4:10.0.0.1:1");
+  const OwnedFd reused(socket(AF_UNIX, SOCK_STREAM, 0));
+  ASSERT_EQ(reused.get(), first) << "the system gives the lowest number that is free";
+  EXPECT_EQ(pairs.open.Count(), 1);
+  EXPECT_EQ(pairs.open.of_address("ipv4:10.0.0.1"), 1);
+  EXPECT_EQ(pairs.ledger.Find("ipv4:10.0.0.1:1"), nullptr);
+  pairs.Close("ipv4:10.0.0.1:2");
+  EXPECT_EQ(pairs.open.Count(), 0);
 }
 
 TEST(OpenConnections, LooksAgainOnlyAfterAWhileWhenTheyAreTooMany) {
-  OpenConnections open;
+  Pairs pairs;
   const absl::Time now = absl::UnixEpoch();
-  int pair[2];
-  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-  EXPECT_TRUE(open.Below(1, now));
-  open.Add(pair[0]);
-  EXPECT_TRUE(open.Below(2, now));
-  EXPECT_FALSE(open.Below(1, now));
-  close(pair[0]);
-  EXPECT_FALSE(open.Below(1, now + absl::Milliseconds(9)));
-  EXPECT_TRUE(open.Below(1, now + absl::Milliseconds(10)));
-  close(pair[1]);
+  EXPECT_TRUE(pairs.open.Below(1, now));
+  pairs.Add("unix:0:1");
+  EXPECT_TRUE(pairs.open.Below(2, now));
+  EXPECT_FALSE(pairs.open.Below(1, now));
+  pairs.Close("unix:0:1");
+  EXPECT_FALSE(pairs.open.Below(1, now + absl::Milliseconds(9)));
+  EXPECT_TRUE(pairs.open.Below(1, now + absl::Milliseconds(10)));
+}
+
+TEST(OpenConnections, AreBrokenByNameTcpAndUnixAlike) {
+  Pairs pairs;
+  for (const char* name : {"ipv4:10.0.0.1:1", "ipv6:%5B::1%5D:1", "unix:0:1", "unix:0:2"}) {
+    pairs.Add(name);
+  }
+  EXPECT_TRUE(pairs.open.Break("unix:0:1"));
+  EXPECT_FALSE(pairs.open.Break("unix:0:1")) << "only once";
+  EXPECT_FALSE(pairs.open.Break("unix:0:3"));
+  EXPECT_TRUE(pairs.open.Break("ipv6:%5B::1%5D:1"));
+  EXPECT_THAT(pairs.Broken(), ElementsAre("ipv6:%5B::1%5D:1", "unix:0:1"));
+  EXPECT_EQ(pairs.open.Count(), 2);
+}
+
+TEST(OpenConnections, WhoHasMostMakesRoomTheIdleFirst) {
+  Pairs pairs;
+  for (const char* name : {"ipv4:10.0.0.1:1", "ipv4:10.0.0.1:2", "ipv4:10.0.0.1:3",
+                           "ipv4:10.0.0.1:4", "ipv4:10.0.0.2:1", "ipv4:10.0.0.2:2"}) {
+    pairs.Add(name);
+  }
+  const auto call = [&](const char* name) { pairs.ledger.Find(name)->CallBegan(); };
+  call("ipv4:10.0.0.1:1");
+  call("ipv4:10.0.0.1:2");
+  call("ipv4:10.0.0.1:3");
+  pairs.ledger.Find("ipv4:10.0.0.1:2")->CallEnded(0);
+  EXPECT_FALSE(pairs.open.MakeRoomFor("ipv4:10.0.0.1")) << "it has most itself";
+  EXPECT_TRUE(pairs.open.MakeRoomFor("ipv4:10.0.0.3"));
+  EXPECT_THAT(pairs.Broken(), ElementsAre("ipv4:10.0.0.1:4")) << "never called";
+  EXPECT_TRUE(pairs.open.MakeRoomFor("ipv4:10.0.0.3"));
+  EXPECT_THAT(pairs.Broken(), ElementsAre("ipv4:10.0.0.1:2", "ipv4:10.0.0.1:4")) << "idle";
+  EXPECT_FALSE(pairs.open.MakeRoomFor("ipv4:10.0.0.2")) << "would have more";
+}
+
+TEST(OpenConnections, OfThoseWithoutACallTheOldestOfTheGreediestGivesWay) {
+  Pairs pairs;
+  for (const char* name : {"ipv4:10.0.0.2:1", "ipv4:10.0.0.1:1", "ipv4:10.0.0.1:2",
+                           "ipv4:10.0.0.1:3"}) {
+    pairs.Add(name);
+  }
+  pairs.ledger.Find("ipv4:10.0.0.1:1")->CallBegan();
+  EXPECT_EQ(pairs.open.without_calls(), 3);
+  EXPECT_TRUE(pairs.open.BreakOneWithoutCalls());
+  EXPECT_THAT(pairs.Broken(), ElementsAre("ipv4:10.0.0.1:2"));
+  EXPECT_EQ(pairs.open.without_calls(), 2);
 }
 
 // --------------------------------------------------------------------------------------- limits
@@ -274,7 +346,7 @@ TEST(Connections, TellWhoCalls) {
   for (const auto& [listen, peer] :
        {std::pair<std::string, std::string>("127.0.0.1:0", "ipv4:127\\.0\\.0\\.1:[1-9][0-9]*"),
         {"[::1]:0", "ipv6:%5B::1%5D:[1-9][0-9]*"},
-        {"unix:" + scratch.Path("socket"), "unix:.*"}}) {
+        {"unix:" + scratch.Path("socket"), "unix:" + std::to_string(getuid()) + ":1"}}) {
     PeerService service;
     grpc::ServerBuilder builder;
     builder.RegisterService(&service);
@@ -286,14 +358,17 @@ TEST(Connections, TellWhoCalls) {
     auto sockets = address->Listen();
     ASSERT_TRUE(sockets.ok()) << sockets.status();
     const std::string bound = address->WithPort(sockets->front().Port());
+    Ledger ledger({});
     const auto loop = AcceptLoop::Start(
         *std::move(sockets), std::move(acceptor),
-        {.connections = 10, .silent = 10, .silent_timeout = absl::InfiniteDuration()});
+        {.connections = 10, .silent = 10, .silent_timeout = absl::InfiniteDuration()}, &ledger);
     ASSERT_TRUE(loop.ok()) << loop.status();
     grpc::ClientContext context;
     v1::GetServerInfoResponse info;
     EXPECT_TRUE(v1::LossService::NewStub(Connect(bound))->GetServerInfo(&context, {}, &info).ok());
     EXPECT_THAT(info.version(), MatchesRegex(peer));
+    EXPECT_GT(ledger.BytesReceived(info.version()).value_or(0), 100)
+        << "gRPC's library calls the functions of this program";
     (*loop)->Stop();
     server->Shutdown();
   }

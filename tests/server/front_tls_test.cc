@@ -219,7 +219,8 @@ class Reloaded : public Tls {
     address_ = listen->WithPort(sockets.front().Port());
     loop_ = *AcceptLoop::Start(
         std::move(sockets), std::move(acceptor),
-        {.connections = 100, .silent = 100, .silent_timeout = absl::InfiniteDuration()});
+        {.connections = 100, .silent = 100, .silent_timeout = absl::InfiniteDuration()},
+        &ledger_);
   }
   ~Reloaded() override {
     loop_->Stop();
@@ -233,6 +234,7 @@ class Reloaded : public Tls {
   PeerService service_;
   std::shared_ptr<TlsCredentials> credentials_;
   std::unique_ptr<grpc::Server> grpc_server_;
+  Ledger ledger_{{}};
   std::unique_ptr<AcceptLoop> loop_;
   std::string address_;
 };
