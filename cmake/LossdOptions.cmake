@@ -34,10 +34,13 @@ if(LOSSD_SANITIZE)
   add_compile_options(-fsanitize=${LOSSD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=${LOSSD_SANITIZE})
 else()
-  # What the build does against mistakes that a caller could use; core/kernels does without the
+  # What the build does against mistakes that a caller could use, checked in what is built by
+  # tests/structure/hardening_test.py (docs/security.md); core/kernels does without the
   # initialisation of variables, which would cost there and has nothing to protect.
   add_compile_options(
     -D_GLIBCXX_ASSERTIONS -fstack-protector-strong -fstack-clash-protection -fcf-protection
     -ftrivial-auto-var-init=pattern $<$<CONFIG:Release>:-D_FORTIFY_SOURCE=3>)
+  include(CheckPIESupported)
+  check_pie_supported()
   add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack)
 endif()
