@@ -119,7 +119,9 @@ TEST(AuditBinary, EveryCallIsALineWithItsCaller) {
     const nlohmann::json& line = lines[row.id];
     EXPECT_EQ(line.at("identity"), row.identity) << row.id;
     EXPECT_EQ(line.at("method"), row.method) << row.id;
-    if (std::string(row.id) != "bad") EXPECT_EQ(line.at("loss"), row.loss) << row.id;
+    if (std::string(row.id) != "bad") {
+      EXPECT_EQ(line.at("loss"), row.loss) << row.id;
+    }
     EXPECT_EQ(line.at("code"), row.code) << row.id;
     EXPECT_THAT(line.at("peer").get<std::string>(), StartsWith("ipv4:127.0.0.1:")) << row.id;
     EXPECT_GE(line.at("duration_us"), 0) << row.id;
