@@ -1,6 +1,7 @@
 #ifndef LOSSD_CLIENT_BLOCK_PLAN_H_
 #define LOSSD_CLIENT_BLOCK_PLAN_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -18,6 +19,9 @@ class BlockPlan {
   BlockPlan(const Geometry& geometry, int64_t block_bytes);
 
   int64_t count() const { return count_; }
+
+  // Of the largest block.
+  int64_t max_positions() const { return std::min(planes_, outer_) * std::min(run_, inner_); }
 
   // Precondition: 0 <= index < count().
   Box At(int64_t index) const;

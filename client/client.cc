@@ -23,6 +23,9 @@ namespace {
 
 constexpr int kMaxChannels = 64;
 
+// Of what a server says of itself, with room for what later ones may say.
+constexpr int64_t kSmallAnswerBytes = 64 << 10;
+
 absl::Status CheckOptions(const ClientOptions& options) {
   const auto refuse = [](absl::string_view name, const auto& value, absl::string_view wanted) {
     return absl::InvalidArgumentError(absl::StrCat(name, " is ", value, "; wanted ", wanted));
@@ -118,7 +121,8 @@ struct Client::Impl {
       attempts->Run(
           none,
           [&](Attempts::Report report) {
-            driver.transport().Unary(driver.queue(), method, request, attempts->deadline(),
+            driver.transport().Unary(driver.queue(),
+                                     {method, attempts->deadline(), kSmallAnswerBytes}, request,
                                      [&answer, report = std::move(report)](Answer got) {
                                        const absl::Status status = got.status();
                                        if (status.ok()) answer = *std::move(got);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/answer_size.h"
 #include "client/block_io.h"
 #include "lossd/status_macros.h"
 #include "protos/wire/request_codec.h"
@@ -82,7 +83,8 @@ void ComputeCall::Ended(const absl::Status& status) {
 
 absl::StatusOr<bool> ComputeCall::ChooseUnary() {
   if (mode_ != TransferMode::kAuto) return mode_ == TransferMode::kUnary;
-  if (RequestDataBytes(job_.inputs) > unary_limit_bytes_ || ReplyBytes() > unary_limit_bytes_) {
+  if (RequestDataBytes(job_.inputs) > unary_limit_bytes_ ||
+      WholeAnswerBytes(job_) + kReplyEnvelopeBytes > unary_limit_bytes_) {
     return false;
   }
   absl::StatusOr<grpc::ByteBuffer> request = UnaryRequest();
@@ -90,20 +92,6 @@ absl::StatusOr<bool> ComputeCall::ChooseUnary() {
   const bool fits = static_cast<int64_t>(request->Length()) <= unary_limit_bytes_;
   if (fits) first_request_.emplace().Swap(&*request);
   return fits;
-}
-
-int64_t ComputeCall::ReplyBytes() const {
-  const LossOutputs& into = job_.into;
-  int64_t bytes = kReplyEnvelopeBytes;
-  for (const MutableByteSpan buffer : {into.gradient, into.position_losses, into.log_sum_exp,
-                                       into.argmax_hits, into.probabilities}) {
-    bytes += static_cast<int64_t>(buffer.size());
-  }
-  // With NONE they come whether there is a buffer or not.
-  if (job_.spec.reduction == Reduction::kNone && job_.geometry && into.position_losses.empty()) {
-    bytes += job_.geometry->positions() * int64_t{sizeof(double)};
-  }
-  return bytes;
 }
 
 absl::StatusOr<grpc::ByteBuffer> ComputeCall::UnaryRequest() const {
@@ -128,11 +116,12 @@ void ComputeCall::AttemptUnary(Report report) {
   first_request_.reset();
   report_ = std::move(report);
   Driver& driver = attempts_->driver();
-  driver.transport().Unary(driver.queue(), method, *request, attempts_->deadline(),
-                           [this](const absl::StatusOr<wire::Message>& answer) {
-                             const Report report = std::move(report_);
-                             report(TakeUnary(answer));
-                           });
+  driver.transport().Unary(
+      driver.queue(), {method, attempts_->deadline(), WholeAnswerBytes(job_) + kAnswerRoomBytes},
+      *request, [this](const absl::StatusOr<wire::Message>& answer) {
+        const Report report = std::move(report_);
+        report(TakeUnary(answer));
+      });
 }
 
 absl::Status ComputeCall::TakeUnary(const absl::StatusOr<wire::Message>& answer) {

@@ -37,7 +37,6 @@ class ComputeCall {
   absl::Status Check() const;
   absl::StatusOr<bool> ChooseUnary();
   absl::StatusOr<grpc::ByteBuffer> UnaryRequest() const;
-  int64_t ReplyBytes() const;
   void AttemptUnary(Report report);
   absl::Status TakeUnary(const absl::StatusOr<wire::Message>& answer);
   void AttemptStream(Report report);

@@ -1,7 +1,8 @@
 #include "client/grpc_call.h"
 
+#include <grpcpp/create_channel.h>
+
 #include <utility>
-#include <vector>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
@@ -41,39 +42,46 @@ absl::Status StatusOf(const grpc::Status& from, const grpc::ClientContext& conte
 
 class GrpcUnary : public GrpcEvent {
  public:
-  GrpcUnary(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue, const std::string& method,
-            const grpc::ByteBuffer& request, absl::Time deadline,
+  GrpcUnary(GrpcRoute route, const CallSetup& call, const grpc::ByteBuffer& request,
             std::function<void(absl::StatusOr<wire::Message>)> done)
-      : lease_(std::move(channel)),
-        done_(std::move(done)),
-        authorized_(lease_.Authorize(context_)) {
-    context_.set_deadline(absl::ToChronoTime(deadline));
-    context_.AddMetadata(wire::kMessageBytesKey, absl::StrCat(request.Length()));
-    call_ = lease_.stub().PrepareUnaryCall(&context_, method, request, queue.completions());
-    call_->StartCall();
-    call_->Finish(&response_, &status_, this);
+      : call_(route, call, 1), done_(std::move(done)) {
+    call_.context().AddMetadata(wire::kMessageBytesKey, absl::StrCat(request.Length()));
+    reader_ = call_.stub().PrepareUnaryCall(&call_.context(), call.method, request,
+                                            route.queue.completions());
+    reader_->StartCall();
+    reader_->Finish(&response_, &status_, this);
   }
 
   void Run(bool) override {
+    const std::shared_ptr<ExpectedAnswer> expected = call_.expected();  // outlives the answer
+    absl::Status status = call_.End(status_);
+    if (status.ok()) status = call_.CheckSize(response_);
     using Answer = absl::StatusOr<wire::Message>;
-    Answer answer = status_.ok() ? Answer(absl::in_place, response_)
-                                 : Answer(StatusOf(status_, context_, authorized_));
+    Answer answer = status.ok() ? Answer(absl::in_place, response_) : Answer(std::move(status));
     const auto done = std::move(done_);
     delete this;  // before `done`: the call refers to the request's bytes
     done(std::move(answer));
   }
 
  private:
-  const GrpcLease lease_;
+  GrpcCall call_;
   std::function<void(absl::StatusOr<wire::Message>)> done_;
-  grpc::ClientContext context_;
-  const absl::Status authorized_;
-  std::unique_ptr<grpc::GenericClientAsyncResponseReader> call_;  // lives in the context's call
+  std::unique_ptr<grpc::GenericClientAsyncResponseReader> reader_;  // lives in the context's call
   grpc::ByteBuffer response_;
   grpc::Status status_;
 };
 
+// Messages of a stream that may be held at once: one that comes, two that came, one kept back.
+constexpr int kHeldMessages = 4;
+
 }  // namespace
+
+GrpcChannel::GrpcChannel(const std::string& target,
+                         const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+                         grpc::ChannelArguments arguments, std::shared_ptr<BearerToken> token_in)
+    : channel((quota.AddTo(arguments), grpc::CreateCustomChannel(target, credentials, arguments))),
+      stub(channel),
+      token(std::move(token_in)) {}
 
 absl::Status GrpcLease::Authorize(grpc::ClientContext& context) const {
   if (channel_->token == nullptr) return absl::OkStatus();
@@ -82,28 +90,54 @@ absl::Status GrpcLease::Authorize(grpc::ClientContext& context) const {
   return reading.status;
 }
 
-void StartGrpcUnary(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue,
-                    const std::string& method, const grpc::ByteBuffer& request, absl::Time deadline,
-                    std::function<void(absl::StatusOr<wire::Message>)> done) {
-  new GrpcUnary(std::move(channel), queue, method, request, deadline,
-                std::move(done));  // deletes itself
+GrpcCall::GrpcCall(GrpcRoute route, const CallSetup& call, int held_messages)
+    : lease_(route.channel),
+      answer_bytes_(call.answer_bytes),
+      expected_(
+          std::make_shared<ExpectedAnswer>(route.channel->quota, held_messages * answer_bytes_)),
+      authorized_(lease_.Authorize(context_)),
+      patience_(Patience::Of(context_, route.queue, std::move(route.look))) {
+  context_.set_deadline(absl::ToChronoTime(call.deadline));
 }
 
-GrpcStream::GrpcStream(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue,
-                       const std::string& method, absl::Time deadline, StreamEvents* events)
-    : lease_(std::move(channel)), events_(events), authorized_(lease_.Authorize(context_)) {
-  context_.set_deadline(absl::ToChronoTime(deadline));
-  context_.set_initial_metadata_corked(true);  // the first message goes with the metadata
-  call_ = lease_.stub().PrepareCall(&context_, method, queue.completions());
-  call_->StartCall(nullptr);  // corked: no operation of its own, so no tag comes back
-  call_->Read(&received_, &read_);
+absl::Status GrpcCall::CheckSize(const grpc::ByteBuffer& message) const {
+  const auto bytes = static_cast<int64_t>(message.Length());
+  if (bytes <= answer_bytes_) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("the server answered with a message of ", bytes,
+                                          " bytes; the largest that can answer this call has ",
+                                          answer_bytes_));
+}
+
+absl::Status GrpcCall::End(const grpc::Status& status) {
+  if (patience_ == nullptr) return StatusOf(status, context_, authorized_);
+  patience_->Stop();
+  if (!patience_->ran_out() || status.error_code() != grpc::StatusCode::CANCELLED) {
+    return StatusOf(status, context_, authorized_);
+  }
+  absl::Status unsent = absl::UnavailableError("one server was not reached, another is there");
+  unsent.SetPayload(absl::string_view(kUnsentPayload.data(), kUnsentPayload.size()), absl::Cord());
+  return unsent;
+}
+
+void StartGrpcUnary(GrpcRoute route, const CallSetup& call, const grpc::ByteBuffer& request,
+                    std::function<void(absl::StatusOr<wire::Message>)> done) {
+  new GrpcUnary(std::move(route), call, request, std::move(done));  // deletes itself
+}
+
+GrpcStream::GrpcStream(GrpcRoute route, const CallSetup& call, StreamEvents* events)
+    : call_(route, call, kHeldMessages), events_(events) {
+  grpc::ClientContext& context = call_.context();
+  context.set_initial_metadata_corked(true);  // the first message goes with the metadata
+  stream_ = call_.stub().PrepareCall(&context, call.method, route.queue.completions());
+  stream_->StartCall(nullptr);  // corked: no operation of its own, so no tag comes back
+  stream_->Read(&received_, &read_);
 }
 
 void GrpcStream::Write(const grpc::ByteBuffer& message, bool last) {
   writing_ = true;
   grpc::WriteOptions options;
   if (last) options.set_last_message();
-  call_->Write(message, options, &write_);
+  stream_->Write(message, options, &write_);
 }
 
 void GrpcStream::Written(bool ok) {
@@ -113,11 +147,16 @@ void GrpcStream::Written(bool ok) {
 }
 
 void GrpcStream::Read(bool ok) {
-  if (!ok) return call_->Finish(&status_, &finish_);
+  if (!ok) return stream_->Finish(&status_, &finish_);
+  if (too_large_.ok()) too_large_ = call_.CheckSize(received_);
   wire::Message message(received_);
   received_.Clear();
-  events_->OnMessage(std::move(message));
-  call_->Read(&received_, &read_);
+  if (too_large_.ok()) {
+    events_->OnMessage(std::move(message));
+  } else {
+    Cancel();
+  }
+  stream_->Read(&received_, &read_);
 }
 
 void GrpcStream::Finished(bool) {
@@ -126,6 +165,9 @@ void GrpcStream::Finished(bool) {
 }
 
 // The handler may destroy the stream.
-void GrpcStream::DeliverDone() { events_->OnDone(StatusOf(status_, context_, authorized_)); }
+void GrpcStream::DeliverDone() {
+  absl::Status status = call_.End(status_);
+  events_->OnDone(too_large_.ok() ? std::move(status) : std::move(too_large_));
+}
 
 }  // namespace lossd

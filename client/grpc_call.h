@@ -4,9 +4,12 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/security/credentials.h>
 #include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/channel_arguments.h>
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -16,21 +19,32 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/answer_quota.h"
 #include "client/bearer_token.h"
 #include "client/grpc_queue.h"
+#include "client/patience.h"
 #include "client/transport.h"
 
 namespace lossd {
 
 // One connection; to a name of several servers, one to each.
 struct GrpcChannel {
-  GrpcChannel(std::shared_ptr<grpc::Channel> channel_in, std::shared_ptr<BearerToken> token_in)
-      : channel(std::move(channel_in)), stub(channel), token(std::move(token_in)) {}
+  GrpcChannel(const std::string& target,
+              const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+              grpc::ChannelArguments arguments, std::shared_ptr<BearerToken> token_in);
 
+  AnswerQuota quota;
   const std::shared_ptr<grpc::Channel> channel;
   grpc::GenericStub stub;
   const std::shared_ptr<BearerToken> token;  // of its calls; null: none
   std::atomic<int> calls{0};                 // under way
+};
+
+// Where a call goes, and who runs its events.
+struct GrpcRoute {
+  std::shared_ptr<GrpcChannel> channel;
+  GrpcQueue& queue;
+  Patience::Look look;
 };
 
 // A call that counts as under way on a channel.
@@ -43,7 +57,7 @@ class GrpcLease {
   GrpcLease(const GrpcLease&) = delete;
   GrpcLease& operator=(const GrpcLease&) = delete;
 
-  grpc::GenericStub& stub() const { return channel_->stub; }
+  GrpcChannel& channel() const { return *channel_; }
 
   // Gives a call that has not begun its token. An error if that may be an old one, and why.
   absl::Status Authorize(grpc::ClientContext& context) const;
@@ -52,18 +66,43 @@ class GrpcLease {
   const std::shared_ptr<GrpcChannel> channel_;
 };
 
+// What unary calls and streams have in common: a context on a channel, and how the call ended.
+class GrpcCall {
+ public:
+  // `held_messages`: how many that came may be held at once.
+  GrpcCall(GrpcRoute route, const CallSetup& call, int held_messages);
+
+  grpc::ClientContext& context() { return context_; }
+  grpc::GenericStub& stub() const { return lease_.channel().stub; }
+
+  // Of a message that came; kInternal where no answer is so large.
+  absl::Status CheckSize(const grpc::ByteBuffer& message) const;
+
+  // Once, when gRPC is done with the call: its status as the client library has it.
+  absl::Status End(const grpc::Status& status);
+
+  // What came is counted as expected for as long as somebody holds this.
+  std::shared_ptr<ExpectedAnswer> expected() const { return expected_; }
+
+ private:
+  const GrpcLease lease_;
+  const int64_t answer_bytes_;
+  const std::shared_ptr<ExpectedAnswer> expected_;
+  grpc::ClientContext context_;
+  const absl::Status authorized_;
+  const std::shared_ptr<Patience> patience_;  // nullptr: the server was there
+};
+
 // See Transport::Unary.
-void StartGrpcUnary(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue,
-                    const std::string& method, const grpc::ByteBuffer& request, absl::Time deadline,
+void StartGrpcUnary(GrpcRoute route, const CallSetup& call, const grpc::ByteBuffer& request,
                     std::function<void(absl::StatusOr<wire::Message>)> done);
 
 class GrpcStream : public TransportStream {
  public:
-  GrpcStream(std::shared_ptr<GrpcChannel> channel, GrpcQueue& queue, const std::string& method,
-             absl::Time deadline, StreamEvents* events);
+  GrpcStream(GrpcRoute route, const CallSetup& call, StreamEvents* events);
 
   void Write(const grpc::ByteBuffer& message, bool last) override;
-  void Cancel() override { context_.TryCancel(); }
+  void Cancel() override { call_.context().TryCancel(); }
 
  private:
   // One kind of operation of the stream; at most one of each kind is under way.
@@ -83,16 +122,15 @@ class GrpcStream : public TransportStream {
   void Finished(bool ok);
   void DeliverDone();
 
-  const GrpcLease lease_;
+  GrpcCall call_;
   StreamEvents* const events_;
-  grpc::ClientContext context_;
-  const absl::Status authorized_;
-  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;  // lives in the context's call
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> stream_;  // lives in the context's call
   Operation write_{this, &GrpcStream::Written};
   Operation read_{this, &GrpcStream::Read};
   Operation finish_{this, &GrpcStream::Finished};
   grpc::ByteBuffer received_;
   grpc::Status status_;
+  absl::Status too_large_;  // of a message that came
   bool writing_ = false;
   bool finished_ = false;
 };

@@ -1,7 +1,7 @@
 #include "client/grpc_channels.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/channel.h>
-#include <grpcpp/create_channel.h>
 
 #include <algorithm>
 #include <string>
@@ -39,10 +39,12 @@ GrpcChannels::Channels GrpcChannels::Dial() const {
   Channels channels;
   channels.reserve(count_);
   for (size_t i = 0; i < count_; ++i) {
-    channels.push_back(std::make_shared<GrpcChannel>(
-        grpc::CreateCustomChannel(targets[i % targets.size()], dialling_.credentials,
-                                  dialling_.arguments),
-        dialling_.token));
+    const std::string& target = targets[i % targets.size()];
+    grpc::ChannelArguments arguments = dialling_.arguments;
+    // The environment's http_proxy is another machine, to which "localhost" is itself.
+    if (IsLocalTarget(target)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    channels.push_back(std::make_shared<GrpcChannel>(target, dialling_.credentials,
+                                                     std::move(arguments), dialling_.token));
   }
   return channels;
 }
@@ -84,6 +86,16 @@ std::shared_ptr<GrpcChannel> GrpcChannels::MostPromising() {
     }
   }
   return channels_[best];
+}
+
+Patience::Prospect GrpcChannels::ProspectOf(const GrpcChannel& channel) const {
+  const auto ready = [](const GrpcChannel& one) {
+    return one.channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
+  };
+  if (!dialling_.endpoints.replicas || ready(channel)) return Patience::Prospect::kHere;
+  const bool elsewhere =
+      std::any_of(channels_.begin(), channels_.end(), [&](const auto& one) { return ready(*one); });
+  return elsewhere ? Patience::Prospect::kElsewhere : Patience::Prospect::kNowhere;
 }
 
 }  // namespace lossd

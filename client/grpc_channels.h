@@ -11,6 +11,7 @@
 
 #include "client/bearer_token.h"
 #include "client/grpc_call.h"
+#include "client/patience.h"
 #include "client/target.h"
 
 namespace lossd {
@@ -32,6 +33,10 @@ class GrpcChannels {
   // of those that are there and serve, as far as is known; equally busy servers take turns. Where
   // none is, servers that were lost are dialled again at once.
   std::shared_ptr<GrpcChannel> Choose();
+
+  // Where a call that was begun on a channel of these stands. Only with replicas is there an
+  // elsewhere; one server is waited for.
+  Patience::Prospect ProspectOf(const GrpcChannel& channel) const;
 
  private:
   using Channels = std::vector<std::shared_ptr<GrpcChannel>>;

@@ -37,7 +37,7 @@ grpc::ChannelArguments Arguments(const ClientOptions& options, bool replicas) {
   grpc::ChannelArguments arguments;
   // Channels with equal arguments would share one connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetMaxReceiveMessageSize(-1);
+  arguments.SetMaxReceiveMessageSize(-1);  // each call has its own: CallSetup::answer_bytes
   arguments.SetMaxSendMessageSize(-1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 1 << 20);
   // What may arrive of a stream before it is asked for. gRPC's own estimate grows to a hundred
@@ -78,22 +78,26 @@ class GrpcTransport : public Transport {
   std::unique_ptr<EventQueue> NewQueue() override { return std::make_unique<GrpcQueue>(); }
   absl::Time Now() const override { return absl::Now(); }
 
-  void Unary(EventQueue& queue, const std::string& method, const grpc::ByteBuffer& request,
-             absl::Time deadline,
+  void Unary(EventQueue& queue, const CallSetup& call, const grpc::ByteBuffer& request,
              std::function<void(absl::StatusOr<wire::Message>)> done) override {
-    StartGrpcUnary(channels_.Choose(), static_cast<GrpcQueue&>(queue), method, request, deadline,
-                   std::move(done));
+    StartGrpcUnary(Choose(queue), call, request, std::move(done));
   }
 
-  std::unique_ptr<TransportStream> Stream(EventQueue& queue, const std::string& method,
-                                          absl::Time deadline, StreamEvents* events) override {
-    return std::make_unique<GrpcStream>(channels_.Choose(), static_cast<GrpcQueue&>(queue), method,
-                                        deadline, events);
+  std::unique_ptr<TransportStream> Stream(EventQueue& queue, const CallSetup& call,
+                                          StreamEvents* events) override {
+    return std::make_unique<GrpcStream>(Choose(queue), call, events);
   }
 
   void Reclaim() override { sockets_->BreakStuck(Now()); }
 
  private:
+  GrpcRoute Choose(EventQueue& queue) {
+    std::shared_ptr<GrpcChannel> channel = channels_.Choose();
+    // The channels outlive the queue, and the queue what looks.
+    Patience::Look look = [this, one = channel.get()] { return channels_.ProspectOf(*one); };
+    return {std::move(channel), static_cast<GrpcQueue&>(queue), std::move(look)};
+  }
+
   GrpcChannels channels_;
   const std::shared_ptr<GrpcSockets> sockets_;
 };
@@ -106,16 +110,13 @@ void KeepGrpcUp() {
 }
 
 // A token for whoever reads the network is none.
-absl::Status KeepOffTheNetwork(const std::vector<std::string>& targets,
-                               grpc::ChannelArguments& arguments) {
+absl::Status KeepOffTheNetwork(const std::vector<std::string>& targets) {
   for (const std::string& target : targets) {
     if (IsLocalTarget(target)) continue;
     return absl::InvalidArgumentError(
         absl::StrCat("the token would cross the network in the clear on its way to ", target,
                      "; wanted TLS, a Unix socket or a loopback address"));
   }
-  // The environment's http_proxy, which gRPC heeds even for loopback addresses, is somewhere else.
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return absl::OkStatus();
 }
 
@@ -130,7 +131,7 @@ absl::StatusOr<std::shared_ptr<Transport>> MakeGrpcTransport(const std::string& 
   LOSSD_ASSIGN_OR_RETURN(std::shared_ptr<BearerToken> token, BearerToken::Of(options));
   grpc::ChannelArguments arguments = Arguments(options, endpoints.replicas);
   if (token != nullptr && !options.tls.has_value()) {
-    LOSSD_RETURN_IF_ERROR(KeepOffTheNetwork(endpoints.targets, arguments));
+    LOSSD_RETURN_IF_ERROR(KeepOffTheNetwork(endpoints.targets));
   }
   const auto sockets = std::make_shared<GrpcSockets>();
   sockets->Watch(arguments);

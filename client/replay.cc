@@ -39,6 +39,7 @@ absl::Status WithReason(const std::string& reason, absl::Status error) {
 struct Replay::Hints {
   // The wish is taken out of the status: it is not for callers.
   explicit Hints(absl::Status& error) : reason(LossReason(error)) {
+    unsent = TakePayload(kUnsentPayload, error).has_value();
     const std::optional<std::string> text = TakePayload(kPushbackPayload, error);
     if (!text.has_value()) return;
     int64_t milliseconds = -1;
@@ -51,6 +52,7 @@ struct Replay::Hints {
 
   std::string reason;                      // empty: lossd did not turn it away
   std::optional<absl::Duration> pushback;  // the server's wish; negative: never
+  bool unsent = false;                     // no server has seen the call
 };
 
 Replay::Replay(const RetryPolicy& policy, absl::Time deadline, std::function<double()> uniform)
@@ -60,8 +62,9 @@ Replay::Replay(const RetryPolicy& policy, absl::Time deadline, std::function<dou
       backoff_(std::min(policy.initial_backoff, policy.max_backoff)) {}
 
 absl::StatusOr<absl::Duration> Replay::AfterFailure(absl::Status error, absl::Time now) {
-  ++attempts_;
   const Hints hints(error);
+  if (hints.unsent && now < deadline_) return absl::ZeroDuration();
+  ++attempts_;
   if (!WorthAnother(error, hints) || policy_.max_attempts == 1) return error;
   if (hints.put_off()) ++put_off_;
   if (attempts_ - put_off_ >= policy_.max_attempts) {

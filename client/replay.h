@@ -25,7 +25,8 @@ class Replay {
   // calls that reach a server in the moment it shuts down; kResourceExhausted over a quota of this
   // peer's; and, once, kResourceExhausted that lossd did not give (gRPC short of memory, at either
   // end). An attempt that lossd put off, with a reason and a time, is not held against
-  // max_attempts: the server is there, and the deadline alone says how long to ask again.
+  // max_attempts: the server is there, and the deadline alone says how long to ask again. Nor is
+  // one that waited for a server while another was there: it goes there at once.
   absl::StatusOr<absl::Duration> AfterFailure(absl::Status error, absl::Time now);
 
   absl::Time deadline() const { return deadline_; }

@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "client/answer_size.h"
 #include "client/block_io.h"
 #include "lossd/status_macros.h"
 
@@ -62,7 +63,10 @@ StreamAttempt::StreamAttempt(const ComputeJob& job, BlockLedger* ledger,
       first_attempt_(!ledger || !ledger->any_answered()) {}
 
 void StreamAttempt::Start(Driver& driver, absl::Time deadline) {
-  stream_ = driver.transport().Stream(driver.queue(), kComputeStreamMethod, deadline, this);
+  static const auto& method = *new std::string(kComputeStreamMethod);
+  const int64_t block = ledger_ ? BlockAnswerBytes(job_, ledger_->plan()) : 0;
+  stream_ =
+      driver.transport().Stream(driver.queue(), {method, deadline, block + kAnswerRoomBytes}, this);
   WriteNext();
 }
 

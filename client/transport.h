@@ -3,6 +3,7 @@
 
 #include <grpcpp/support/byte_buffer.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -64,7 +65,17 @@ class TransportStream {
   virtual void Cancel() = 0;
 };
 
+// A call to be made.
+struct CallSetup {
+  const std::string& method;
+  absl::Time deadline;
+  int64_t answer_bytes;  // of the largest message that may come back
+};
+
 // Carries calls to a server. Thread-safe; outlives its queues and calls.
+//
+// A message that is larger than the call's answer can be ends it with an error, and a peer that
+// sends ever more of one is stopped: it never fills the memory.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -73,12 +84,11 @@ class Transport {
   virtual absl::Time Now() const = 0;
 
   // One message each way. `done` runs once, at the latest soon after the deadline.
-  virtual void Unary(EventQueue& queue, const std::string& method, const grpc::ByteBuffer& request,
-                     absl::Time deadline,
+  virtual void Unary(EventQueue& queue, const CallSetup& call, const grpc::ByteBuffer& request,
                      std::function<void(absl::StatusOr<wire::Message>)> done) = 0;
 
-  virtual std::unique_ptr<TransportStream> Stream(EventQueue& queue, const std::string& method,
-                                                  absl::Time deadline, StreamEvents* events) = 0;
+  virtual std::unique_ptr<TransportStream> Stream(EventQueue& queue, const CallSetup& call,
+                                                  StreamEvents* events) = 0;
 
   // Whether a stream may cover part of a tensor. Who plays a service may know whole ones only.
   virtual bool TakesParts() const { return true; }
@@ -100,6 +110,10 @@ inline constexpr std::string_view kPushbackPayload = "lossd.client/retry-pushbac
 // Payload of an error status: why lossd itself turned the call away (the trailer "loss-reason").
 // Without it the error was made on the way. Callers read it with LossReason.
 inline constexpr std::string_view kReasonPayload = "lossd.client/loss-reason";
+
+// Payload of an error status: the call waited for a connection while another server was there. It
+// may be made again at once, and is not held against its attempts.
+inline constexpr std::string_view kUnsentPayload = "lossd.client/unsent";
 
 }  // namespace lossd
 

@@ -140,21 +140,20 @@ void LocalTransport::AdvanceTo(absl::Time time) {
   now_ = std::max(now_, time);
 }
 
-void LocalTransport::Unary(EventQueue& queue, const std::string& method,
-                           const grpc::ByteBuffer& request, absl::Time deadline,
+void LocalTransport::Unary(EventQueue& queue, const CallSetup& call,
+                           const grpc::ByteBuffer& request,
                            std::function<void(absl::StatusOr<wire::Message>)> done) {
-  absl::StatusOr<wire::Message> answer = service_->Unary(method, wire::Message(request));
-  if (Now() > deadline) answer = absl::DeadlineExceededError("Deadline Exceeded");
+  absl::StatusOr<wire::Message> answer = service_->Unary(call.method, wire::Message(request));
+  if (Now() > call.deadline) answer = absl::DeadlineExceededError("Deadline Exceeded");
   static_cast<LocalQueue&>(queue).Post(
       [answer = std::move(answer), done = std::move(done)] { done(answer); });
 }
 
-std::unique_ptr<TransportStream> LocalTransport::Stream(EventQueue& queue,
-                                                        const std::string& method,
-                                                        absl::Time deadline, StreamEvents* events) {
+std::unique_ptr<TransportStream> LocalTransport::Stream(EventQueue& queue, const CallSetup& call,
+                                                        StreamEvents* events) {
   const auto state = std::make_shared<StreamState>(static_cast<LocalQueue&>(queue),
-                                                   service_->Stream(method), events);
-  state->EndAt(deadline);
+                                                   service_->Stream(call.method), events);
+  state->EndAt(call.deadline);
   return std::make_unique<LocalStream>(state);
 }
 

@@ -47,10 +47,10 @@ class LocalTransport : public Transport {
 
   std::unique_ptr<EventQueue> NewQueue() override;
   absl::Time Now() const override;
-  void Unary(EventQueue& queue, const std::string& method, const grpc::ByteBuffer& request,
-             absl::Time deadline, std::function<void(absl::StatusOr<wire::Message>)> done) override;
-  std::unique_ptr<TransportStream> Stream(EventQueue& queue, const std::string& method,
-                                          absl::Time deadline, StreamEvents* events) override;
+  void Unary(EventQueue& queue, const CallSetup& call, const grpc::ByteBuffer& request,
+             std::function<void(absl::StatusOr<wire::Message>)> done) override;
+  std::unique_ptr<TransportStream> Stream(EventQueue& queue, const CallSetup& call,
+                                          StreamEvents* events) override;
   void Reclaim() override {}
 
   void AdvanceTo(absl::Time time);  // no effect if it is past

@@ -2,9 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <numeric>
 #include <random>
+#include <vector>
+
+#include "client/answer_size.h"
+#include "lossd/client.h"
 
 namespace lossd {
 namespace {
@@ -101,6 +107,36 @@ TEST(BlockPlan, ForeignBoxesAreNone) {
                          Box{0, 0, 0, 0}, Box{kHuge, 1, kHuge, 1}, Box{0, kHuge, 0, kHuge}}) {
     EXPECT_EQ(plan.IndexOf(box), std::nullopt);
   }
+}
+
+// What docs/client.md says of stubs that take 4 MiB.
+TEST(AnswerSize, GradientsOfDefaultBlocksAndAllOutputsOfSmallerOnesAreBelow4MiB) {
+  constexpr int64_t kStubsTake = 4 << 20;
+  std::vector<std::byte> one(1);
+  const LossOutputs gradient = {.gradient = absl::MakeSpan(one)};
+  const LossOutputs all = {.gradient = absl::MakeSpan(one),
+                           .position_losses = absl::MakeSpan(one),
+                           .log_sum_exp = absl::MakeSpan(one),
+                           .argmax_hits = absl::MakeSpan(one),
+                           .probabilities = absl::MakeSpan(one)};
+  const auto largest = [](const LossOutputs& into, int64_t classes, int64_t size,
+                          int64_t gradient_size, int64_t block_bytes) {
+    ComputeJob job;
+    job.into = into;
+    job.geometry = Geometry{.outer = 1 << 24,
+                            .classes = classes,
+                            .inner = 1,
+                            .prediction_size = size,
+                            .gradient_size = gradient_size};
+    return BlockAnswerBytes(job, BlockPlan(*job.geometry, block_bytes)) + 1024;
+  };
+  for (const int64_t size : {2, 4, 8}) {
+    for (const int64_t classes : {10, 1000, 100000}) {
+      EXPECT_LT(largest(gradient, classes, size, size, ClientOptions().block_bytes), kStubsTake);
+      EXPECT_LT(largest(all, classes, size, std::min<int64_t>(8, 2 * size), 1 << 20), kStubsTake);
+    }
+  }
+  EXPECT_EQ(largest(all, 10, 4, 4, 400), 10 * (40 + 40 + 8 + 8 + 1) + 1024);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include <functional>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/cord.h"
+#include "tests/client/any_call.h"
 #include "tests/client/echo_server.h"
 
 namespace lossd {
@@ -40,8 +42,8 @@ class Recorder : public StreamEvents {
  public:
   explicit Recorder(std::vector<grpc::ByteBuffer> messages) : messages_(std::move(messages)) {}
 
-  void Run(Transport& transport, EventQueue& queue, absl::Duration timeout = absl::Seconds(30)) {
-    stream_ = transport.Stream(queue, "/any/Method", transport.Now() + timeout, this);
+  void Run(Transport& transport, EventQueue& queue) {
+    stream_ = transport.Stream(queue, AnyCall(transport), this);
     OnWritten();
     while (!status.has_value()) queue.RunOne(absl::InfiniteFuture());
     stream_.reset();
@@ -68,7 +70,7 @@ class GrpcTransportTest : public testing::Test {
  protected:
   absl::StatusOr<wire::Message> Unary(const grpc::ByteBuffer& request) {
     std::optional<absl::StatusOr<wire::Message>> answer;
-    transport_->Unary(*queue_, "/any/Method", request, transport_->Now() + absl::Seconds(30),
+    transport_->Unary(*queue_, AnyCall(*transport_), request,
                       [&](auto got) { answer = std::move(got); });
     while (!answer.has_value()) queue_->RunOne(absl::InfiniteFuture());
     return *answer;
@@ -140,11 +142,28 @@ TEST_F(GrpcTransportTest, ConnectionsAreAsManyAsAsked) {
   const auto queue = transport->NewQueue();
   int over = 0;
   for (int i = 0; i < 6; ++i) {
-    transport->Unary(*queue, "/any/Method", Counted("x", count_),
-                     transport->Now() + absl::Seconds(30), [&](const auto&) { ++over; });
+    transport->Unary(*queue, AnyCall(*transport), Counted("x", count_),
+                     [&](const auto&) { ++over; });
   }
   while (over < 6) queue->RunOne(absl::InfiniteFuture());
   EXPECT_EQ(server_.service().peers().size(), 3u);
+}
+
+// Nobody listens on the proxy's port; to the proxy, "localhost" would be itself.
+TEST_F(GrpcTransportTest, TheEnvironmentsProxyIsNotForThisMachine) {
+  for (const char* const name : {"grpc_proxy", "https_proxy", "http_proxy"}) {
+    setenv(name, "http://127.0.0.1:1", 1);
+  }
+  std::string by_name = server_.address();
+  by_name.replace(0, by_name.find(':'), "localhost");
+  for (const std::string& target : {server_.address(), "ipv4:" + server_.address(), by_name}) {
+    queue_.reset();
+    transport_ = *MakeGrpcTransport(target, {});
+    queue_ = transport_->NewQueue();
+    const auto answer = Unary(Counted("x", count_));
+    EXPECT_TRUE(answer.ok()) << target << ": " << answer.status();
+  }
+  for (const char* const name : {"grpc_proxy", "https_proxy", "http_proxy"}) unsetenv(name);
 }
 
 TEST_F(GrpcTransportTest, WakeEndsAWait) {

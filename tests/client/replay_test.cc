@@ -87,6 +87,20 @@ TEST(Replay, WhatAServerThatEndsResetsIsTriedAgain) {
   EXPECT_TRUE(Make(kPolicy, 0).AfterFailure(absl::CancelledError("CANCELLED"), kStart).ok());
 }
 
+// Nor does what never reached a server, while another one is there, count as an attempt.
+TEST(Replay, AnUnsentCallIsMadeElsewhereAtOnce) {
+  absl::Status unsent = Down();
+  unsent.SetPayload(absl::string_view(kUnsentPayload.data(), kUnsentPayload.size()), absl::Cord());
+  Replay replay = Make(kPolicy, 1, absl::Seconds(1));
+  for (int i = 0; i < 100; ++i) {
+    const absl::StatusOr<absl::Duration> wait = replay.AfterFailure(unsent, kStart);
+    ASSERT_TRUE(wait.ok()) << wait.status();
+    EXPECT_EQ(*wait, absl::ZeroDuration());
+  }
+  EXPECT_TRUE(replay.AfterFailure(Down(), kStart).ok());
+  EXPECT_FALSE(replay.AfterFailure(unsent, kStart + absl::Seconds(1)).ok());
+}
+
 TEST(Replay, NoWaitPastTheDeadline) {
   Replay replay = Make(kPolicy, 1, absl::Milliseconds(50));
   ASSERT_TRUE(replay.AfterFailure(Down(), kStart).ok());
