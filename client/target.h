@@ -17,8 +17,9 @@ struct Endpoints {
 
 // Reads the target of Client::Connect: a list "host:port,host:port", where every entry may be any
 // gRPC target without a comma; "ipv4:a:p,b:p" and "ipv6:..." likewise; or one gRPC target as it is.
-// A path of a Unix socket may have commas. kInvalidArgument for an empty target or entry, and for
-// more than kMaxTargets.
+// A path of a Unix socket may have commas. kInvalidArgument for an empty target or entry, for more
+// than kMaxTargets, and for what gRPC would take for something else than was meant: an address
+// without a port (443), a URL, "unix:@name" (a file of that name).
 absl::StatusOr<Endpoints> ReadTarget(absl::string_view target);
 inline constexpr size_t kMaxTargets = 256;
 

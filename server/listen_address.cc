@@ -25,6 +25,9 @@ namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
 
+// Who may connect to a socket with a path, its directory's permissions say.
+constexpr std::string_view kAbstract = "is an abstract socket, which every user may connect to";
+
 absl::Status BadForm(const std::string& text, std::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(text, " ",
                                                  absl::string_view(why.data(), why.size()),
@@ -88,6 +91,7 @@ absl::StatusOr<ListenAddress> ListenAddress::Parse(const std::string& text) {
   if (text.starts_with(kUnixPrefix)) {
     address.host_ = text.substr(kUnixPrefix.size());
     if (address.host_.empty()) return BadForm(text, "has no path");
+    if (address.host_[0] == '@') return BadForm(text, kAbstract);
     if (address.host_.size() >= sizeof(sockaddr_un::sun_path)) {
       return BadForm(text, absl::StrCat("has a path of ", address.host_.size(),
                                         " bytes, the system takes at most ",
@@ -95,6 +99,8 @@ absl::StatusOr<ListenAddress> ListenAddress::Parse(const std::string& text) {
     }
     return address;
   }
+  if (text.starts_with("unix-abstract:")) return BadForm(text, kAbstract);
+  if (text.find("://") != std::string::npos) return BadForm(text, "is a URL");
   const size_t colon = text.rfind(':');
   if (colon == std::string::npos) return BadForm(text, "has no port");
   const std::string port = text.substr(colon + 1);

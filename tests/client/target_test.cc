@@ -56,6 +56,45 @@ TEST(ReadTarget, RefusesHolesAndTooMany) {
   EXPECT_THAT(std::string(ReadTarget(many + ",a:1").status().message()), HasSubstr("257"));
 }
 
+struct Slip {
+  const char* target;
+  const char* words;
+};
+
+TEST(ReadTarget, SaysWhatIsMeantByCommonSlips) {
+  const Slip slips[] = {
+      {"127.0.0.1", "'127.0.0.1', without a port; wanted 127.0.0.1:50151"},
+      {"localhost", "wanted localhost:50151"},
+      {"loss.example", "without a port"},
+      {"[::1]", "wanted [::1]:50151"},
+      {"a:1,b", "'b', without a port"},
+      {"ipv4:10.0.0.1", "without a port"},
+      {"dns:///loss.example", "without a port"},
+      {"dns://10.0.0.1/loss.example", "without a port"},
+      {"::1", "[address]:port"},
+      {":50151", "without a host"},
+      {"localhost:", "port is ''"},
+      {"localhost:0", "port is '0'"},
+      {"localhost:65536", "port is '65536'"},
+      {"localhost:50151/", "port is '50151/'"},
+      {"localhost:port", "port is 'port'"},
+      {"http://localhost:50151", "a URL of http; wanted host:port"},
+      {"https://localhost:50151", "a URL of https"},
+      {"grpc://localhost:50151", "a URL of grpc"},
+      {"a:1,tcp://b:2", "a URL of tcp"},
+      {"unix:", "without a path"},
+      {"unix:@lossd",
+       "a file named '@lossd'; wanted unix:/path, or for an abstract socket "
+       "unix-abstract:lossd"},
+      {"unix-abstract:", "without a name"},
+  };
+  for (const Slip& slip : slips) {
+    const absl::Status status = ReadTarget(slip.target).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << slip.target;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(slip.words)) << slip.target;
+  }
+}
+
 TEST(IsLocalTarget, SocketsAndLoopbackAddresses) {
   for (const char* const local : {"unix:/run/lossd",
                                   "unix:relative",

@@ -176,8 +176,13 @@ TEST(ListenAddress, Forms) {
   for (const std::string& bad :
        {std::string(""), std::string("a"), std::string("a:"), std::string(":1"),
         std::string("[]:1"), std::string("a:-1"), std::string("a:1x"), std::string("a:65536"),
-        std::string("unix:"), "unix:/" + std::string(200, 'x')}) {
+        std::string("unix:"), "unix:/" + std::string(200, 'x'), std::string("unix:@a"),
+        std::string("unix-abstract:a"), std::string("http://a:1")}) {
     EXPECT_EQ(ListenAddress::Parse(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
+  }
+  for (const char* abstract : {"unix:@a", "unix-abstract:a"}) {
+    EXPECT_THAT(std::string(ListenAddress::Parse(abstract).status().message()),
+                HasSubstr("is an abstract socket"));
   }
   EXPECT_EQ(ListenAddress::Parse("[::1]:0")->WithPort(7), "[::1]:7");
   EXPECT_EQ(ListenAddress::Parse("unix:/a")->WithPort(1), "unix:/a");
