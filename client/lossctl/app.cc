@@ -4,7 +4,9 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "client/lossctl/bench/bench_command.h"
@@ -14,6 +16,7 @@
 #include "client/lossctl/health_command.h"
 #include "client/lossctl/info_command.h"
 #include "client/lossctl/report.h"
+#include "client/lossctl/suggestion.h"
 
 namespace lossd::lossctl {
 namespace {
@@ -34,6 +37,23 @@ class HelpFormatter : public CLI::Formatter {
                                {{"\n\n\n", "\n\n"}});
   }
 };
+
+// What a flag that nobody knows may have meant. CLI11 says only what it did not expect.
+std::string Meant(const CLI::App& app, const CLI::ParseError& error) {
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr) return "";
+  std::vector<std::string> names;
+  std::vector<std::string> rest = app.remaining();
+  for (const CLI::App* const command : app.get_subcommands()) {
+    for (const CLI::Option* const option : command->get_options()) {
+      names.push_back(option->get_name());
+    }
+    for (std::string& word : command->remaining()) rest.push_back(std::move(word));
+  }
+  for (const absl::string_view word : rest) {
+    if (absl::StartsWith(word, "--")) return MeantFlag(word.substr(0, word.find('=')), names);
+  }
+  return "";
+}
 
 constexpr char kServerGroup[] = "Server";
 
@@ -162,7 +182,7 @@ int Main(int argc, const char* const* argv) {
   } catch (const CLI::Success& help_or_version) {
     return app.exit(help_or_version);
   } catch (const CLI::ParseError& error) {
-    BadUsage(absl::StrCat(error.what(), " (see lossctl --help)"));
+    BadUsage(absl::StrCat(error.what(), Meant(app, error), " (see lossctl --help)"));
     return health->parsed() ? static_cast<int>(kBadArguments) : static_cast<int>(kBadUsage);
   }
   if (compute->parsed()) return RunCompute(compute_flags);

@@ -1,6 +1,7 @@
 #include "client/lossctl/compute_command.h"
 
 #include <chrono>
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -56,6 +57,14 @@ absl::Status Write(const ComputeOutputs& outputs, const std::optional<Terminal>&
       [&line](const std::string& path) { line.Say(absl::StrCat("writing ", OneLine(path))); });
 }
 
+void HintAtFortranOrder(const ComputeInputs& inputs) {
+  std::fprintf(stderr,
+               "hint: the predictions' file is in Fortran order, which is taken for column-major: "
+               "the class axis is %d, the batch dimension the last; if it is the order of the "
+               "bytes only, as NumPy has it: --fortran-order=storage\n",
+               inputs.class_axis);
+}
+
 std::vector<Row> SpeedRows(const Job& job, const LossResult& result, absl::Duration elapsed) {
   const double seconds = absl::ToDoubleSeconds(elapsed);
   const auto bytes = static_cast<double>(job.inputs.tensors.predictions.bytes.size());
@@ -75,7 +84,13 @@ int RunCompute(const ComputeFlags& flags) {
   const auto start = std::chrono::steady_clock::now();
   const absl::StatusOr<LossResult> result = Call(*job, terminal);
   const auto elapsed = absl::FromChrono(std::chrono::steady_clock::now() - start);
-  if (!result.ok()) return Refused(result.status(), *flags.server.server);
+  if (!result.ok()) {
+    const int code = Refused(result.status(), *flags.server.server);
+    if (absl::IsInvalidArgument(result.status()) && job->inputs.fortran_order) {
+      HintAtFortranOrder(job->inputs);
+    }
+    return code;
+  }
 
   if (const absl::Status written = Write(job->outputs, terminal); !written.ok()) {
     return BadUsage(written.message());

@@ -30,18 +30,22 @@ constexpr FlagRow<ComputeFlags> kTable[] = {
      "required; labels 0..C-1 (any integers, or whole floating\n"
      "numbers; the class axis removed or 1), or probabilities"},
     {&Flags::target_kind, "--target-kind", kWhat, "auto|indices|probabilities",
-     "default auto: probabilities if the targets are floating,\n"
-     "have the shape of the predictions and C is not 1"},
+     "default auto: probabilities if the targets have the shape\n"
+     "of the predictions and C is not 1"},
     {&Flags::class_axis, "--class-axis", kWhat, "N",
      "negative: from the end. Default 1; -2 if the predictions are\n"
      "in Fortran order (column-major); 0 if their rank is 1"},
+    {&Flags::fortran_order, "--fortran-order", kWhat, "column-major|storage",
+     "what it says of a file: that the batch dimension is the last\n"
+     "and the class axis -2 (Julia; the default), or the order of\n"
+     "the bytes only (NumPy: as if it were saved in C order)"},
 
     {&Flags::class_weights, "--class-weights", kWeights, "F.npy",
      "shape [C], of one sample, or of the predictions"},
     {&Flags::weight_normalization, "--weight-normalization", kWeights, "local|global|none",
      "default local: at each location they sum to C;\nglobal: in each sample they average 1"},
     {&Flags::position_weights, "--position-weights", kWeights, "F.npy",
-     "one weight per position: shape of the labels"},
+     "one weight per position, or a mask: shape of the labels"},
     {&Flags::label_smoothing, "--label-smoothing", kWeights, "E", "in [0, 1); default 0"},
     {&Flags::loss_weight, "--loss-weight", kWeights, "L",
      "multiplies loss and gradient; default 1"},
@@ -99,6 +103,10 @@ constexpr Choice<AllIgnoredPolicy> kAllIgnored[] = {
 constexpr Choice<NonFinitePolicy> kNonFinite[] = {
     {"propagate", NonFinitePolicy::kPropagate},
     {"error", NonFinitePolicy::kError},
+};
+constexpr Choice<FortranOrderFlag> kFortranOrders[] = {
+    {"column-major", FortranOrderFlag::kColumnMajor},
+    {"storage", FortranOrderFlag::kStorage},
 };
 constexpr Choice<TargetKindFlag> kTargetKinds[] = {
     {"auto", TargetKindFlag::kAuto},
@@ -198,6 +206,13 @@ absl::StatusOr<CallOptions> ReadCallOptions(const ComputeFlags& flags) {
     LOSSD_ASSIGN_OR_RETURN(options.fan_out, ParseFanOut("--fan-out", *flags.fan_out));
   }
   return options;
+}
+
+absl::StatusOr<std::optional<FortranOrderFlag>> ReadFortranOrder(const ComputeFlags& flags) {
+  std::optional<FortranOrderFlag> order;
+  LOSSD_RETURN_IF_ERROR(ReadChoice("--fortran-order", flags.fortran_order,
+                                   absl::MakeConstSpan(kFortranOrders), &order));
+  return order;
 }
 
 absl::StatusOr<TargetKindFlag> ReadTargetKind(const ComputeFlags& flags) {

@@ -1,6 +1,7 @@
 #ifndef LOSSD_LOSSCTL_COMPUTE_FLAGS_H_
 #define LOSSD_LOSSCTL_COMPUTE_FLAGS_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct ComputeFlags {
   Flag targets;
   Flag target_kind;
   Flag class_axis;
+  Flag fortran_order;
 
   Flag class_weights;
   Flag weight_normalization;
@@ -60,6 +62,11 @@ absl::StatusOr<CallOptions> ReadCallOptions(const ComputeFlags& flags);
 
 enum class TargetKindFlag { kAuto, kIndices, kProbabilities };
 absl::StatusOr<TargetKindFlag> ReadTargetKind(const ComputeFlags& flags);
+
+// What Fortran order of a file says: that the tensor is column-major, with the batch dimension
+// last, or nothing beside the order of the bytes. Not given: column-major.
+enum class FortranOrderFlag { kColumnMajor, kStorage };
+absl::StatusOr<std::optional<FortranOrderFlag>> ReadFortranOrder(const ComputeFlags& flags);
 
 }  // namespace lossd::lossctl
 

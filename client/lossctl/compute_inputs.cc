@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "client/lossctl/layout.h"
+#include "client/lossctl/to_floats.h"
 #include "lossd/status_macros.h"
 
 namespace lossd::lossctl {
@@ -18,21 +19,59 @@ absl::StatusOr<npy::NpyTensor> ReadFile(const char* flag, const std::string& pat
   return tensor;
 }
 
-// Reads a tensor that goes with the predictions.
-absl::StatusOr<TensorView> ReadBeside(const char* flag, const std::string& path,
-                                      ComputeInputs* inputs) {
-  LOSSD_ASSIGN_OR_RETURN(const npy::NpyTensor file, ReadFile(flag, path));
-  absl::StatusOr<npy::NpyTensor> tensor = InLayout(file, inputs->tensors.predictions.desc.layout);
+// Keeps a tensor that was made of a file of `flag`'s, and returns its view.
+absl::StatusOr<TensorView> Keep(const char* flag, absl::StatusOr<npy::NpyTensor> tensor,
+                                ComputeInputs* inputs) {
   if (!tensor.ok()) return At(flag, tensor.status());
   inputs->files.push_back(*std::move(tensor));
   return inputs->files.back().view();
 }
 
+// Reads a tensor that goes with the predictions.
+absl::StatusOr<npy::NpyTensor> ReadBeside(const char* flag, const std::string& path,
+                                          const ComputeInputs& inputs) {
+  LOSSD_ASSIGN_OR_RETURN(const npy::NpyTensor file, ReadFile(flag, path));
+  absl::StatusOr<npy::NpyTensor> tensor = InLayout(file, inputs.tensors.predictions.desc.layout);
+  if (!tensor.ok()) return At(flag, tensor.status());
+  return tensor;
+}
+
+// Of weights, which are floats.
 absl::Status ReadOptional(const char* flag, const Flag& path, ComputeInputs* inputs,
                           std::optional<TensorView>* tensor) {
   if (!path) return absl::OkStatus();
-  LOSSD_ASSIGN_OR_RETURN(*tensor, ReadBeside(flag, *path, inputs));
+  LOSSD_ASSIGN_OR_RETURN(const npy::NpyTensor read, ReadBeside(flag, *path, *inputs));
+  LOSSD_ASSIGN_OR_RETURN(*tensor, Keep(flag, ToFloats(read), inputs));
   return absl::OkStatus();
+}
+
+absl::Status ReadPredictions(const ComputeFlags& flags, const std::string& path,
+                             ComputeInputs* inputs) {
+  constexpr char kFlag[] = "--predictions";
+  LOSSD_ASSIGN_OR_RETURN(const std::optional<FortranOrderFlag> order, ReadFortranOrder(flags));
+  LOSSD_ASSIGN_OR_RETURN(npy::NpyTensor file, ReadFile(kFlag, path));
+  inputs->fortran_order = !order && file.view().desc.layout == Layout::kColumnMajor;
+  const bool storage = order == FortranOrderFlag::kStorage;
+  LOSSD_ASSIGN_OR_RETURN(
+      inputs->tensors.predictions,
+      Keep(kFlag, storage ? InLayout(file, Layout::kRowMajor) : std::move(file), inputs));
+  return absl::OkStatus();
+}
+
+// Whether the targets would fit the class axis of C order as well as that of column-major: then the
+// wrong one would be taken without a word.
+absl::Status CheckAxisIsMeant(const ComputeFlags& flags, const ComputeInputs& inputs) {
+  const std::vector<int64_t>& shape = inputs.tensors.predictions.desc.shape;
+  if (!inputs.fortran_order || flags.class_axis || shape.size() < 2) return absl::OkStatus();
+  const bool other_fits = inputs.tensors.target_kind == TargetKind::kClassProbabilities ||
+                          shape[1] == shape[inputs.class_axis];
+  if (inputs.class_axis == 1 || !other_fits) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--predictions: the file is in Fortran order, and targets of shape ",
+                   ShapeString(inputs.tensors.targets.desc.shape), " fit predictions of shape ",
+                   ShapeString(shape), " with class axis ", inputs.class_axis,
+                   " (column-major) and 1 (C order); wanted --fortran-order=column-major, "
+                   "--fortran-order=storage or --class-axis"));
 }
 
 }  // namespace
@@ -49,8 +88,8 @@ std::optional<int> ClassAxis(const std::optional<int>& wanted, const TensorDesc&
 
 TargetKind GuessTargetKind(const TensorDesc& targets, const TensorDesc& predictions,
                            int class_axis) {
-  const bool probabilities = IsFloating(targets.dtype) && targets.shape == predictions.shape &&
-                             predictions.shape[class_axis] != 1;
+  const bool probabilities =
+      targets.shape == predictions.shape && predictions.shape[class_axis] != 1;
   return probabilities ? TargetKind::kClassProbabilities : TargetKind::kClassIndices;
 }
 
@@ -60,9 +99,8 @@ absl::StatusOr<ComputeInputs> ReadInputs(const ComputeFlags& flags, const LossSp
   LOSSD_ASSIGN_OR_RETURN(const TargetKindFlag kind, ReadTargetKind(flags));
 
   ComputeInputs inputs;
-  LOSSD_ASSIGN_OR_RETURN(npy::NpyTensor predictions, ReadFile("--predictions", path));
-  inputs.files.push_back(std::move(predictions));
-  const TensorView& x = inputs.tensors.predictions = inputs.files.back().view();
+  LOSSD_RETURN_IF_ERROR(ReadPredictions(flags, path, &inputs));
+  const TensorView& x = inputs.tensors.predictions;
   const std::optional<int> axis = ClassAxis(spec.class_axis, x.desc);
   if (!axis) {
     const std::string has =
@@ -74,11 +112,15 @@ absl::StatusOr<ComputeInputs> ReadInputs(const ComputeFlags& flags, const LossSp
   inputs.class_axis = *axis;
 
   LossInputs& tensors = inputs.tensors;
-  LOSSD_ASSIGN_OR_RETURN(tensors.targets, ReadBeside("--targets", targets, &inputs));
+  LOSSD_ASSIGN_OR_RETURN(npy::NpyTensor target, ReadBeside("--targets", targets, inputs));
   tensors.target_kind = kind == TargetKindFlag::kIndices ? TargetKind::kClassIndices
                         : kind == TargetKindFlag::kProbabilities
                             ? TargetKind::kClassProbabilities
-                            : GuessTargetKind(tensors.targets.desc, x.desc, *axis);
+                            : GuessTargetKind(target.view().desc, x.desc, *axis);
+  const bool indices = tensors.target_kind == TargetKind::kClassIndices;
+  LOSSD_ASSIGN_OR_RETURN(
+      tensors.targets, Keep("--targets", indices ? std::move(target) : ToFloats(target), &inputs));
+  LOSSD_RETURN_IF_ERROR(CheckAxisIsMeant(flags, inputs));
   LOSSD_RETURN_IF_ERROR(
       ReadOptional("--class-weights", flags.class_weights, &inputs, &tensors.class_weights));
   LOSSD_RETURN_IF_ERROR(ReadOptional("--position-weights", flags.position_weights, &inputs,

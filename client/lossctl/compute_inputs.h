@@ -16,6 +16,7 @@ struct ComputeInputs {
   LossInputs tensors;
   std::vector<npy::NpyTensor> files;  // own what `tensors` points at
   int class_axis = 0;                 // of the predictions, 0 <= class_axis < rank
+  bool fortran_order = false;         // the file's, and taken for column-major unasked
 };
 
 // Reads the files. Errors name flag and file.
@@ -24,8 +25,8 @@ absl::StatusOr<ComputeInputs> ReadInputs(const ComputeFlags& flags, const LossSp
 // The class axis counted from the front; nullopt where the tensor has no such axis.
 std::optional<int> ClassAxis(const std::optional<int>& wanted, const TensorDesc& predictions);
 
-// PyTorch's rule: probabilities if they are floating and have the shape of the predictions. With
-// one class only, labels may have that shape too, and it is labels that are meant.
+// Probabilities (0 and 1 of any dtype among them) if they have the shape of the predictions, which
+// labels have with one class only: then it is labels that are meant.
 TargetKind GuessTargetKind(const TensorDesc& targets, const TensorDesc& predictions,
                            int class_axis);
 

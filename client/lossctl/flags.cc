@@ -41,7 +41,9 @@ std::string InFlags(absl::string_view message) {
                                        {"tls.key_file ", "--tls-key "},
                                        {"tls.key_file;", "--tls-key;"},
                                        {"tls.server_name ", "--tls-server-name "},
-                                       {"token_file ", "--token-file "}});
+                                       {"token_file ", "--token-file "},
+                                       {"target is ", "--server is "},
+                                       {"target has ", "--server has "}});
 }
 
 }  // namespace

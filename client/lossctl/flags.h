@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "client/lossctl/suggestion.h"
 #include "lossd/client.h"
 
 // Flags arrive as text and are read here, so that every message has one form: the flag's name, what
@@ -58,8 +59,9 @@ absl::StatusOr<T> ParseChoice(absl::string_view flag, const std::string& text,
     if (text == choice.name) return choice.value;
     names.push_back(choice.name);
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat(flag, " is '", text, "'; wanted one of ", absl::StrJoin(names, ", ")));
+  return absl::InvalidArgumentError(absl::StrCat(flag, " is '", text, "'; wanted one of ",
+                                                 absl::StrJoin(names, ", "),
+                                                 MeantValue(flag, text, names)));
 }
 
 // What every command needs to reach a server.

@@ -19,7 +19,8 @@ using Json = nlohmann::ordered_json;
 
 Json JsonNumber(double value) {
   if (std::isfinite(value)) return value;
-  return ShortestNumber(value);
+  if (std::isnan(value)) return "NaN";
+  return value > 0 ? "Infinity" : "-Infinity";
 }
 
 std::vector<std::string> Names(const std::vector<DType>& dtypes) {

@@ -31,7 +31,7 @@ std::vector<Row> Rows(const LossResult& result);
 std::vector<Row> Rows(const ServerInfo& info);
 
 // The same fields. Numbers read back as the same bits; what JSON has no number for is a string:
-// "nan", "inf", "-inf".
+// "NaN", "Infinity", "-Infinity", as in protobuf's JSON.
 nlohmann::ordered_json ToJson(const LossResult& result);
 nlohmann::ordered_json ToJson(const ServerInfo& info);
 std::string Text(const nlohmann::ordered_json& json);

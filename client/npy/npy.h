@@ -14,7 +14,8 @@
 //   <f2 <f4 <f8, |i1 <i2 <i4 <i8, |u1 <u2 <u4 <u8   f16 f32 f64, i8..i64, u8..u64
 //   >f2 and so on                                  the same in big-endian: swapped while reading
 //   <V2, |V2, bfloat16                             bf16: what NumPy writes for ml_dtypes.bfloat16
-// Bool, complex, text, objects and structures are refused. fortran_order True means column-major.
+//   |b1                                            bool: read as u8, 0 and 1
+// Complex, text, objects and structures are refused. fortran_order True means column-major.
 //
 // Every error names the file. kInvalidArgument: not a file of this kind, or damaged. The code of
 // errno where the system refused.

@@ -48,6 +48,7 @@ constexpr Descr kDescrs[] = {
     // Only read: the first line of a dtype is what is written.
     {"|V2", DType::kBF16, false},
     {"bfloat16", DType::kBF16, false},
+    {"|b1", DType::kU8, false},
     {"<i1", DType::kI8, false},
     {"<u1", DType::kU8, false},
     {">i1", DType::kI8, false},
@@ -161,9 +162,9 @@ absl::Status DictReader::ReadDescr() {
     descr_ = descr;
     return absl::OkStatus();
   }
-  return Bad(
-      "descr is '", absl::CHexEscape(text.substr(0, 40)),
-      "'; wanted one of f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 with < or > in front, or V2 (bf16)");
+  return Bad("descr is '", absl::CHexEscape(text.substr(0, 40)),
+             "'; wanted one of f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 with < or > in front, b1 (bool) or "
+             "V2 (bf16)");
 }
 
 absl::Status DictReader::ReadFortranOrder() {

@@ -227,7 +227,7 @@ TEST_P(LossctlE2e, NotANumberIsText) {
   const Json json =
       Compute({"--loss=softmax", absl::StrCat("--predictions=", x), absl::StrCat("--targets=", y),
                "--ignore-label=-7", "--ignore-label", "-100"});
-  EXPECT_EQ(json["loss"], "nan");
+  EXPECT_EQ(json["loss"], "NaN");
   EXPECT_EQ(json["nonfinite_count"], 1);
   EXPECT_EQ(json["ignored_count"], 1);
 }

@@ -49,7 +49,7 @@ TEST(ToJson, WritesWhatIsNoNumberAsText) {
   result.loss_sum = kInf;
   result.weight_sum = -kInf;
   EXPECT_THAT(Text(ToJson(result)),
-              HasSubstr(R"("loss":"nan","loss_sum":"inf","weight_sum":"-inf",)"));
+              HasSubstr(R"("loss":"NaN","loss_sum":"Infinity","weight_sum":"-Infinity",)"));
 }
 
 TEST(ToJson, NumbersReadBackAsTheSameBits) {

@@ -45,6 +45,12 @@ void ExpectOneLine(const Said& said, int exit_code, const std::string& words) {
   EXPECT_EQ(std::count(said.err.begin(), said.err.end(), '\n'), 1) << said.err;
 }
 
+// The words are those of other frameworks, and slips.
+struct MeantCase {
+  const char* flag;
+  const char* words;
+};
+
 class Usage : public testing::Test {
  protected:
   void SetUp() override { unsetenv("LOSSD_SERVER"); }
@@ -276,6 +282,39 @@ TEST(ReadSpec, LeavesDefaultsAlone) {
   EXPECT_EQ(spec->gradient_dtype, std::nullopt);
   EXPECT_EQ(spec->loss_weight, 1);
   EXPECT_EQ(spec->gradient_scale, 1);
+}
+
+TEST_F(Usage, SaysWhatWasProbablyMeant) {
+  const MeantCase cases[] = {
+      {"--loss=cross_entropy", "did you mean softmax"},
+      {"--loss=CrossEntropyLoss", "did you mean softmax"},
+      {"--loss=categorical-crossentropy", "multinomial_logistic"},
+      {"--loss=NLLLoss", "did you mean nll?"},
+      {"--loss=sofmax", "did you mean softmax?"},
+      {"--reduction=mean", "weight_sum (PyTorch's mean"},
+      {"--reduction=batchmean", "did you mean batch?"},
+      {"--reduction=wieght_sum", "did you mean weight_sum?"},
+      {"--ignore-index=-100", "did you mean --ignore-label?"},
+      {"--ignore_index=-100", "did you mean --ignore-label?"},
+      {"--dim=1", "did you mean --class-axis?"},
+      {"--target=x", "did you mean --targets?"},
+      {"--mask=x", "--position-weights"},
+      {"--class-weight=x", "did you mean --class-weights?"},
+      {"--label-smothing=.1", "did you mean --label-smoothing?"},
+      {"--host=a", "--server=host:port"},
+  };
+  for (const MeantCase& one : cases) {
+    SCOPED_TRACE(one.flag);
+    ExpectOneLine(Lossctl(Compute({one.flag})), 2, one.words);
+  }
+  const Said nothing = Lossctl(Compute({"--reduction=quux"}));
+  EXPECT_EQ(nothing.err.find("did you mean"), std::string::npos) << nothing.err;
+}
+
+TEST_F(Usage, AServerThatIsNoAddressIsNamedAsTheFlag) {
+  ExpectOneLine(Lossctl(Compute({"--server=127.0.0.1"})), 2,
+                "--server is '127.0.0.1', without a port; wanted 127.0.0.1:50151");
+  ExpectOneLine(Lossctl(Compute({"--server=http://h:1"})), 2, "--server is 'http://h:1', a URL");
 }
 
 }  // namespace

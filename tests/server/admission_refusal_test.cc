@@ -34,7 +34,9 @@ TEST(Refusal, ExactlyWhatMayBeRepeatedHasATime) {
     const bool again = absl::IsUnavailable(status) || why == Refusal::kPeerQuota;
     EXPECT_EQ(TrailersOf(status).size(), again ? 2u : 1u) << TokenOf(why);
     // gRPC 1.85 never repeats a call that it is to repeat after 0 ms: it hangs until its deadline.
-    if (again) EXPECT_NE(TrailersOf(status).back().second, "0") << TokenOf(why);
+    if (again) {
+      EXPECT_NE(TrailersOf(status).back().second, "0") << TokenOf(why);
+    }
   }
   EXPECT_THAT(
       TrailersOf(Refuse(Refusal::kPeerQuota, "")),

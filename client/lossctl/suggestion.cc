@@ -1,0 +1,149 @@
+#include "client/lossctl/suggestion.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+
+namespace lossd::lossctl {
+namespace {
+
+struct Meaning {
+  absl::string_view theirs;  // without '-', '_' and capitals
+  absl::string_view ours;
+};
+
+constexpr Meaning kLossNames[] = {
+    {"crossentropy", "softmax (of logits; of probabilities: multinomial_logistic)"},
+    {"crossentropyloss", "softmax"},
+    {"ce", "softmax"},
+    {"logitcrossentropy", "softmax"},
+    {"logsoftmax", "softmax"},
+    {"softmaxloss", "softmax"},
+    {"softmaxcrossentropy", "softmax"},
+    {"softmaxcrossentropywithlogits", "softmax"},
+    {"sparsesoftmaxcrossentropywithlogits", "softmax"},
+    {"categoricalcrossentropy", "softmax (of logits; of probabilities: multinomial_logistic)"},
+    {"sparsecategoricalcrossentropy",
+     "softmax (of logits; of probabilities: multinomial_logistic)"},
+    {"nllloss", "nll"},
+    {"negativeloglikelihood", "nll"},
+    {"multinomial", "multinomial_logistic"},
+    {"multinomiallogisticloss", "multinomial_logistic"},
+    {"logloss", "multinomial_logistic"},
+};
+
+constexpr Meaning kReductionNames[] = {
+    {"mean",
+     "positions (divides by their number), or weight_sum (PyTorch's mean: by the weights "
+     "of those not ignored)"},
+    {"elementwisemean", "positions"},
+    {"average", "positions"},
+    {"sumoverbatchsize", "positions"},
+    {"batchmean", "batch"},
+    {"tokenmean", "valid"},
+    {"meanvalid", "valid"},
+    {"sumbynonzeroweights", "valid"},
+    {"total", "sum"},
+};
+
+constexpr Meaning kFlagNames[] = {
+    {"ignoreindex", "--ignore-label"},
+    {"ignoreclass", "--ignore-label"},
+    {"padtoken", "--ignore-label"},
+    {"weight", "--class-weights (of classes), --position-weights or --loss-weight"},
+    {"weights", "--class-weights (of classes), --position-weights or --loss-weight"},
+    {"classweight", "--class-weights"},
+    {"sampleweight", "--position-weights"},
+    {"mask", "--position-weights (0 and 1)"},
+    {"lossmask", "--position-weights (0 and 1)"},
+    {"logits", "--predictions"},
+    {"input", "--predictions"},
+    {"inputs", "--predictions"},
+    {"scores", "--predictions"},
+    {"labels", "--targets"},
+    {"label", "--targets"},
+    {"target", "--targets"},
+    {"axis", "--class-axis"},
+    {"dim", "--class-axis"},
+    {"dims", "--class-axis"},
+    {"smoothing", "--label-smoothing"},
+    {"gradoutput", "--upstream-gradient"},
+    {"gradout", "--gradient-out"},
+    {"output", "--gradient-out"},
+    {"normalizer", "--denominator with --reduction=given"},
+    {"numitemsinbatch", "--denominator with --reduction=given"},
+    {"fromlogits", "--loss=softmax (of logits) or --loss=multinomial_logistic (of probabilities)"},
+    {"sizeaverage", "--reduction"},
+    {"order", "--fortran-order"},
+    {"host", "--server=host:port"},
+    {"port", "--server=host:port"},
+    {"address", "--server"},
+    {"addr", "--server"},
+    {"url", "--server"},
+    {"endpoint", "--server"},
+    {"deadline", "--timeout"},
+    {"token", "--token-file"},
+    {"cacert", "--tls-ca"},
+    {"cert", "--tls-cert"},
+    {"key", "--tls-key"},
+    {"secure", "--tls"},
+};
+
+std::string Folded(absl::string_view word) {
+  std::string folded;
+  for (const char c : word) {
+    if (c != '-' && c != '_') folded.push_back(absl::ascii_tolower(c));
+  }
+  return folded;
+}
+
+// Letters to add, drop or exchange to make one word of the other.
+size_t Distance(absl::string_view a, absl::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t exchanged = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({exchanged, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+template <class Names>
+std::string Meant(absl::string_view word, absl::Span<const Meaning> meanings, const Names& names) {
+  const std::string folded = Folded(word);
+  for (const Meaning& meaning : meanings) {
+    if (folded == meaning.theirs) return absl::StrCat("; did you mean ", meaning.ours, "?");
+  }
+  absl::string_view nearest;
+  size_t least = 3;
+  for (const absl::string_view name : names) {
+    const size_t distance = Distance(folded, Folded(name));
+    if (distance >= least || distance * 2 > folded.size()) continue;
+    least = distance;
+    nearest = name;
+  }
+  return nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?");
+}
+
+}  // namespace
+
+std::string MeantValue(absl::string_view flag, absl::string_view value,
+                       absl::Span<const absl::string_view> names) {
+  absl::Span<const Meaning> meanings;
+  if (flag == "--loss") meanings = kLossNames;
+  if (flag == "--reduction") meanings = kReductionNames;
+  return Meant(value, meanings, names);
+}
+
+std::string MeantFlag(absl::string_view flag, absl::Span<const std::string> names) {
+  return Meant(flag, kFlagNames, names);
+}
+
+}  // namespace lossd::lossctl
