@@ -148,7 +148,6 @@ HWY_INLINE void StoreRow(void* row, int64_t begin, int64_t end, bool streaming, 
   for (; k < end; k += kGroup) StoreGroupAt<R, C>(value(k), row, k, end);
 }
 
-
 }  // namespace HWY_NAMESPACE
 }  // namespace lossd::kernels
 HWY_AFTER_NAMESPACE();

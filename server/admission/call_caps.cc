@@ -125,9 +125,7 @@ void CallCaps::Switch(Connection& connection, Peer* peer) {
 CallCaps::Peer& CallCaps::PeerOf(std::string_view key, Instant now) {
   const auto found = peers_.find(key);
   if (found != peers_.end()) return found->second;
-  return peers_
-      .try_emplace(std::string(key), limits_.starts_per_second, now)
-      .first->second;
+  return peers_.try_emplace(std::string(key), limits_.starts_per_second, now).first->second;
 }
 
 CallCaps::Connection& CallCaps::ConnectionOf(std::string_view name, std::string_view forwarded,
@@ -213,9 +211,8 @@ absl::Status CallCaps::Pass::Identify(std::string_view identity, Instant now) {
   absl::Status may;
   {
     const std::lock_guard lock(caps_->mutex_);
-    Peer& peer = identity.empty()
-                     ? *connection_->address
-                     : caps_->PeerOf(absl::StrCat("caller ", View(identity)), now);
+    Peer& peer = identity.empty() ? *connection_->address
+                                  : caps_->PeerOf(absl::StrCat("caller ", View(identity)), now);
     may = caps_->CallAs(peer, *this, now);
     offends = caps_->Offends(*connection_, may, now);
   }

@@ -109,8 +109,7 @@ void ConnectionAccount::Explain(int64_t bytes) {
 
 void ConnectionAccount::Update() {
   if (broken_.load(std::memory_order_relaxed)) return;
-  const int64_t explained =
-      expected_ + calls_ * ledger_->limits_.window + lingering_;
+  const int64_t explained = expected_ + calls_ * ledger_->limits_.window + lingering_;
   Show(std::max<int64_t>(owed_ - explained, 0));
 }
 
@@ -166,8 +165,7 @@ std::optional<int64_t> Ledger::BytesReceived(std::string_view name) const {
 std::vector<std::shared_ptr<ConnectionAccount>> Ledger::Tick(Instant now) {
   std::vector<std::shared_ptr<ConnectionAccount>> broken;
   const std::lock_guard lock(mutex_);
-  const double seconds =
-      ticked_ ? std::chrono::duration<double>(now - *ticked_).count() : 0.0;
+  const double seconds = ticked_ ? std::chrono::duration<double>(now - *ticked_).count() : 0.0;
   ticked_ = now;
   for (const auto& [name, account] : accounts_) {
     account->Tick(seconds);

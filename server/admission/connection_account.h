@@ -28,8 +28,8 @@ struct LedgerLimits {
   int64_t reading = 1 << 20;
   // At most, by calls that ended a few seconds ago: what sockets hold of what was on its way.
   int64_t lingering = int64_t{16} << 20;
-  double trickle = 64;                    // by a second that passes: pings
-  int64_t sent_per_received = 16;         // one byte, by so many that were sent: window updates
+  double trickle = 64;             // by a second that passes: pings
+  int64_t sent_per_received = 16;  // one byte, by so many that were sent: window updates
 };
 
 class Ledger;
@@ -100,9 +100,9 @@ class ConnectionAccount {
   std::mutex mutex_;
   int64_t owed_ = 0;
   int64_t since_sent_ = 0;
-  int64_t sent_ = 0;      // not yet worth a byte
-  int64_t expected_ = 0;  // by calls that are reading
-  int64_t reading_ = 0;   // calls
+  int64_t sent_ = 0;       // not yet worth a byte
+  int64_t expected_ = 0;   // by calls that are reading
+  int64_t reading_ = 0;    // calls
   int64_t lingering_ = 0;  // of calls that have ended
 };
 

@@ -17,8 +17,8 @@ struct Row {
 };
 
 // In the order of the enum. A wait for memory is about as long as a large call takes; a drained
-// server will not be back, but another may stand behind the same name. At once is 1 ms: gRPC clients
-// (1.85) lose a call that is to be repeated after 0 ms, until its deadline.
+// server will not be back, but another may stand behind the same name. At once is 1 ms: gRPC
+// clients (1.85) lose a call that is to be repeated after 0 ms, until its deadline.
 constexpr Row kRows[kRefusals] = {
     {"TOO_LARGE", absl::StatusCode::kResourceExhausted, kNoWish},
     {"QUEUE_FULL", absl::StatusCode::kUnavailable, 100},

@@ -155,7 +155,7 @@ class StreamCall final : private ByteBudget::Waiter,
   std::string connection_;
   std::optional<CallTimes> times_;  // once the call has begun
   std::optional<StreamCost> cost_;  // once the header is accepted
-  Instant waiting_since_;  // for a place or for memory
+  Instant waiting_since_;           // for a place or for memory
   Instant reading_since_;
   std::optional<Instant> writing_since_;  // while a message is being written
   int64_t received_bytes_ = 0;            // of messages behind the header

@@ -58,9 +58,9 @@ absl::StatusOr<std::unique_ptr<HealthServer>> HealthServer::Start(
   health->ticker_.Start(health->queue_.get());
   health->control_.Serve(health->queue_.get());
   health->poller_ = std::thread([queue = health->queue_.get()] { Event::DispatchAll(*queue); });
-  LOSSD_ASSIGN_OR_RETURN(health->accept_loop_,
-                         AcceptLoop::Start(std::move(sockets), std::move(acceptor), kProbes,
-                                           &health->ledger_));
+  LOSSD_ASSIGN_OR_RETURN(
+      health->accept_loop_,
+      AcceptLoop::Start(std::move(sockets), std::move(acceptor), kProbes, &health->ledger_));
   health->caps_.TellOffenders(
       [loop = health->accept_loop_.get()](auto peer) { loop->Break(peer); });
   return health;

@@ -207,9 +207,8 @@ void AcceptLoop::DropOneSilent() {
   const auto most = std::max_element(
       counts.begin(), counts.end(),
       [](const auto& one, const auto& other) { return one.second < other.second; });
-  silent_.erase(std::find_if(silent_.begin(), silent_.end(), [&](const Silent& one) {
-    return one.address == most->first;
-  }));
+  silent_.erase(std::find_if(silent_.begin(), silent_.end(),
+                             [&](const Silent& one) { return one.address == most->first; }));
   Count(ConnectionRefusal::kSilent);
 }
 
@@ -237,8 +236,8 @@ AcceptLoop::Opening AcceptLoop::TakeOpening(Silent& silent) const {
 }
 
 void AcceptLoop::HandOver(Silent silent) {
-  if (open_.at_most() >= limits_.without_calls &&
-      open_.without_calls() >= limits_.without_calls && open_.BreakOneWithoutCalls()) {
+  if (open_.at_most() >= limits_.without_calls && open_.without_calls() >= limits_.without_calls &&
+      open_.BreakOneWithoutCalls()) {
     Count(ConnectionRefusal::kGaveWay);
   }
   open_.Add(silent.fd.get(), ledger_->Open(silent.peer.text));

@@ -81,8 +81,8 @@ class AcceptLoop {
     OwnedFd fd;
     absl::Time until;
     PeerName peer = {};
-    std::string address = {};        // of `peer`
-    bool proxy = false;              // may say for whom it connects
+    std::string address = {};                      // of `peer`
+    bool proxy = false;                            // may say for whom it connects
     absl::Time look_again = absl::InfinitePast();  // for the rest of what it says
   };
   // What the first bytes of a connection are.

@@ -10,18 +10,19 @@ namespace lossd {
 
 // Why this server did not let a connection in, or ended it.
 enum class ConnectionRefusal : int8_t {
-  kTooMany,    // as many are open as may be
-  kSilent,     // nothing came in time, or the oldest of too many on which nothing came
-  kPeerQuota,  // calls went on beyond all quotas
+  kTooMany,      // as many are open as may be
+  kSilent,       // nothing came in time, or the oldest of too many on which nothing came
+  kPeerQuota,    // calls went on beyond all quotas
   kUnexplained,  // more came than calls explain (docs/adr/026)
-  kGaveWay,    // others wanted a place, and its address had most of them
-  kBadHeader,  // a trusted proxy began with a PROXY header that cannot be understood
+  kGaveWay,      // others wanted a place, and its address had most of them
+  kBadHeader,    // a trusted proxy began with a PROXY header that cannot be understood
 };
 inline constexpr size_t kConnectionRefusals = 6;
 
 // As metrics name them, in the order of the enum.
 inline constexpr std::array<std::string_view, kConnectionRefusals> kConnectionRefusalNames = {
-    "TOO_MANY_CONNECTIONS", "SILENT", "PEER_QUOTA", "UNEXPLAINED_BYTES", "GAVE_WAY", "BAD_PROXY_HEADER"};
+    "TOO_MANY_CONNECTIONS", "SILENT",   "PEER_QUOTA",
+    "UNEXPLAINED_BYTES",    "GAVE_WAY", "BAD_PROXY_HEADER"};
 
 }  // namespace lossd
 

@@ -155,8 +155,7 @@ absl::Status Front::Start(HealthState& health, Ledger& ledger) {
                                      .log = options_.log,
                                      .proxies = trusted_proxies_};
   LOSSD_ASSIGN_OR_RETURN(
-      accept_loop_,
-      AcceptLoop::Start(std::move(sockets_), std::move(acceptor_), limits, &ledger));
+      accept_loop_, AcceptLoop::Start(std::move(sockets_), std::move(acceptor_), limits, &ledger));
   watcher_.Start();
   main_health_->SetServing(true);
   if (health_ != nullptr) health_->SetServing(true);

@@ -71,9 +71,8 @@ int64_t OpenConnections::without_calls() const {
 }
 
 bool OpenConnections::Break(std::string_view name) {
-  const auto found = std::find_if(sockets_.begin(), sockets_.end(), [&](const Socket& one) {
-    return one.account->name() == name;
-  });
+  const auto found = std::find_if(sockets_.begin(), sockets_.end(),
+                                  [&](const Socket& one) { return one.account->name() == name; });
   if (found == sockets_.end()) return false;
   BreakAt(found);
   return true;

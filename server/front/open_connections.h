@@ -71,7 +71,7 @@ class OpenConnections {
   void Forget(const Socket& socket);
 
   Ledger* const ledger_;
-  std::vector<Socket> sockets_;  // the oldest first
+  std::vector<Socket> sockets_;                         // the oldest first
   std::map<std::string, int64_t, std::less<>> counts_;  // by address
   absl::Time full_at_ = absl::InfinitePast();           // when they were found to be too many
 };

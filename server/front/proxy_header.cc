@@ -59,8 +59,7 @@ Result ReadText(std::string_view bytes) {
     return std::nullopt;
   }
   ProxyHeader header = {.size = end + kEnd.size()};
-  const std::vector<std::string> words =
-      absl::StrSplit(absl::string_view(bytes.data(), end), ' ');
+  const std::vector<std::string> words = absl::StrSplit(absl::string_view(bytes.data(), end), ' ');
   if (words[1] == "UNKNOWN") return header;
   const int family = words[1] == "TCP4" ? AF_INET : words[1] == "TCP6" ? AF_INET6 : AF_UNSPEC;
   if (family == AF_UNSPEC || words.size() != 6) {

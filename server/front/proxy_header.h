@@ -14,8 +14,9 @@ namespace lossd {
 // The PROXY protocol, by which a proxy says for whom it connects, in text (version 1) or binary
 // (version 2): https://www.haproxy.org/download/2.6/doc/proxy-protocol.txt
 struct ProxyHeader {
-  size_t size = 0;                         // 0: the connection begins with something else
-  std::optional<sockaddr_storage> source = {};  // nullopt: the proxy speaks for itself, or does not know
+  size_t size = 0;  // 0: the connection begins with something else
+  std::optional<sockaddr_storage> source =
+      {};  // nullopt: the proxy speaks for itself, or does not know
 };
 
 // The longest that is taken; real ones have less than 200.

@@ -66,8 +66,8 @@ class Besieged {
       options.token = kToken;
       options.tls = TlsOptions{.ca_file = scratch_.Write("ca.pem", authority.certificate())};
     }
-    server_.emplace(
-        std::vector<std::string>{"127.0.0.1:0", "unix:" + scratch_.Path("socket")}, flags);
+    server_.emplace(std::vector<std::string>{"127.0.0.1:0", "unix:" + scratch_.Path("socket")},
+                    flags);
     options_ = options;
     base_ = StateOf(pid());
     victim_ = std::thread([this] { Victim(); });
@@ -143,8 +143,7 @@ int64_t SendUntilClosed(Line& line, const std::string& piece, int64_t most) {
 }
 
 class PeerRows : public ::testing::TestWithParam<Door> {};
-INSTANTIATE_TEST_SUITE_P(Doors, PeerRows,
-                         ::testing::Values(Door::kPlain, Door::kTls, Door::kUnix),
+INSTANTIATE_TEST_SUITE_P(Doors, PeerRows, ::testing::Values(Door::kPlain, Door::kTls, Door::kUnix),
                          [](const auto& info) { return NameOf(info.param); });
 
 // ---------------------------------------------------------------- what no call explains
@@ -170,8 +169,8 @@ TEST_P(PeerRows, Row70_AHeaderWithoutEnd) {
   for (int i = 0; i < 150; ++i) some += std::string("\0\1x\1y", 5);
   std::string piece;
   for (int i = 0; i < 20; ++i) piece += http2::Bytes(http2::kContinuation, 0, 1, some);
-  line->Send(Greeting() + http2::Bytes(http2::kHeaders, 0, 1,
-                                       http2::Literals(http2::CallFields(kCheck))));
+  line->Send(Greeting() +
+             http2::Bytes(http2::kHeaders, 0, 1, http2::Literals(http2::CallFields(kCheck))));
   ExpectCutOff(besieged, *line, piece);
 }
 
@@ -186,9 +185,8 @@ TEST_P(PeerRows, Row71_ANameWithoutEnd) {
 
 // Frames that are no calls: of a type that nobody knows, and settings, which are answered.
 TEST_P(PeerRows, Row72_FramesThatAreNoCalls) {
-  for (const std::string& frame :
-       {http2::Bytes(0x77, 0, 0, std::string(16384, 'a')),
-        http2::Settings({{http2::kInitialWindowSize, 65535}})}) {
+  for (const std::string& frame : {http2::Bytes(0x77, 0, 0, std::string(16384, 'a')),
+                                   http2::Settings({{http2::kInitialWindowSize, 65535}})}) {
     Besieged besieged(GetParam());
     const auto line = besieged.Attack();
     line->Send(Greeting());

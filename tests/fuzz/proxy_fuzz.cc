@@ -35,8 +35,8 @@ void TryHeader(const std::string& bytes) {
     if (!part.ok()) {
       Require(!whole.ok(), "bad at first, and good with more");
     } else if (part->has_value()) {
-      Require(found && (*part)->size == size && (*part)->source.has_value() ==
-                                                    (*whole)->source.has_value(),
+      Require(found && (*part)->size == size &&
+                  (*part)->source.has_value() == (*whole)->source.has_value(),
               "another header with more bytes");
       Require(size == 0 || n >= size, "a header before all of it is there");
     }

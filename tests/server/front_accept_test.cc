@@ -231,8 +231,8 @@ TEST(OpenConnections, WhoHasMostMakesRoomTheIdleFirst) {
 
 TEST(OpenConnections, OfThoseWithoutACallTheOldestOfTheGreediestGivesWay) {
   Pairs pairs;
-  for (const char* name : {"ipv4:10.0.0.2:1", "ipv4:10.0.0.1:1", "ipv4:10.0.0.1:2",
-                           "ipv4:10.0.0.1:3"}) {
+  for (const char* name :
+       {"ipv4:10.0.0.2:1", "ipv4:10.0.0.1:1", "ipv4:10.0.0.1:2", "ipv4:10.0.0.1:3"}) {
     pairs.Add(name);
   }
   pairs.ledger.Find("ipv4:10.0.0.1:1")->CallBegan();

@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "server/admission/trusted_proxies.h"
 #include "server/front/peer_name.h"
 #include "server/front/proxy_header.h"
-#include "server/admission/trusted_proxies.h"
 #include "tests/server/harness.h"
 #include "tests/server/raw_socket.h"
 
@@ -34,9 +34,10 @@ std::string Binary(int command, int family, const std::string& rest) {
 // 1.2.3.4:80 to 5.6.7.8:443.
 const std::string kV4("\1\2\3\4\5\6\7\10\0\120\1\273", 12);
 // [2001:db8::1]:80 to [::]:443.
-const std::string kV6("\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
-                      "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\120\1\273",
-                      36);
+const std::string kV6(
+    "\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
+    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\120\1\273",
+    36);
 
 std::string SourceOf(const ProxyHeader& header) {
   return header.source ? PeerName::Of(*header.source).text : "none";
@@ -80,11 +81,11 @@ TEST(ProxyHeader, SaysForWhomAProxyConnects) {
 
 TEST(ProxyHeader, ThatCannotBeUnderstoodIsRefused) {
   const std::string rows[] = {
-      Binary(0x11, 0x11, kV4),                        // version 1 in binary
-      Binary(0x22, 0x11, kV4),                        // neither LOCAL nor PROXY
-      Binary(0x21, 0x12, kV4),                        // UDP
-      Binary(0x21, 0x11, kV4.substr(1)),              // too short
-      Binary(0x21, 0x21, kV6.substr(1)),              // likewise
+      Binary(0x11, 0x11, kV4),                           // version 1 in binary
+      Binary(0x22, 0x11, kV4),                           // neither LOCAL nor PROXY
+      Binary(0x21, 0x12, kV4),                           // UDP
+      Binary(0x21, 0x11, kV4.substr(1)),                 // too short
+      Binary(0x21, 0x21, kV6.substr(1)),                 // likewise
       Binary(0x21, 0x11, kV4 + std::string(60'000, 0)),  // too long
       "PROXY \r\n",
       "PROXY TCP4\r\n",
@@ -128,13 +129,18 @@ TEST(TrustedProxies, AreThoseOfTheList) {
     const char* name;
     bool trusted;
   } rows[] = {
-      {"ipv4:10.255.1.2:1", true},         {"ipv4:11.0.0.1:1", false},
-      {"ipv4:192.168.1.77:5", true},       {"ipv4:192.168.1.78:5", false},
-      {"ipv6:%5B2001:db8:8000::1%5D:1", true}, {"ipv6:%5B2001:db8:7fff::1%5D:1", false},
-      {"unix:0:1", false},                 {"10.0.0.1", false},
+      {"ipv4:10.255.1.2:1", true},
+      {"ipv4:11.0.0.1:1", false},
+      {"ipv4:192.168.1.77:5", true},
+      {"ipv4:192.168.1.78:5", false},
+      {"ipv6:%5B2001:db8:8000::1%5D:1", true},
+      {"ipv6:%5B2001:db8:7fff::1%5D:1", false},
+      {"unix:0:1", false},
+      {"10.0.0.1", false},
       {"", false},
   };
-  for (const auto& row : rows) EXPECT_EQ(proxies.TrustsConnection(row.name), row.trusted) << row.name;
+  for (const auto& row : rows)
+    EXPECT_EQ(proxies.TrustsConnection(row.name), row.trusted) << row.name;
   EXPECT_TRUE(Proxies("unix").TrustsConnection("unix:0:1"));
   EXPECT_TRUE(Proxies("0.0.0.0/0").TrustsConnection("ipv4:1.2.3.4:1"));
   EXPECT_FALSE(Proxies("0.0.0.0/0").TrustsConnection("ipv6:%5B::1%5D:1"));

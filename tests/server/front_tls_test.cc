@@ -219,8 +219,7 @@ class Reloaded : public Tls {
     address_ = listen->WithPort(sockets.front().Port());
     loop_ = *AcceptLoop::Start(
         std::move(sockets), std::move(acceptor),
-        {.connections = 100, .silent = 100, .silent_timeout = absl::InfiniteDuration()},
-        &ledger_);
+        {.connections = 100, .silent = 100, .silent_timeout = absl::InfiniteDuration()}, &ledger_);
   }
   ~Reloaded() override {
     loop_->Stop();

@@ -181,8 +181,8 @@ TEST(Metrics, ConnectionsThatAreTurnedAwayAreCountedByReason) {
   options.connections.handshake_timeout = absl::Seconds(2);  // the two that greet have it, too
   const auto server = StartServer(options);
   const std::string& address = server->addresses().front();
-  for (const char* reason : {"TOO_MANY_CONNECTIONS", "SILENT", "PEER_QUOTA", "UNEXPLAINED_BYTES", "GAVE_WAY",
-                             "BAD_PROXY_HEADER"}) {
+  for (const char* reason : {"TOO_MANY_CONNECTIONS", "SILENT", "PEER_QUOTA", "UNEXPLAINED_BYTES",
+                             "GAVE_WAY", "BAD_PROXY_HEADER"}) {
     EXPECT_EQ(Rejected(*server, reason), 0) << reason;
   }
   {
