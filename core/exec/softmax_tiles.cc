@@ -168,7 +168,7 @@ class Tiles {
       return;
     }
     for (int64_t p = 0; p < tile.width; ++p) {
-      tile.label_value[p] = static_cast<C>(tile.at.label_gradient[p]);
+      tile.label_value[p] = static_cast<C>(tile.at.label_gradient[p]) + C{0};  // no -0
     }
   }
 
