@@ -114,34 +114,33 @@ void AcceptLoop::Run() {
 }
 
 bool AcceptLoop::Turn() {
-  std::vector<pollfd> polled = Wanted(absl::Now());
-  if (poll(polled.data(), polled.size(), TimeoutMs(absl::Now())) < 0 && errno != EINTR) {
+  Want(absl::Now());
+  if (poll(polled_.data(), polled_.size(), TimeoutMs(absl::Now())) < 0 && errno != EINTR) {
     absl::SleepFor(kPause);  // ENOMEM
     return true;
   }
-  if (polled[0].revents != 0) return false;
+  if (polled_[0].revents != 0) return false;
   const absl::Time now = absl::Now();
   {
     const std::lock_guard lock(mutex_);
-    LookAtSilent(polled, now);
+    LookAtSilent(now);
     if (now >= accounts_due_) LookAtAccounts(now);
   }
   for (size_t i = 0; i < sockets_.size(); ++i) {
-    if (polled[1 + i].revents != 0) AcceptAll(sockets_[i].fd(), now);
+    if (polled_[1 + i].revents != 0) AcceptAll(sockets_[i].fd(), now);
   }
   return true;
 }
 
 // The end of the pipe, the listening sockets, the silent connections.
-std::vector<pollfd> AcceptLoop::Wanted(absl::Time now) const {
-  std::vector<pollfd> wanted = {{stop_read_.get(), POLLIN, 0}};
+void AcceptLoop::Want(absl::Time now) {
+  polled_.assign(1, {stop_read_.get(), POLLIN, 0});
   for (const ListenSocket& socket : sockets_) {
-    wanted.push_back({now < pause_until_ ? -1 : socket.fd(), POLLIN, 0});
+    polled_.push_back({now < pause_until_ ? -1 : socket.fd(), POLLIN, 0});
   }
   for (const Silent& one : silent_) {
-    wanted.push_back({now < one.look_again ? -1 : one.fd.get(), POLLIN, 0});
+    polled_.push_back({now < one.look_again ? -1 : one.fd.get(), POLLIN, 0});
   }
-  return wanted;
 }
 
 int AcceptLoop::TimeoutMs(absl::Time now) const {
@@ -249,10 +248,10 @@ void AcceptLoop::HandOver(Silent silent) {
   silent.fd.Release();
 }
 
-void AcceptLoop::LookAtSilent(const std::vector<pollfd>& polled, absl::Time now) {
+void AcceptLoop::LookAtSilent(absl::Time now) {
   for (size_t i = 0; i < silent_.size(); ++i) {
     Silent& one = silent_[i];
-    const bool readable = (polled[1 + sockets_.size() + i].revents & kReadable) != 0;
+    const bool readable = (polled_[1 + sockets_.size() + i].revents & kReadable) != 0;
     const Opening opening = readable ? TakeOpening(one) : Opening::kPartOfHeader;
     if (opening == Opening::kPartOfHeader && now < one.until) {
       if (readable) one.look_again = now + kHeaderPause;

@@ -97,7 +97,7 @@ class AcceptLoop {
         open_(ledger) {}
   void Run();
   bool Turn();  // false: stopped
-  std::vector<pollfd> Wanted(absl::Time now) const;
+  void Want(absl::Time now);
   int TimeoutMs(absl::Time now) const;
   void AcceptAll(int listener, absl::Time now);
   bool Accept(int listener, absl::Time now);
@@ -110,7 +110,7 @@ class AcceptLoop {
   void DropOneSilent();
   Opening TakeOpening(Silent& silent) const;
   void HandOver(Silent silent);
-  void LookAtSilent(const std::vector<pollfd>& polled, absl::Time now);
+  void LookAtSilent(absl::Time now);
   void LookAtAccounts(absl::Time now);
 
   std::vector<ListenSocket> sockets_;
@@ -125,6 +125,8 @@ class AcceptLoop {
   absl::Time accounts_due_ = absl::InfinitePast();
   int64_t broken_ = 0;  // by the ledger, and counted
   std::array<std::atomic<int64_t>, kConnectionRefusals> refused_{};
+
+  std::vector<pollfd> polled_;  // its memory is kept, so that a turn allocates nothing
 
   std::mutex mutex_;
   OpenConnections open_;

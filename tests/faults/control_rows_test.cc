@@ -102,7 +102,8 @@ TEST(ControlRowsOfAProcess, Row60_WatchesOnConnectionsThatEndAsTheyBegin) {
   }
   std::printf("  %d watches\n", watches);
   // Another peer, whose quota is not used up.
-  EXPECT_TRUE(testing::StatusOf(testing::Connect(server.address()), kCheck, "").ok());
+  const grpc::Status served = testing::StatusOf(testing::Connect(server.address()), kCheck, "");
+  EXPECT_TRUE(served.ok()) << served.error_code() << " " << served.error_message();
   server.process().Signal(SIGTERM);
   EXPECT_EQ(server.process().Wait(), 0);
 }

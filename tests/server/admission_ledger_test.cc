@@ -26,7 +26,7 @@ struct Book {
   Ledger ledger{kLimits};
   std::shared_ptr<ConnectionAccount> account = ledger.Open(kName);
   AdmissionCounters counters;
-  CallCaps caps{{}, &counters, &ledger};
+  CallCaps caps{{.starts_per_second = 1e9}, &counters, &ledger};
 
   CallCaps::Pass Call() {
     absl::StatusOr<CallCaps::Pass> pass = caps.Begin(kName, kStart);

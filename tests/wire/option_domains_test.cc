@@ -196,7 +196,7 @@ const Row kCombinations[] = {
      "  dtype: DTYPE_F32 shape: [2, 3] layout: LAYOUT_COLUMN_MAJOR data: $zeros(24) }",
      "reduction is BATCH; wanted another one: the class axis 1 is the batch dimension"},
     {"given_nothing", "spec { softmax {} reduction: REDUCTION_GIVEN }",
-     "denominator is not set; wanted a finite number > 0 with reduction GIVEN"},
+     "denominator is not set; wanted a finite number >= 0 with reduction GIVEN"},
     {"denominator_by_default", "spec { softmax {} denominator: 8 }",
      "denominator is 8; wanted none: the reduction is not GIVEN"},
     {"denominator_of_sum", "spec { softmax {} reduction: REDUCTION_SUM denominator: 1 }",
