@@ -1,6 +1,7 @@
 #include "server/trimmer.h"
 
 #include <chrono>
+#include <new>
 
 #include "server/calls/accept.h"
 #include "server/memory/heap.h"
@@ -27,8 +28,11 @@ void Trimmer::Stop() {
 
 void Trimmer::Run(bool ok) {
   if (!ok) return;  // cancelled: the server stops
-  if (++turns_ % kPoolTurns == 0) environment_->pool->Trim();
-  ReleaseUnused();
+  try {
+    if (++turns_ % kPoolTurns == 0) environment_->pool->Trim();
+    ReleaseUnused();
+  } catch (const std::bad_alloc&) {  // the next turn makes up for it; there must be one
+  }
   const std::lock_guard lock(mutex_);
   if (stopped_) return;
   AcceptPutOff(*environment_);

@@ -143,15 +143,16 @@ CallCaps::Connection& CallCaps::ConnectionOf(std::string_view name, std::string_
   }
   if (connections_.size() >= std::max(crowd_, kFewRemembered)) ForgetSome();
   Peer& address = PeerOf(forwarded.empty() ? PeerAddressOf(name) : std::string(forwarded), now);
-  Connection& made =
-      connections_.try_emplace(key, limits_.starts_per_second * kNewcomersPart, now).first->second;
+  // Whole before it is in the map: any of this may find no memory.
+  Connection made(limits_.starts_per_second * kNewcomersPart, now);
   made.name = name;
   made.forwarded = !forwarded.empty();
   made.address = &address;
   made.peer = &address;
-  ++address.connections;
   if (ledger_ != nullptr) made.account = ledger_->Find(name);
-  return made;
+  Connection& kept = connections_.try_emplace(key, std::move(made)).first->second;
+  ++address.connections;
+  return kept;
 }
 
 // Those that are closed; all that are idle, where nobody knows.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 
 namespace lossd {
 
@@ -11,13 +12,22 @@ void Ticker::Arm() {
   alarm_.Set(queue_, std::chrono::system_clock::now() + kWatchPeriod, Tag());
 }
 
+// Without memory for a tick the next one makes up for it; there must be one.
 void Ticker::Run(bool ok) {
-  const Instant now = std::chrono::steady_clock::now();
+  bool calls = true;
+  try {
+    calls = Tick(std::chrono::steady_clock::now());
+  } catch (const std::bad_alloc&) {
+  }
+  if (calls) Arm();
+}
+
+bool Ticker::Tick(Instant now) {
   const bool calls = watch_->Tick(now);
   if (SomethingIsWanted()) watch_->AskBack(now);
   if (budget_ != nullptr) budget_->Tick(now);
   for (MessageGate* const gate : gates_) gate->Tick();
-  if (calls) Arm();
+  return calls;
 }
 
 bool Ticker::SomethingIsWanted() const {

@@ -39,6 +39,7 @@ class Ticker final : public Event {
  private:
   void Run(bool ok) override;
   bool SomethingIsWanted() const;
+  bool Tick(Instant now);  // false: no call is left
   void Arm();
 
   Watch* watch_;
