@@ -251,6 +251,14 @@ void CallCaps::Pass::Arrived(int64_t bytes) {
   if (before > 0) connection_->account->Expect(-before, -1);
 }
 
+bool CallCaps::Pass::Overrun() const {
+  return caps_ != nullptr && connection_->account != nullptr && connection_->account->overrun();
+}
+
+void CallCaps::Pass::Forgive() {
+  if (caps_ != nullptr && connection_->account != nullptr) connection_->account->Forgive();
+}
+
 int64_t CallCaps::Pass::connection_bytes() const {
   const bool measured = caps_ != nullptr && connection_->account != nullptr;
   return measured ? connection_->account->received() : 0;

@@ -86,6 +86,10 @@ class CallCaps {
     void Expect(int64_t bytes);
     void Arrived(int64_t bytes);
 
+    // ConnectionAccount::overrun and Forgive, of the connection.
+    bool Overrun() const;
+    void Forgive();
+
     // What came over the connection so far, of whatever call; 0 where that is not measured.
     int64_t connection_bytes() const;
 

@@ -42,7 +42,8 @@ bool ConnectionAccount::MayRead() {
   {
     const std::lock_guard lock(mutex_);
     const int64_t windows = limits.window + reading_ * limits.reading + lingering_;
-    if (unexplained() <= limits.connection && since_sent_ <= limits.connection + windows) {
+    const int64_t allowed = limits.connection + (reading_ > 0 ? limits.overrun : 0);
+    if (unexplained() <= allowed && since_sent_ <= limits.connection + windows) {
       return true;
     }
   }
@@ -80,6 +81,16 @@ void ConnectionAccount::Expect(int64_t more, int reading) {
 void ConnectionAccount::Arrived(int64_t bytes) {
   const std::lock_guard lock(mutex_);
   Explain(bytes + bytes / 20);  // and their frames
+}
+
+bool ConnectionAccount::overrun() const { return unexplained() > ledger_->limits_.connection / 2; }
+
+void ConnectionAccount::Forgive() {
+  const std::lock_guard lock(mutex_);
+  owed_ = 0;
+  since_sent_ = 0;
+  lingering_ = ledger_->limits_.lingering;
+  Update();
 }
 
 void ConnectionAccount::Break() {

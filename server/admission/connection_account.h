@@ -26,6 +26,9 @@ struct LedgerLimits {
   // read; and for a call that is being read so much more at a time.
   int64_t window = 64 << 10;
   int64_t reading = 1 << 20;
+  // Beside a message that is being read and becomes larger than it may: what comes until its call
+  // has been refused for that, which takes a turn of the ticker.
+  int64_t overrun = int64_t{48} << 20;
   // At most, by calls that ended a few seconds ago: what sockets hold of what was on its way.
   int64_t lingering = int64_t{16} << 20;
   double trickle = 64;             // by a second that passes: pings
@@ -37,7 +40,7 @@ class Ledger;
 // The bytes of one connection. What comes is owed until a call explains it, and nothing can be
 // explained beforehand, so that much honest traffic does not pay for a flood. Two rules:
 // - What is owed, and is neither of a message that is being read nor in the window of an open call,
-//   is at most LedgerLimits::connection.
+//   is at most LedgerLimits::connection; while a message is being read, LedgerLimits::overrun more.
 // - What comes while nothing is sent back is at most that and the windows: whoever sends messages
 //   gets window updates, whoever sends calls gets answers. So a flood of headers cannot hide
 //   behind calls that wait for messages.
@@ -59,6 +62,11 @@ class ConnectionAccount {
   void CallEnded(int64_t expected);        // what it still expected
   void Expect(int64_t more, int reading);  // bytes, and calls that are reading, more than before
   void Arrived(int64_t bytes);
+
+  // Whether more came than the messages that are being read may have; then, for one of which the
+  // call is refused: what came of it, and is still on its way, is explained.
+  bool overrun() const;
+  void Forgive();
 
   bool had_calls() const { return had_calls_.load(std::memory_order_relaxed); }
   bool has_calls() const { return calls_.load(std::memory_order_relaxed) > 0; }

@@ -46,6 +46,13 @@ absl::Status TooLargeForOneMessage(int64_t bytes, const wire::Limits& limits) {
       bytes, limits.max_unary_bytes));
 }
 
+absl::Status TooLargeForOneMessage(const wire::Limits& limits) {
+  return absl::ResourceExhaustedError(absl::StrFormat(
+      "the request is larger than %d bytes, the most this server takes in one message "
+      "(--max-unary-bytes); larger ones go through ComputeStream",
+      limits.max_unary_bytes));
+}
+
 Instant DeadlineOf(const grpc::ServerContext& context, Instant now) {
   constexpr std::chrono::hours kFar(24);
   const auto left = context.deadline() - std::chrono::system_clock::now();

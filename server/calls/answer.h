@@ -42,8 +42,10 @@ grpc::Status Conclude(CallRecord& record, const absl::Status& status, AdmissionC
 // A call was longer than TimeLimits::call.
 absl::Status TookTooLong(const TimeLimits& limits);
 
-// The request of a unary call has so many bytes, more than the limit.
+// The request of a unary call has so many bytes, more than the limit; or more than the limit by
+// now, and nobody knows how many.
 absl::Status TooLargeForOneMessage(int64_t bytes, const wire::Limits& limits);
+absl::Status TooLargeForOneMessage(const wire::Limits& limits);
 
 // The client's deadline, on the clock of admission.
 Instant DeadlineOf(const grpc::ServerContext& context, Instant now);

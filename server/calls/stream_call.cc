@@ -169,7 +169,14 @@ void StreamCall::OnDone(bool ok) {
 void StreamCall::OnDue(Instant now) {
   const std::lock_guard lock(mutex_);
   if (reading_) times_->Look(now, Received());
-  SetDue(times_->due());
+  SetDue(NextDue(now));
+  if (TooMuchCame()) {
+    pass_.Forgive();
+    return Fail(absl::ResourceExhaustedError(
+        absl::StrFormat("a message of the stream is larger than %d bytes, the most this server "
+                        "takes (--max-block-bytes)",
+                        environment_.limits.max_block_bytes)));
+  }
   switch (times_->Check(now)) {
     case CallTimes::Overdue::kNothing:
       return;
@@ -192,6 +199,17 @@ void StreamCall::OnDue(Instant now) {
       if (!failed_) ++environment_.counters->refused_for(Refusal::kStalled);
       return context_.TryCancel();
   }
+}
+
+// gRPC shows a message when it has all come. One that becomes too large is refused before its
+// connection is broken for what it brings.
+bool StreamCall::TooMuchCame() const {
+  if (over_ || failed_ || !reading_ || !received_before_ || !pass_.Overrun()) return false;
+  return Received().value_or(0) - *received_before_ > environment_.limits.max_block_bytes;
+}
+
+Instant StreamCall::NextDue(Instant now) const {
+  return reading_ ? std::min(times_->due(), now + kWatchPeriod) : times_->due();
 }
 
 // Gives back what others wait for and this does not use.
@@ -370,8 +388,9 @@ void StreamCall::Read() {
   if (std::exchange(header_asked_for_, true) && (!granted_ || !HasPlace())) return;
   reading_ = true;
   reading_since_ = std::chrono::steady_clock::now();
-  times_->Reading(reading_since_, LargestToCome(), Received());
-  SetDue(times_->due());
+  received_before_ = Received();
+  times_->Reading(reading_since_, LargestToCome(), received_before_);
+  SetDue(NextDue(reading_since_));
   pass_.Expect(cost_ ? LargestToCome() : environment_.limits.max_block_bytes);
   Hold();
   stream_.Read(&incoming_, read_event_.Tag());

@@ -117,6 +117,8 @@ class StreamCall final : private ByteBudget::Waiter,
   absl::Status PayFor(int64_t message_bytes);
   absl::Status PayForCoverage(int64_t bytes);
   int64_t LargestToCome() const;
+  bool TooMuchCame() const;
+  Instant NextDue(Instant now) const;
   std::optional<int64_t> Received() const;
   Next NextStep(bool stay, bool on_executor);
   bool MayPrepare();
@@ -157,8 +159,9 @@ class StreamCall final : private ByteBudget::Waiter,
   std::optional<StreamCost> cost_;  // once the header is accepted
   Instant waiting_since_;           // for a place or for memory
   Instant reading_since_;
-  std::optional<Instant> writing_since_;  // while a message is being written
-  int64_t received_bytes_ = 0;            // of messages behind the header
+  std::optional<int64_t> received_before_;  // over the connection, when reading began
+  std::optional<Instant> writing_since_;    // while a message is being written
+  int64_t received_bytes_ = 0;              // of messages behind the header
   int64_t paid_message_bytes_ = kUsualMessageBytes;
   StreamSession session_;
   BoundedQueue<Arrival, kMaxInFlight> arrivals_;

@@ -142,7 +142,8 @@ void UnaryCall::Read() {
   times_.emplace(environment_.times, begun_);
   times_->Arrived(begun_, 0);  // the header
   times_->Reading(reading_since_, told_.value_or(environment_.limits.max_unary_bytes), Received());
-  const Instant due = times_->due();
+  received_before_ = Received();
+  const Instant due = NextLook(reading_since_);
   stage_ = Stage::kReading;
   SetDue(due);
   reader_.Read(&request_, read_event_.Tag());
@@ -246,9 +247,13 @@ void UnaryCall::OnDue(Instant now) {
       }
       return;
     case Stage::kReading: {
-      const Instant due = times_->due();
+      const Instant due = looks_at_;
       times_->Look(now, Received());
-      if (times_->Check(now) == CallTimes::Overdue::kNothing) return MoveDue(due, times_->due());
+      if (TooMuchCame()) {
+        pass_.Forgive();
+        return GiveUp(TooLargeForOneMessage(environment_.limits));
+      }
+      if (times_->Check(now) == CallTimes::Overdue::kNothing) return MoveDue(due, NextLook(now));
       return GiveUp(over ? TookTooLong(environment_.times)
                          : Refuse(Refusal::kStalled, "the message did not come for too long"));
     }
@@ -260,6 +265,18 @@ void UnaryCall::OnDue(Instant now) {
     case Stage::kAnswering:
       return context_.TryCancel();  // nobody takes the answer
   }
+}
+
+// gRPC shows a message when it has all come. One that becomes too large is refused before its
+// connection is broken for what it brings.
+bool UnaryCall::TooMuchCame() const {
+  if (told_ || !received_before_ || !pass_.Overrun()) return false;
+  return Received().value_or(0) - *received_before_ > environment_.limits.max_unary_bytes;
+}
+
+Instant UnaryCall::NextLook(Instant now) {
+  looks_at_ = told_ ? times_->due() : std::min(times_->due(), now + kWatchPeriod);
+  return looks_at_;
 }
 
 void UnaryCall::OnWanted(Instant now) {

@@ -84,6 +84,8 @@ class UnaryCall final : private ByteBudget::Waiter,
   std::optional<int64_t> Received() const;
   // Ends a call that is being read, whose memory and place go to others.
   void GiveUp(const absl::Status& why);
+  bool TooMuchCame() const;
+  Instant NextLook(Instant now);  // at the message that is on its way
 
   // Asks for memory: kWait where OnAnswer goes on, which may have been there already.
   absl::StatusOr<Next> Acquire(int64_t bytes, Instant now, Next then);
@@ -105,6 +107,8 @@ class UnaryCall final : private ByteBudget::Waiter,
   Instant begun_;
   Instant waiting_since_;
   Instant reading_since_;
+  Instant looks_at_;
+  std::optional<int64_t> received_before_;  // over the connection, when reading began
   Instant answered_;
   std::atomic<Stage> stage_{Stage::kBegun};
   std::atomic<bool> stop_{false};

@@ -84,7 +84,28 @@ TEST(Ledger, BytesBeyondTheMessageThatIsReadAreCutOff) {
   Book book;
   CallCaps::Pass call = book.Call();
   call.Expect(16 * kMiB);
-  EXPECT_LE(book.Flood(1000 * kMiB, 16 * kKiB, true), kLimits.connection + 18 * kMiB);
+  EXPECT_LE(book.Flood(1000 * kMiB, 16 * kKiB, true),
+            kLimits.connection + kLimits.overrun + 18 * kMiB);
+}
+
+// The call is refused before its connection is broken, what is on its way is let be, and the
+// connection goes on; who goes on sending is cut off.
+TEST(Ledger, AMessageThatBecomesTooLargeIsForgiven) {
+  Book book;
+  {
+    CallCaps::Pass call = book.Call();
+    call.Expect(16 * kMiB);
+    EXPECT_FALSE(call.Overrun());
+    EXPECT_EQ(book.Flood(16 * kMiB, 16 * kKiB, true), 16 * kMiB);
+    EXPECT_FALSE(call.Overrun());
+    EXPECT_EQ(book.Flood(40 * kMiB, 16 * kKiB, true), 40 * kMiB);
+    EXPECT_TRUE(call.Overrun());
+    call.Forgive();
+    EXPECT_FALSE(call.Overrun());
+  }
+  EXPECT_EQ(book.Flood(8 * kMiB, 16 * kKiB, true), 8 * kMiB);
+  EXPECT_LE(book.Flood(1000 * kMiB, 16 * kKiB, true), kLimits.connection + kLimits.lingering);
+  EXPECT_FALSE(book.account->MayRead());
 }
 
 // 100 connections of one address stay below what one may owe, and owe too much together. Another
