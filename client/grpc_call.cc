@@ -29,6 +29,10 @@ absl::Status StatusOf(const grpc::Status& from, const grpc::ClientContext& conte
   if (absl::IsInternal(status) && trailers.find(wire::kRequestIdKey) == trailers.end()) {
     return absl::UnavailableError(absl::StrCat("broken off on the way: ", status.message()));
   }
+  // gRPC ends calls of a channel so whose quota is overdrawn: see AnswerQuota.
+  if (absl::IsResourceExhausted(status) && status.message() == "Buffers full") {
+    return absl::ResourceExhaustedError("more came on the connection than its answers can be");
+  }
   for (const auto& [name, payload] : {std::pair(wire::kPushbackKey, kPushbackPayload),
                                       std::pair(wire::kReasonKey, kReasonPayload)}) {
     const auto trailer = trailers.find(name);
