@@ -110,7 +110,9 @@ void ConnectionAccount::Tick(double seconds) {
   const int64_t came_late = std::min(owed_, lingering_);
   lingering_ -= came_late;
   lingering_ -= lingering_ / kLingeringTicks;
-  Explain(came_late + static_cast<int64_t>(seconds * ledger_->limits_.trickle));
+  const auto pings = static_cast<int64_t>(seconds * ledger_->limits_.trickle);
+  since_sent_ = std::max<int64_t>(since_sent_ - pings, 0);
+  Explain(came_late + pings);
 }
 
 void ConnectionAccount::Explain(int64_t bytes) {

@@ -130,11 +130,11 @@ TEST_F(RawRows, Row21_CompressedWithoutEncoding) {
 }
 
 // A message that says it has 4 GiB, of which a stream sends all it may. gRPC looks at the size once
-// the message is complete and goes on granting windows, so the memory follows what is sent,
-// whatever the limits. Expected to fail; docs/fault-matrix.md says what bounds it instead.
+// the message is complete and goes on granting windows; the call ends as TOO_LARGE, or the
+// connection with it, when more came than the call may have.
 class DeclaredSize : public RawRows, public ::testing::WithParamInterface<const char*> {};
 
-TEST_P(DeclaredSize, Row27_FourGibibytesDeclared_ExpectedFail) {
+TEST_P(DeclaredSize, Row27_FourGibibytesDeclared) {
   Serve({"--max-unary-bytes=1MiB", "--max-block-bytes=1MiB"});
   RawClient client = Greeted();
   client.Open(1, GetParam());
@@ -174,8 +174,8 @@ TEST_P(DeclaredSize, Row27_FourGibibytesDeclared_ExpectedFail) {
       "%s\n",
       GetParam(), static_cast<long>(sent >> 10), static_cast<long>(peak >> 10),
       client.Status(1, 0).value_or(-1), client.what().c_str());
-  const bool withstood = peak < (16 << 20) && sent < (16 << 20);
-  EXPECT_FALSE(withstood) << "expected to fail, but it does not any more: make it an ordinary row";
+  EXPECT_LT(sent, 32 << 20) << "what sockets hold counts, too";
+  EXPECT_LT(peak, 48 << 20);
 }
 INSTANTIATE_TEST_SUITE_P(Both, DeclaredSize, ::testing::Values(kCompute, kStream),
                          [](const auto& info) { return info.index == 0 ? "Unary" : "Stream"; });
@@ -303,19 +303,13 @@ INSTANTIATE_TEST_SUITE_P(
                   [] { return Times(100, http2::Bytes(77, 0, 1, std::string(100, 'x'))); }}),
     [](const auto& info) { return info.param.name; });
 
-// --------------------------------------------------------------- what this gRPC does not withstand
+// --------------------------------------------------- what gRPC alone does not withstand
 
 // gRPC 1.51.1 joins a string of a header over CONTINUATION frames before it looks at its length
-// (CVE-2023-33953): the memory follows what is sent. Expected to fail; when it no longer does, the
-// row becomes an ordinary one. docs/fault-matrix.md says what stands in front instead.
-TEST_F(RawRows, Row40_HpackHugeLiteral_ExpectedFail) {
-#ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP()
-      << "what is taken within 4 s tells how fast the sanitizer copies, and memory nothing";
-#endif
+// (CVE-2023-33953), and copies it again with every frame. The connection is broken before that
+// weighs anything: no call explains what came.
+TEST_F(RawRows, Row40_HpackHugeLiteral) {
   Serve();
-  // The copying may keep a thread that others wait for: then their calls end, CANCELLED or STALLED.
-  sentinel().Allow(1000);
   RawClient client = Greeted();
   // A name of 1 GiB: its length first, then as much of it as the server takes, up to 96 MiB.
   const std::string start = std::string("\x10\x7f", 2) + std::string("\x81\xff\xff\xff\x03", 5);
@@ -323,32 +317,26 @@ TEST_F(RawRows, Row40_HpackHugeLiteral_ExpectedFail) {
   const std::string more = http2::Bytes(http2::kContinuation, 0, 1, std::string(16 << 10, 'a'));
   int64_t sent = 0;
   int64_t peak = 0;
-  const absl::Time until = absl::Now() + absl::Seconds(4);
-  while (sent < (96 << 20) && absl::Now() < until && client.Send(more, 1)) {
+  while (sent < (96 << 20) && client.Send(more)) {
     sent += 16 << 10;
     peak = std::max(peak, sentinel().grown_bytes());
   }
-  std::printf(
-      "  %ld KiB of one header were taken; at most +%ld KiB of memory; \"%s\"; %d calls of the "
-      "victim failed\n",
-      static_cast<long>(sent >> 10), static_cast<long>(peak >> 10), client.what().c_str(),
-      sentinel().failed());
-  // How much is taken within the time depends on the machine; that it goes on does not.
-  while (client.Read(0)) {
-  }
-  EXPECT_EQ(client.what(), "") << "expected to fail, but it is closed now: make it an ordinary row";
+  std::printf("  %ld KiB of one header were taken; at most +%ld KiB of memory\n",
+              static_cast<long>(sent >> 10), static_cast<long>(peak >> 10));
+  EXPECT_EQ(client.what(), "closed");
+  EXPECT_LT(sent, 16 << 20) << "what sockets hold counts, too";
 }
 
 // A length that goes on for ever in bytes that add nothing (CVE-2023-33953, too).
-TEST_F(RawRows, Row40_HpackEndlessLength_ExpectedFail) {
+TEST_F(RawRows, Row40_HpackEndlessLength) {
   Serve();
-  sentinel().Allow(1000);  // as above
   RawClient client = Greeted();
   client.Send(http2::Bytes(http2::kHeaders, http2::kNone, 1, std::string("\x10\x7f", 2)));
-  Flood(client, [](uint32_t) {
-    return http2::Bytes(http2::kContinuation, 0, 1, std::string(16 << 10, '\x80'));
-  });
-  EXPECT_EQ(client.what(), "") << "expected to fail, but it is closed now: make it an ordinary row";
+  const std::string more = http2::Bytes(http2::kContinuation, 0, 1, std::string(16 << 10, '\x80'));
+  int64_t sent = 0;
+  while (sent < (48 << 20) && client.Send(more)) sent += 16 << 10;
+  std::printf("  %ld KiB of one length were taken\n", static_cast<long>(sent >> 10));
+  EXPECT_EQ(client.what(), "closed");
 }
 
 }  // namespace
