@@ -75,7 +75,8 @@ class Replica:
         listen = [f"{self.host}:{port}" for port in self.ports]
         log = f"{self.work}/lossd-{self.host}-{self.starts}.log"
         self.program = Program([f"{self.bin}/lossd", f"--listen={listen[0]}",
-                                f"--health-listen={listen[1]}", "--log-level=debug", *self.flags], log)
+                                f"--health-listen={listen[1]}", "--trusted-proxies=127.0.0.0/8",
+                                "--log-level=debug", *self.flags], log)
         said = self.program.wait_for_text(r"listening on \S+:(\d+)\n(?:.*\n)*?"
                                           r".*health checks on \S+:(\d+)\n")
         self.ports = tuple(int(port) for port in said.groups())
@@ -125,7 +126,7 @@ def haproxy(root, work, replicas):
     grpc, state = listening_socket(), listening_socket()
     health = replicas[0].ports[1]
     assert all(replica.ports[1] == health for replica in replicas)
-    servers = "\n".join(f"  server {r.host} {r.address}" for r in replicas)
+    servers = "\n".join(f"  server {r.host} {r.address} send-proxy-v2" for r in replicas)
     config = pathlib.Path(work, "haproxy.cfg")
     config.write_text(replaced(pathlib.Path(root, "docker/haproxy/haproxy.cfg"), (
         (r"^  bind :50151$", f"  bind fd@{grpc.fileno()}"),
