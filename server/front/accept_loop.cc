@@ -230,11 +230,12 @@ AcceptLoop::Opening AcceptLoop::TakeOpening(Silent& silent) const {
   if (size > 0 && recv(silent.fd.get(), buffer.data(), size, MSG_DONTWAIT) != size) {
     return Opening::kBad;
   }
+  silent.proxy = false;  // it has said so
   if ((*header)->source) silent.peer = PeerName::Of(*(*header)->source);
   return Opening::kGood;
 }
 
-void AcceptLoop::HandOver(Silent silent) {
+void AcceptLoop::HandOver(Silent& silent) {
   if (open_.at_most() >= limits_.without_calls && open_.without_calls() >= limits_.without_calls &&
       open_.BreakOneWithoutCalls()) {
     Count(ConnectionRefusal::kGaveWay);
@@ -262,8 +263,15 @@ void AcceptLoop::LookAtSilent(absl::Time now) {
       Count(ConnectionRefusal::kBadHeader);
       Warn("a trusted proxy began with a PROXY header that cannot be understood");
     }
-    Silent taken = std::move(one);  // what is left is closed
-    if (opening == Opening::kGood) HandOver(std::move(taken));
+    if (opening == Opening::kGood) {
+      try {
+        HandOver(one);
+      } catch (const std::bad_alloc&) {  // there may be some memory later
+        one.look_again = now + kPause;
+        continue;
+      }
+    }
+    one.fd = OwnedFd();  // what was not handed over is closed
   }
   std::erase_if(silent_, [](const Silent& one) { return one.fd.get() < 0; });
 }

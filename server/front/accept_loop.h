@@ -109,7 +109,7 @@ class AcceptLoop {
   bool MakeRoomFor(std::string_view address, absl::Time now);
   void DropOneSilent();
   Opening TakeOpening(Silent& silent) const;
-  void HandOver(Silent silent);
+  void HandOver(Silent& silent);
   void LookAtSilent(absl::Time now);
   void LookAtAccounts(absl::Time now);
 

@@ -37,9 +37,12 @@ void OpenConnections::Add(int fd, std::shared_ptr<ConnectionAccount> account) {
     if (one.fd == fd) Forget(one);
     return one.fd == fd;
   });
+  // What may find no memory comes before anything is counted.
   std::string address = PeerAddressOf(account->name());
-  ++counts_[address];
+  if (sockets_.size() == sockets_.capacity()) sockets_.reserve(2 * sockets_.size() + 16);
+  auto& count = counts_[address];
   SetAccount(fd, account);
+  ++count;
   sockets_.push_back({fd, InodeOf(fd), std::move(address), std::move(account)});
 }
 
