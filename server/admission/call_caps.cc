@@ -13,9 +13,9 @@
 namespace lossd {
 namespace {
 
-// Connections and peers without a call are remembered for how fast they began theirs, as long as
-// there are few.
-constexpr size_t kFewRemembered = 1024;
+// Peers without a call are remembered for how fast they began theirs, as long as there are few;
+// connections that are gone are forgotten as others come.
+constexpr size_t kFewPeers = 1024;
 
 // What a connection that is new may begin although its peer has used up its rate: this part of a
 // second's worth.
@@ -141,7 +141,7 @@ CallCaps::Connection& CallCaps::ConnectionOf(std::string_view name, std::string_
     known.account = ledger_->Find(name);
     return known;
   }
-  if (connections_.size() >= std::max(crowd_, kFewRemembered)) ForgetSome();
+  ForgetSome();
   Peer& address = PeerOf(forwarded.empty() ? PeerAddressOf(name) : std::string(forwarded), now);
   // Whole before it is in the map: any of this may find no memory.
   Connection made(limits_.starts_per_second * kNewcomersPart, now);
@@ -156,18 +156,30 @@ CallCaps::Connection& CallCaps::ConnectionOf(std::string_view name, std::string_
 }
 
 // Those that are closed; all that are idle, where nobody knows.
+// As many connections as come are looked at, and some more, so that those that are gone do not pile
+// up.
 void CallCaps::ForgetSome() {
-  std::erase_if(connections_, [](const auto& entry) {
-    const Connection& one = entry.second;
-    const bool gone = one.account == nullptr || one.account->closed();
-    if (one.calls > 0 || !(gone || one.forwarded)) return false;
+  constexpr int kSome = 4;
+  auto next = connections_.upper_bound(looked_at_);
+  for (int i = 0; i < kSome && !connections_.empty(); ++i) {
+    if (next == connections_.end()) next = connections_.begin();
+    looked_at_ = next->first;
+    const Connection& one = next->second;
+    // Of some nobody tells when they go; they are remembered while there are few.
+    const bool told = !one.forwarded && one.account != nullptr;
+    const bool gone = told ? one.account->closed() : connections_.size() > kFewPeers;
+    if (one.calls > 0 || !gone) {
+      ++next;
+      continue;
+    }
     --one.peer->connections;
-    return true;
-  });
-  std::erase_if(peers_, [&](const auto& entry) {
+    next = connections_.erase(next);
+  }
+  if (peers_.size() < std::max(crowd_, kFewPeers)) return;
+  std::erase_if(peers_, [](const auto& entry) {
     return entry.second.calls == 0 && entry.second.connections == 0;
   });
-  crowd_ = 2 * connections_.size();
+  crowd_ = 2 * peers_.size();
 }
 
 bool CallCaps::Offends(Connection& connection, const absl::Status& refused, Instant now) {

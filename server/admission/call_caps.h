@@ -172,7 +172,8 @@ class CallCaps {
   std::mutex mutex_;
   std::map<std::string, Peer, std::less<>> peers_;
   std::map<std::string, Connection, std::less<>> connections_;
-  size_t crowd_ = 0;  // so many connections, and some are forgotten
+  std::string looked_at_;  // the connection that ForgetSome looked at last
+  size_t crowd_ = 0;       // so many peers, and some are forgotten
   int64_t calls_ = 0;
   bool draining_ = false;
   std::function<void(std::string_view name)> tell_;  // empty: nobody is told

@@ -85,7 +85,7 @@ class MessageGate {
 
   // A place at once, or nullopt: `waiter` will be told. May be called with a lock held that OnPlace
   // takes. The only function here that allocates, before it changes anything.
-  std::optional<Place> Enter(PeerKey peer, Waiter* waiter);
+  std::optional<Place> Enter(PeerKey key, Waiter* waiter);
 
   // True: it waited, and will not be told.
   bool Withdraw(Waiter* waiter);

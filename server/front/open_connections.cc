@@ -37,6 +37,7 @@ void OpenConnections::Add(int fd, std::shared_ptr<ConnectionAccount> account) {
     if (one.fd == fd) Forget(one);
     return one.fd == fd;
   });
+  LookAtSome();
   // What may find no memory comes before anything is counted.
   std::string address = PeerAddressOf(account->name());
   if (sockets_.size() == sockets_.capacity()) sockets_.reserve(2 * sockets_.size() + 16);
@@ -44,6 +45,18 @@ void OpenConnections::Add(int fd, std::shared_ptr<ConnectionAccount> account) {
   SetAccount(fd, account);
   ++count;
   sockets_.push_back({fd, InodeOf(fd), std::move(address), std::move(account)});
+}
+
+// As many as come are looked at, and some more, so that those that are gone do not pile up.
+void OpenConnections::LookAtSome() {
+  constexpr int kSome = 4;
+  for (int i = 0; i < kSome && !sockets_.empty(); ++i) {
+    next_look_ = (next_look_ + 1) % sockets_.size();
+    const auto one = sockets_.begin() + static_cast<std::ptrdiff_t>(next_look_);
+    if (InodeOf(one->fd) == one->inode) continue;
+    Forget(*one);
+    sockets_.erase(one);
+  }
 }
 
 bool OpenConnections::Below(int64_t limit, absl::Time now) {

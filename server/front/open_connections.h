@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -68,10 +69,12 @@ class OpenConnections {
 
   void Shutdown(const Socket& socket) const;
   void BreakAt(std::vector<Socket>::iterator socket);
+  void LookAtSome();
   void Forget(const Socket& socket);
 
   Ledger* const ledger_;
-  std::vector<Socket> sockets_;                         // the oldest first
+  std::vector<Socket> sockets_;
+  size_t next_look_ = 0;  // of sockets_                         // the oldest first
   std::map<std::string, int64_t, std::less<>> counts_;  // by address
   absl::Time full_at_ = absl::InfinitePast();           // when they were found to be too many
 };

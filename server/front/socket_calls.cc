@@ -92,14 +92,14 @@ void SetAccount(int fd, std::shared_ptr<ConnectionAccount> account) {
 
 extern "C" {
 
-__attribute__((visibility("default"))) int getpeername(int fd, sockaddr* address,
-                                                       socklen_t* size) noexcept {
+__attribute__((visibility("default"))) int getpeername(int fd, sockaddr* addr,
+                                                       socklen_t* len) noexcept {
   const lossd::PeerName* const peer = lossd::handing_over.peer;
   if (peer == nullptr || peer->size == 0 || lossd::handing_over.fd != fd) {
-    return lossd::SystemPeerName(fd, address, size);
+    return lossd::SystemPeerName(fd, addr, len);
   }
-  std::memcpy(address, &peer->address, std::min(*size, peer->size));
-  *size = peer->size;
+  std::memcpy(addr, &peer->address, std::min(*len, peer->size));
+  *len = peer->size;
   return 0;
 }
 
