@@ -249,6 +249,17 @@ void AcceptLoop::HandOver(Silent& silent) {
   silent.fd.Release();
 }
 
+// A connection is worth some tries: its client would come again only after a pause that grows.
+void AcceptLoop::HandOverIfMemoryAllows(Silent& silent) {
+  constexpr int kTries = 64;
+  for (int i = 0; i < kTries && silent.fd.get() >= 0; ++i) {
+    try {
+      HandOver(silent);
+    } catch (const std::bad_alloc&) {
+    }
+  }
+}
+
 void AcceptLoop::LookAtSilent(absl::Time now) {
   for (size_t i = 0; i < silent_.size(); ++i) {
     Silent& one = silent_[i];
@@ -263,14 +274,7 @@ void AcceptLoop::LookAtSilent(absl::Time now) {
       Count(ConnectionRefusal::kBadHeader);
       Warn("a trusted proxy began with a PROXY header that cannot be understood");
     }
-    if (opening == Opening::kGood) {
-      try {
-        HandOver(one);
-      } catch (const std::bad_alloc&) {  // there may be some memory later
-        one.look_again = now + kPause;
-        continue;
-      }
-    }
+    if (opening == Opening::kGood) HandOverIfMemoryAllows(one);
     one.fd = OwnedFd();  // what was not handed over is closed
   }
   std::erase_if(silent_, [](const Silent& one) { return one.fd.get() < 0; });

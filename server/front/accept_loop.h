@@ -110,6 +110,7 @@ class AcceptLoop {
   void DropOneSilent();
   Opening TakeOpening(Silent& silent) const;
   void HandOver(Silent& silent);
+  void HandOverIfMemoryAllows(Silent& silent);
   void LookAtSilent(absl::Time now);
   void LookAtAccounts(absl::Time now);
 
