@@ -255,7 +255,8 @@ void AcceptLoop::HandOverIfMemoryAllows(Silent& silent) {
   for (int i = 0; i < kTries && silent.fd.get() >= 0; ++i) {
     try {
       HandOver(silent);
-    } catch (const std::bad_alloc&) {
+    } catch (const std::bad_alloc&) {  // under another number, which nothing knows yet
+      silent.fd = OwnedFd(fcntl(silent.fd.get(), F_DUPFD_CLOEXEC, 0));
     }
   }
 }
