@@ -160,7 +160,8 @@ TEST(ReadInputs, MasksAndMultiHotTargetsMayBeBoolOrIntegers) {
   const std::vector<int8_t> hot = {0, 1, 1, 0, 0, 1};
   for (const char* const descr : {"|b1", "|i1", "|u1"}) {
     flags.targets = scratch.Write("y.npy", NpyBytes(descr, "(2, 3)", Bytes(hot)));
-    flags.position_weights = scratch.Write("q.npy", NpyBytes(descr, "(2,)", std::string("\1\0", 2)));
+    flags.position_weights =
+        scratch.Write("q.npy", NpyBytes(descr, "(2,)", std::string("\1\0", 2)));
     const auto inputs = ReadInputs(flags, LossSpec{});
     ASSERT_TRUE(inputs.ok()) << inputs.status();
     EXPECT_EQ(inputs->tensors.target_kind, TargetKind::kClassProbabilities);

@@ -312,9 +312,8 @@ TEST(Messages, LargerThanAllowedAreRefusedWithAReason) {
     v1::ComputeResponse response;
     const grpc::Status status = stub->Compute(&unary, problem.Request(), &response);
     EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << rows;
-    EXPECT_THAT(status.error_message(),
-                AllOf(HasSubstr("65536"), HasSubstr("--max-unary-bytes"),
-                      HasSubstr("ComputeStream")));
+    EXPECT_THAT(status.error_message(), AllOf(HasSubstr("65536"), HasSubstr("--max-unary-bytes"),
+                                              HasSubstr("ComputeStream")));
     EXPECT_EQ(Trailer(unary, "loss-reason"), "TOO_LARGE");
   }
   const Problem problem(64, 1024);
