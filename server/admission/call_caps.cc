@@ -42,7 +42,7 @@ absl::StatusOr<CallCaps::Pass> CallCaps::Enter(std::string_view name, std::strin
   absl::Status may = MayBegin(peer, connection, now);
   if (connection.account != nullptr) connection.account->CallBegan();
   if (!may.ok()) {
-    if (connection.account != nullptr) connection.account->CallEnded(0);
+    if (connection.account != nullptr) connection.account->CallEnded({});
     offends = Offends(connection, may, now);
     return may;
   }
@@ -50,6 +50,7 @@ absl::StatusOr<CallCaps::Pass> CallCaps::Enter(std::string_view name, std::strin
   pass.caps_ = this;
   pass.peer_ = &peer;
   pass.connection_ = &connection;
+  pass.account_ = connection.account;
   Charge(peer, connection, 1);
   ++peer.calls;
   ++connection.calls;
@@ -205,7 +206,7 @@ void CallCaps::Drain() {
 
 CallCaps::Pass::~Pass() {
   if (caps_ == nullptr) return;
-  if (connection_->account != nullptr) connection_->account->CallEnded(expected_);
+  if (account_ != nullptr) account_->CallEnded(expected_);
   const std::lock_guard lock(caps_->mutex_);
   --connection_->calls;
   --peer_->calls;
@@ -216,6 +217,7 @@ void CallCaps::Pass::Swap(Pass& other) noexcept {
   std::swap(caps_, other.caps_);
   std::swap(peer_, other.peer_);
   std::swap(connection_, other.connection_);
+  account_.swap(other.account_);
   std::swap(expected_, other.expected_);
 }
 
@@ -250,30 +252,24 @@ void CallCaps::Pass::BrokenOff() {
 
 Share* CallCaps::Pass::share() const { return &peer_->share; }
 
-void CallCaps::Pass::Expect(int64_t bytes) {
-  if (caps_ == nullptr || connection_->account == nullptr) return;
-  const int64_t before = std::exchange(expected_, std::max<int64_t>(bytes, 1));
-  connection_->account->Expect(expected_ - before, before > 0 ? 0 : 1);
+void CallCaps::Pass::Expect(int64_t bytes, bool told) {
+  Expect({.bytes = std::max<int64_t>(bytes, 1), .told = told});
 }
 
 void CallCaps::Pass::Arrived(int64_t bytes) {
-  if (caps_ == nullptr || connection_->account == nullptr) return;
-  connection_->account->Arrived(bytes);
-  const int64_t before = std::exchange(expected_, 0);
-  if (before > 0) connection_->account->Expect(-before, -1);
+  if (account_ != nullptr) account_->Arrived(bytes);
+  Expect(Expected());
 }
 
-bool CallCaps::Pass::Overrun() const {
-  return caps_ != nullptr && connection_->account != nullptr && connection_->account->overrun();
+void CallCaps::Pass::Expect(const Expected& now) {
+  const Expected before = std::exchange(expected_, now);
+  if (account_ != nullptr) account_->Expect(before, now);
 }
+
+bool CallCaps::Pass::Overrun() const { return account_ != nullptr && account_->overrun(); }
 
 void CallCaps::Pass::Forgive() {
-  if (caps_ != nullptr && connection_->account != nullptr) connection_->account->Forgive();
-}
-
-int64_t CallCaps::Pass::connection_bytes() const {
-  const bool measured = caps_ != nullptr && connection_->account != nullptr;
-  return measured ? connection_->account->received() : 0;
+  if (account_ != nullptr) account_->Forgive();
 }
 
 }  // namespace lossd

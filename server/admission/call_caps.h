@@ -82,25 +82,25 @@ class CallCaps {
     // The peer's, of the computing threads; while this counts.
     Share* share() const;
 
-    // What this call is reading: a message of at most so many bytes, which has then come.
-    void Expect(int64_t bytes);
+    // What this call is reading: a message of at most so many bytes, as its caller told or as any
+    // may have, which has then come.
+    void Expect(int64_t bytes, bool told = false);
     void Arrived(int64_t bytes);
 
     // ConnectionAccount::overrun and Forgive, of the connection.
     bool Overrun() const;
     void Forgive();
 
-    // What came over the connection so far, of whatever call; 0 where that is not measured.
-    int64_t connection_bytes() const;
-
    private:
     friend class CallCaps;
     void Swap(Pass& other) noexcept;
+    void Expect(const Expected& now);
 
     CallCaps* caps_ = nullptr;
     Peer* peer_ = nullptr;
     Connection* connection_ = nullptr;
-    int64_t expected_ = 0;
+    std::shared_ptr<ConnectionAccount> account_;  // null: nobody measures
+    Expected expected_;
   };
 
   // `ledger`, if there is one, outlives this.

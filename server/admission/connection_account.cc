@@ -60,22 +60,28 @@ void ConnectionAccount::CallBegan() {
 
 // What came of the message that it was reading is explained, and nobody knows how much that was;
 // what is still on its way will be.
-void ConnectionAccount::CallEnded(int64_t expected) {
+void ConnectionAccount::CallEnded(const Expected& before) {
   const LedgerLimits& limits = ledger_->limits_;
   const std::lock_guard lock(mutex_);
   --calls_;
-  if (expected > 0) --reading_;
-  expected_ -= expected;
-  const int64_t on_its_way = limits.window + (expected > 0 ? limits.reading : 0);
+  Count(before, -1);
+  const int64_t on_its_way = limits.window + (before.bytes > 0 ? limits.reading : 0);
   lingering_ = std::min(lingering_ + on_its_way, limits.lingering);
-  Explain(expected);
+  Explain(before.bytes);
 }
 
-void ConnectionAccount::Expect(int64_t more, int reading) {
+void ConnectionAccount::Expect(const Expected& before, const Expected& now) {
   const std::lock_guard lock(mutex_);
-  expected_ += more;
-  reading_ += reading;
+  Count(before, -1);
+  Count(now, +1);
   Update();
+}
+
+void ConnectionAccount::Count(const Expected& expected, int sign) {
+  if (expected.bytes == 0) return;
+  expected_ += sign * expected.bytes;
+  reading_ += sign;
+  if (!expected.told) untold_ += sign;
 }
 
 void ConnectionAccount::Arrived(int64_t bytes) {

@@ -220,7 +220,7 @@ TEST(OpenConnections, WhoHasMostMakesRoomTheIdleFirst) {
   call("ipv4:10.0.0.1:1");
   call("ipv4:10.0.0.1:2");
   call("ipv4:10.0.0.1:3");
-  pairs.ledger.Find("ipv4:10.0.0.1:2")->CallEnded(0);
+  pairs.ledger.Find("ipv4:10.0.0.1:2")->CallEnded({});
   EXPECT_FALSE(pairs.open.MakeRoomFor("ipv4:10.0.0.1")) << "it has most itself";
   EXPECT_TRUE(pairs.open.MakeRoomFor("ipv4:10.0.0.3"));
   EXPECT_THAT(pairs.Broken(), ElementsAre("ipv4:10.0.0.1:4")) << "never called";
