@@ -55,9 +55,9 @@ constexpr CallLimits kControlCalls = {.calls = 4096,
                                       .calls_per_connection = 128,
                                       .starts_per_second = 10'000};
 
-// Of the memory, what connections may bring that no call explains: gRPC makes up to 16 times as
+// Of the memory, what connections may bring that no call explains: gRPC makes up to 32 times as
 // much of small headers.
-constexpr int64_t kUnexplainedPart = 64;
+constexpr int64_t kUnexplainedPart = 128;
 constexpr int64_t kLeastUnexplained = int64_t{8} << 20;
 
 // After the last call: time for connections to be closed in order.

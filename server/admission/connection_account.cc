@@ -30,6 +30,7 @@ void ConnectionAccount::Received(int64_t bytes) {
 void ConnectionAccount::Sent(int64_t bytes) {
   const std::lock_guard lock(mutex_);
   since_sent_ = 0;
+  granted_ = Windows();
   sent_ += bytes;
   const int64_t per_byte = ledger_->limits_.sent_per_received;
   Explain(sent_ / per_byte);
@@ -41,11 +42,8 @@ bool ConnectionAccount::MayRead() {
   const LedgerLimits& limits = ledger_->limits_;
   {
     const std::lock_guard lock(mutex_);
-    const int64_t windows = limits.window + reading_ * limits.reading + lingering_;
-    const int64_t allowed = limits.connection + (reading_ > 0 ? limits.overrun : 0);
-    if (unexplained() <= allowed && since_sent_ <= limits.connection + windows) {
-      return true;
-    }
+    const int64_t may_owe = limits.connection + (untold_ > 0 ? limits.overrun : 0);
+    if (unexplained() <= may_owe && since_sent_ <= limits.connection + granted_) return true;
   }
   Break();
   return false;
@@ -126,8 +124,16 @@ void ConnectionAccount::Explain(int64_t bytes) {
   Update();
 }
 
+// What HTTP/2 lets the client send. It is not taken back when a message has come, so granted_ is
+// the most that it was since something was sent.
+int64_t ConnectionAccount::Windows() const {
+  const LedgerLimits& limits = ledger_->limits_;
+  return (1 + calls_) * limits.window + reading_ * limits.reading + lingering_;
+}
+
 void ConnectionAccount::Update() {
   if (broken_.load(std::memory_order_relaxed)) return;
+  granted_ = std::max(granted_, Windows());
   const int64_t explained = expected_ + calls_ * ledger_->limits_.window + lingering_;
   Show(std::max<int64_t>(owed_ - explained, 0));
 }

@@ -98,6 +98,7 @@ class ConnectionAccount {
   void Tick(double seconds);
 
   // With mutex_ held.
+  int64_t Windows() const;
   void Count(const Expected& expected, int sign);
   void Explain(int64_t bytes);
   void Update();
@@ -117,6 +118,7 @@ class ConnectionAccount {
   std::mutex mutex_;
   int64_t owed_ = 0;
   int64_t since_sent_ = 0;
+  int64_t granted_ = 0;    // windows, meanwhile
   int64_t sent_ = 0;       // not yet worth a byte
   int64_t expected_ = 0;   // by calls that are reading
   int64_t reading_ = 0;    // calls

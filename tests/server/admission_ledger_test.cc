@@ -165,6 +165,22 @@ TEST(Ledger, MessagesAtOnceAreExplained) {
   EXPECT_TRUE(book.account->MayRead());
 }
 
+// Windows are full when the last of the messages is there, and nothing was sent meanwhile.
+TEST(Ledger, WindowsThatWereGrantedMayBeUsed) {
+  Book book;
+  std::vector<CallCaps::Pass> calls;
+  for (int i = 0; i < 16; ++i) {
+    calls.push_back(book.Call());
+    calls.back().Expect(kMiB, /*told=*/true);
+  }
+  book.account->Sent(26);
+  for (CallCaps::Pass& call : calls) {
+    book.account->Received(kMiB);
+    call.Arrived(kMiB);
+    ASSERT_TRUE(book.account->MayRead());
+  }
+}
+
 // Uploads that are given up in the middle, or refused while bytes are on their way.
 TEST(Ledger, MessagesThatNeverArriveAreExplained) {
   Book book;
