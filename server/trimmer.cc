@@ -1,5 +1,6 @@
 #include "server/trimmer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <new>
 
@@ -43,10 +44,13 @@ void Trimmer::Run(bool ok) {
 void Trimmer::ReleaseUnused() {
   AdmissionCounters& counters = *environment_->counters;
   const int64_t granted = counters.granted_peak.exchange(counters.granted_bytes);
-  const ReleasePolicy::Period period = {.begun = environment_->calls->begun(),
-                                        .live = environment_->calls->live(),
-                                        .resident = ResidentBytes(),
-                                        .used = granted + environment_->pool->idle_bytes()};
+  const int64_t held =
+      HeapBytesInUse() + environment_->pool->loaned_bytes() + environment_->pool->idle_bytes();
+  const ReleasePolicy::Period period = {
+      .begun = environment_->calls->begun(),
+      .live = environment_->calls->live(),
+      .resident = ResidentBytes(),
+      .used = std::max(granted + environment_->pool->idle_bytes(), held)};
   if (policy_.Due(period)) ReleaseFreedMemory();
 }
 

@@ -66,6 +66,7 @@ absl::StatusOr<std::unique_ptr<AcceptLoop>> AcceptLoop::Start(std::vector<Listen
   }
   std::unique_ptr<AcceptLoop> loop(
       new AcceptLoop(std::move(sockets), std::move(acceptor), limits, ledger));
+  loop->refused_headers_ = RefusedHeaders();
   loop->stop_read_ = OwnedFd(ends[0]);
   loop->stop_write_ = OwnedFd(ends[1]);
   loop->thread_ = std::thread(&AcceptLoop::Run, loop.get());
@@ -291,6 +292,10 @@ void AcceptLoop::LookAtAccounts(absl::Time now) {
   for (; broken_ < ledger_->broken(); ++broken_) {
     Count(ConnectionRefusal::kUnexplained);
     Warn("more came than its calls explain");
+  }
+  for (; refused_headers_ < RefusedHeaders(); ++refused_headers_) {
+    Count(ConnectionRefusal::kHeaderBlock);
+    Warn("the headers of a call had more fields or bytes than they may");
   }
 }
 

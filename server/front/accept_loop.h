@@ -124,7 +124,8 @@ class AcceptLoop {
   std::deque<Silent> silent_;  // the oldest first
   int64_t accepted_ = 0;       // so far
   absl::Time accounts_due_ = absl::InfinitePast();
-  int64_t broken_ = 0;  // by the ledger, and counted
+  int64_t broken_ = 0;           // by the ledger, and counted
+  int64_t refused_headers_ = 0;  // of this process, and counted
   std::array<std::atomic<int64_t>, kConnectionRefusals> refused_{};
 
   std::vector<pollfd> polled_;  // its memory is kept, so that a turn allocates nothing

@@ -16,13 +16,14 @@ enum class ConnectionRefusal : int8_t {
   kUnexplained,  // more came than calls explain (docs/adr/026)
   kGaveWay,      // others wanted a place, and its address had most of them
   kBadHeader,    // a trusted proxy began with a PROXY header that cannot be understood
+  kHeaderBlock,  // a call's headers had more fields or bytes than they may (docs/adr/032)
 };
-inline constexpr size_t kConnectionRefusals = 6;
+inline constexpr size_t kConnectionRefusals = 7;
 
 // As metrics name them, in the order of the enum.
 inline constexpr std::array<std::string_view, kConnectionRefusals> kConnectionRefusalNames = {
-    "TOO_MANY_CONNECTIONS", "SILENT",   "PEER_QUOTA",
-    "UNEXPLAINED_BYTES",    "GAVE_WAY", "BAD_PROXY_HEADER"};
+    "TOO_MANY_CONNECTIONS", "SILENT",      "PEER_QUOTA", "UNEXPLAINED_BYTES", "GAVE_WAY",
+    "BAD_PROXY_HEADER",     "HEADER_BLOCK"};
 
 }  // namespace lossd
 

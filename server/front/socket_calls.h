@@ -1,6 +1,7 @@
 #ifndef LOSSD_SERVER_FRONT_SOCKET_CALLS_H_
 #define LOSSD_SERVER_FRONT_SOCKET_CALLS_H_
 
+#include <cstdint>
 #include <memory>
 
 #include "server/admission/connection_account.h"
@@ -8,9 +9,11 @@
 
 namespace lossd {
 
-// What gRPC asks the system about the sockets it was given. The program's own getpeername, recvmsg
-// and sendmsg are defined here; the dynamic linker gives them to gRPC's library before the
-// system's, which they call in turn. They change nothing but what is said here. (docs/adr/025)
+// What gRPC asks the system about the sockets it was given, and OpenSSL about what came. The
+// program's own getpeername, recvmsg, sendmsg and SSL_read are defined here; the dynamic linker
+// gives them to gRPC's library before those of the system and of OpenSSL, which they call in turn.
+// They change nothing but what is said here, and end connections whose headers HeaderGuard refuses.
+// (docs/adr/025, 032)
 
 // While it lives, gRPC on this thread finds `peer` at the other end of `fd`.
 class HandingOver {
@@ -24,6 +27,9 @@ class HandingOver {
 // From now on `account` is told what gRPC receives and sends on `fd`; once it may not be read any
 // more, gRPC finds the connection reset. Until another one is set, or null. Thread-safe.
 void SetAccount(int fd, std::shared_ptr<ConnectionAccount> account);
+
+// How many connections of this process HeaderGuard has ended so far. Thread-safe.
+int64_t RefusedHeaders();
 
 }  // namespace lossd
 

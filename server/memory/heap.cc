@@ -24,6 +24,11 @@ void KeepFreedMemory() {
 
 void ReleaseFreedMemory() { malloc_trim(0); }
 
+int64_t HeapBytesInUse() {
+  const struct mallinfo2 heap = mallinfo2();
+  return static_cast<int64_t>(heap.uordblks + heap.hblkhd);
+}
+
 int64_t ResidentBytes() {
   std::ifstream file("/proc/self/statm");
   int64_t pages = 0;

@@ -13,6 +13,9 @@ void KeepFreedMemory();
 // Gives it back all the same (see ReleasePolicy).
 void ReleaseFreedMemory();
 
+// Bytes that the allocator has given out and not got back.
+int64_t HeapBytesInUse();
+
 // Bytes of this process that are in memory; 0 where /proc does not tell.
 int64_t ResidentBytes();
 

@@ -18,11 +18,12 @@ class ReleasePolicy {
     int64_t begun = 0;     // calls that have begun so far
     int64_t live = 0;      // calls now
     int64_t resident = 0;  // bytes of the process now
-    int64_t used = 0;      // most bytes that calls and the buffer pool held during the period
+    // The most that was granted to calls during the period or, if more, all that is in use now.
+    int64_t used = 0;
   };
 
-  // At the end of a period; true: release now. While releases do not help, because the memory is
-  // still in use or lies between what is, they come after 1, 2, 4, ... periods.
+  // At the end of a period; true: release now. While releases do not help, because the free memory
+  // lies between what is in use, they come after 1, 2, 4, ... periods.
   bool Due(const Period& period);
 
  private:

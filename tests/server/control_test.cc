@@ -203,5 +203,18 @@ TEST(ReleasePolicy, ReleasesWhileCallsGoOnWhatTheyHadNoUseFor) {
   EXPECT_TRUE(due(800, 300));
 }
 
+// What is in use cannot be released: trying would only put off the release that helps.
+TEST(ReleasePolicy, WaitsForWhatIsInUse) {
+  ReleasePolicy policy;
+  int64_t begun = 0;
+  const auto due = [&](int64_t resident, int64_t used) {
+    return policy.Due(
+        {.begun = ++begun, .live = 1, .resident = resident * kMiB, .used = used * kMiB});
+  };
+  EXPECT_FALSE(due(50, 0));
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(due(800, 760)) << i;
+  EXPECT_TRUE(due(800, 20));
+}
+
 }  // namespace
 }  // namespace lossd::testing

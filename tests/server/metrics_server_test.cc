@@ -182,7 +182,7 @@ TEST(Metrics, ConnectionsThatAreTurnedAwayAreCountedByReason) {
   const auto server = StartServer(options);
   const std::string& address = server->addresses().front();
   for (const char* reason : {"TOO_MANY_CONNECTIONS", "SILENT", "PEER_QUOTA", "UNEXPLAINED_BYTES",
-                             "GAVE_WAY", "BAD_PROXY_HEADER"}) {
+                             "GAVE_WAY", "BAD_PROXY_HEADER", "HEADER_BLOCK"}) {
     EXPECT_EQ(Rejected(*server, reason), 0) << reason;
   }
   {
