@@ -27,6 +27,22 @@ void ConnectionAccount::Received(int64_t bytes) {
   if (ledger_->unexplained() > ledger_->limits_.all) ledger_->BreakGreediest();
 }
 
+bool ConnectionAccount::StreamsOpened(int64_t count) {
+  if (count == 0) return true;
+  if (broken_.load(std::memory_order_relaxed)) return false;  // the ledger may be gone
+  const LedgerLimits& limits = ledger_->limits_;
+  bool too_many = false;
+  {
+    const std::lock_guard lock(mutex_);
+    streams_ += count;
+    too_many = streams_ * limits.stream > limits.connection;
+    Update();
+  }
+  if (too_many) Break();
+  if (ledger_->unexplained() > limits.all) ledger_->BreakGreediest();
+  return !broken_.load(std::memory_order_relaxed);
+}
+
 void ConnectionAccount::Sent(int64_t bytes) {
   const std::lock_guard lock(mutex_);
   since_sent_ = 0;
@@ -53,6 +69,7 @@ void ConnectionAccount::CallBegan() {
   had_calls_.store(true, std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
   ++calls_;
+  streams_ = std::max<int64_t>(streams_ - 1, 0);
   Explain(ledger_->limits_.call);
 }
 
@@ -116,6 +133,8 @@ void ConnectionAccount::Tick(double seconds) {
   lingering_ -= lingering_ / kLingeringTicks;
   const auto pings = static_cast<int64_t>(seconds * ledger_->limits_.trickle);
   since_sent_ = std::max<int64_t>(since_sent_ - pings, 0);
+  const auto forgotten = static_cast<int64_t>(seconds * ledger_->limits_.forgotten_streams);
+  streams_ = std::max<int64_t>(streams_ - forgotten, 0);
   Explain(came_late + pings);
 }
 
@@ -135,7 +154,7 @@ void ConnectionAccount::Update() {
   if (broken_.load(std::memory_order_relaxed)) return;
   granted_ = std::max(granted_, Windows());
   const int64_t explained = expected_ + calls_ * ledger_->limits_.window + lingering_;
-  Show(std::max<int64_t>(owed_ - explained, 0));
+  Show(std::max<int64_t>(owed_ - explained, 0) + streams_ * ledger_->limits_.stream);
 }
 
 void ConnectionAccount::Show(int64_t unexplained) {

@@ -22,6 +22,10 @@ struct LedgerLimits {
   int64_t connection = int64_t{2} << 20;  // of one connection
   int64_t all = int64_t{64} << 20;        // of all together; then the greediest is broken
   int64_t call = 16 << 10;                // explained by a call that begins: its headers
+  // Owed by a stream until its call begins. gRPC keeps some 11 KiB of it, and makes streams faster
+  // than it shows calls.
+  int64_t stream = 2 << 10;
+  double forgotten_streams = 64;  // in a second: of which gRPC never shows a call
   // HTTP/2 lets a client send that much of each call, and of all its calls together, before it is
   // read; and for a call that is being read so much more at a time.
   int64_t window = 64 << 10;
@@ -60,6 +64,10 @@ class ConnectionAccount {
   // On the socket.
   void Received(int64_t bytes);
   void Sent(int64_t bytes);
+
+  // So many streams were opened on it. Returns false if more wait for their calls than may, here or
+  // on all connections together, and this one is broken.
+  bool StreamsOpened(int64_t count);
 
   // Whether more may be read; once it may not, never again. To be asked before reading, when
   // everything that came has been looked at.
@@ -117,6 +125,7 @@ class ConnectionAccount {
 
   std::mutex mutex_;
   int64_t owed_ = 0;
+  int64_t streams_ = 0;  // whose calls have not begun
   int64_t since_sent_ = 0;
   int64_t granted_ = 0;    // windows, meanwhile
   int64_t sent_ = 0;       // not yet worth a byte

@@ -241,8 +241,9 @@ void AcceptLoop::HandOver(Silent& silent) {
       open_.BreakOneWithoutCalls()) {
     Count(ConnectionRefusal::kGaveWay);
   }
-  open_.Add(silent.fd.get(), ledger_->Open(silent.peer.text));
-  const HandingOver named(silent.fd.get(), silent.peer);
+  std::shared_ptr<ConnectionAccount> account = ledger_->Open(silent.peer.text);
+  open_.Add(silent.fd.get(), account);
+  const HandingOver named(silent.fd.get(), silent.peer, std::move(account));
   Acceptor::NewConnectionParameters connection;
   connection.listener_fd = -1;
   connection.fd = silent.fd.get();

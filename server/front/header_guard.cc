@@ -68,13 +68,26 @@ void HeaderGuard::BeginPayload() {
   const uint8_t type = header_[3];
   state_ = State::kSkip;
   if (type != kHeaders && type != kContinuation) return;
-  if (type == kHeaders) bytes_ = fields_ = 0;
+  if (type == kHeaders) {
+    bytes_ = fields_ = 0;
+    CountStream();
+  }
   bytes_ += left_;
   const bool priority = type == kHeaders && (header_[4] & kHasPriority) != 0;
   priority_ = priority ? kPriorityBytes : 0;
   state_ = priority ? State::kPriority : State::kFields;
   // A block that fills no frame's priority is not HTTP/2; gRPC would read on in the next frame.
   if (bytes_ > kMaxBytes || left_ < priority_) state_ = State::kBroken;
+}
+
+// Streams of clients have odd numbers that only grow; other HEADERS frames are trailers, or
+// ignored.
+void HeaderGuard::CountStream() {
+  const uint32_t stream = uint32_t{header_[5] & 0x7fu} << 24 | uint32_t{header_[6]} << 16 |
+                          uint32_t{header_[7]} << 8 | header_[8];
+  if (stream <= last_stream_ || stream % 2 == 0) return;
+  last_stream_ = stream;
+  ++opened_;
 }
 
 // A block that ends within a field ends the connection in gRPC, too.

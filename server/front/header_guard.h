@@ -5,10 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 namespace lossd {
 
-// Limits the header blocks of one HTTP/2 connection: a HEADERS frame and its CONTINUATION frames.
+// Limits the header blocks of one HTTP/2 connection, a HEADERS frame and its CONTINUATION frames,
+// and counts the streams that they open.
+//
 // gRPC 1.51 limits the headers of each frame, but not of a block, and keeps up to 100 bytes of
 // memory for a field that takes one byte on the wire. (docs/adr/032)
 //
@@ -28,6 +31,9 @@ class HeaderGuard {
   // block is larger than it may be or cannot be read; the connection must then be closed.
   bool Pass(std::span<const uint8_t> bytes);
 
+  // How many streams the client has opened since this was last called.
+  int64_t TakeOpened() { return std::exchange(opened_, 0); }
+
  private:
   enum class State : int8_t { kPreface, kFrameHeader, kPriority, kFields, kSkip, kOther, kBroken };
   // What the next byte of the fields is.
@@ -37,6 +43,7 @@ class HeaderGuard {
   void TakeFrameHeader(uint8_t byte);
   void BeginPayload();
   void EndPayload();
+  void CountStream();
   void TakeFields(std::span<const uint8_t> bytes);
   void TakeFieldByte(uint8_t byte);
   void BeginField(uint8_t byte);
@@ -51,6 +58,8 @@ class HeaderGuard {
   std::array<uint8_t, 9> header_ = {};
   int64_t left_ = 0;      // bytes of the payload
   int64_t priority_ = 0;  // of these, bytes before the fields
+  int64_t opened_ = 0;
+  uint32_t last_stream_ = 0;
 
   // Of the header block.
   int64_t bytes_ = 0;

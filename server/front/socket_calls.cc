@@ -20,17 +20,29 @@
 namespace lossd {
 namespace {
 
-struct Named {
-  int fd = -1;
-  const PeerName* peer = nullptr;
-};
-thread_local Named handing_over;
+std::atomic<int64_t> refused_headers = 0;
 
 // What is known of a connection. gRPC reads a socket in one thread at a time.
 struct Watched {
+  // Takes what gRPC is about to parse; false: the connection must be closed.
+  bool Pass(const void* bytes, size_t size) {
+    if (headers.Pass({static_cast<const uint8_t*>(bytes), size})) {
+      return account->StreamsOpened(headers.TakeOpened());
+    }
+    refused_headers.fetch_add(1, std::memory_order_relaxed);
+    return false;
+  }
+
   std::shared_ptr<ConnectionAccount> account;
   HeaderGuard headers = {};
 };
+
+struct Named {
+  int fd = -1;
+  const PeerName* peer = nullptr;
+  std::shared_ptr<ConnectionAccount> account = nullptr;
+};
+thread_local Named handing_over;
 
 // Connections by descriptor, in parts so that threads seldom wait for each other. A descriptor that
 // gRPC has closed stays until it is used again, or its connection is found to be gone.
@@ -73,35 +85,32 @@ Connections& AllConnections() {
   return connections;
 }
 
-std::atomic<int64_t> refused_headers = 0;
-
-bool Pass(HeaderGuard& guard, const msghdr& message, ssize_t received) {
+bool Pass(Watched& connection, const msghdr& message, ssize_t received) {
   auto left = static_cast<size_t>(received);
   for (size_t i = 0; i < message.msg_iovlen && left > 0; ++i) {
     const iovec& piece = message.msg_iov[i];
     const size_t size = std::min(left, piece.iov_len);
-    if (!guard.Pass({static_cast<const uint8_t*>(piece.iov_base), size})) return false;
+    if (!connection.Pass(piece.iov_base, size)) return false;
     left -= size;
   }
   return true;
 }
 
-// The guard of an encrypted connection to this server, which is deleted with `ssl`; null
-// where there is no memory for it.
-HeaderGuard* GuardOf(SSL* ssl) {
+// Where an encrypted connection of ours has its Watched, which is deleted with it.
+int WatchedIndex() {
   static const int index =
       CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_SSL, 0, nullptr, nullptr, nullptr,
-                              [](void*, void* guard, CRYPTO_EX_DATA*, int, long, void*) {
-                                delete static_cast<HeaderGuard*>(guard);
+                              [](void*, void* watched, CRYPTO_EX_DATA*, int, long, void*) {
+                                delete static_cast<Watched*>(watched);
                               });
-  auto* guard = static_cast<HeaderGuard*>(SSL_get_ex_data(ssl, index));
-  if (guard != nullptr) return guard;
-  guard = new (std::nothrow) HeaderGuard;
-  if (guard != nullptr && SSL_set_ex_data(ssl, index, guard) == 0) {
-    delete guard;
-    return nullptr;
-  }
-  return guard;
+  return index;
+}
+
+bool Watch(SSL* ssl, const std::shared_ptr<ConnectionAccount>& account) {
+  std::unique_ptr<Watched> watched(new (std::nothrow) Watched{account});
+  if (watched == nullptr || SSL_set_ex_data(ssl, WatchedIndex(), watched.get()) == 0) return false;
+  static_cast<void>(watched.release());
+  return true;
 }
 
 template <class Function>
@@ -126,7 +135,9 @@ ssize_t SystemSend(int fd, const msghdr* message, int flags) {
 
 }  // namespace
 
-HandingOver::HandingOver(int fd, const PeerName& peer) { handing_over = {fd, &peer}; }
+HandingOver::HandingOver(int fd, const PeerName& peer, std::shared_ptr<ConnectionAccount> account) {
+  handing_over = {fd, &peer, std::move(account)};
+}
 HandingOver::~HandingOver() { handing_over = {}; }
 
 int64_t RefusedHeaders() { return refused_headers.load(std::memory_order_relaxed); }
@@ -162,8 +173,7 @@ __attribute__((visibility("default"))) ssize_t recvmsg(int fd, msghdr* message, 
   const ssize_t received = lossd::SystemReceive(fd, message, flags);
   if (received <= 0) return received;
   connection->account->Received(received);
-  if (lossd::Pass(connection->headers, *message, received)) return received;
-  ++lossd::refused_headers;
+  if (lossd::Pass(*connection, *message, received)) return received;
   errno = ECONNRESET;
   return -1;
 }
@@ -176,16 +186,23 @@ __attribute__((visibility("default"))) ssize_t sendmsg(int fd, const msghdr* mes
   return sent;
 }
 
-// What gRPC reads of an encrypted connection. A guard that cannot be had lets nothing through.
+// gRPC makes one for a connection while it is handed over.
+__attribute__((visibility("default"))) SSL* SSL_new(SSL_CTX* context) {
+  static auto* const next = lossd::Next<SSL*(SSL_CTX*)>("SSL_new");
+  SSL* const ssl = next(context);
+  const std::shared_ptr<lossd::ConnectionAccount>& account = lossd::handing_over.account;
+  if (ssl == nullptr || account == nullptr || lossd::Watch(ssl, account)) return ssl;
+  SSL_free(ssl);
+  return nullptr;
+}
+
 __attribute__((visibility("default"))) int SSL_read(SSL* ssl, void* buffer, int size) {
   static auto* const next = lossd::Next<int(SSL*, void*, int)>("SSL_read");
   const int received = next(ssl, buffer, size);
-  if (received <= 0 || SSL_is_server(ssl) == 0) return received;
-  lossd::HeaderGuard* const guard = lossd::GuardOf(ssl);
-  const std::span<const uint8_t> bytes(static_cast<const uint8_t*>(buffer),
-                                       static_cast<size_t>(received));
-  if (guard != nullptr && guard->Pass(bytes)) return received;
-  ++lossd::refused_headers;
+  auto* const connection =
+      static_cast<lossd::Watched*>(SSL_get_ex_data(ssl, lossd::WatchedIndex()));
+  if (received <= 0 || connection == nullptr) return received;
+  if (connection->Pass(buffer, static_cast<size_t>(received))) return received;
   ERR_raise(ERR_LIB_SSL, SSL_R_EXCESSIVE_MESSAGE_SIZE);
   return -1;
 }

@@ -10,15 +10,16 @@
 namespace lossd {
 
 // What gRPC asks the system about the sockets it was given, and OpenSSL about what came. The
-// program's own getpeername, recvmsg, sendmsg and SSL_read are defined here; the dynamic linker
-// gives them to gRPC's library before those of the system and of OpenSSL, which they call in turn.
+// program's own getpeername, recvmsg, sendmsg, SSL_new and SSL_read are defined here; the dynamic
+// linker gives them to gRPC's library before those of the system and of OpenSSL, which they call.
 // They change nothing but what is said here, and end connections whose headers HeaderGuard refuses.
 // (docs/adr/025, 032)
 
-// While it lives, gRPC on this thread finds `peer` at the other end of `fd`.
+// While it lives, gRPC on this thread finds `peer` at the other end of `fd`, and what it encrypts
+// is of `account`, which hears of the streams that are opened.
 class HandingOver {
  public:
-  HandingOver(int fd, const PeerName& peer);
+  HandingOver(int fd, const PeerName& peer, std::shared_ptr<ConnectionAccount> account);
   ~HandingOver();
   HandingOver(const HandingOver&) = delete;
   HandingOver& operator=(const HandingOver&) = delete;

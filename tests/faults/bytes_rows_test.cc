@@ -1,11 +1,13 @@
-// Rows 70 to 73, 84 and 85: what a connection may bring that no call explains; over plaintext TCP,
-// over TLS without the token that is asked for, and over a Unix socket.
+// Rows 70 to 73 and 84 to 86: what a connection may bring that no call explains; over plaintext
+// TCP, over TLS without the token that is asked for, and over a Unix socket.
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/faults/besieged.h"
@@ -103,6 +105,33 @@ TEST(ByteRow, Row85_MemoryGoesBackWhileOthersCall) {
   std::printf("  at most +%ld MiB of memory, in the end +%ld MiB\n", static_cast<long>(peak / kMiB),
               static_cast<long>(grown() / kMiB));
   EXPECT_GT(peak, 96 * kMiB) << "the attack held nothing";
+}
+
+// Streams of four connections that heed no limit, faster than gRPC shows calls.
+TEST_P(ByteRows, Row86_StreamsFasterThanCalls) {
+  for (const bool given_up : {false, true}) {
+    Besieged besieged(GetParam());
+    std::vector<std::thread> senders;
+    std::atomic<int64_t> sent = 0;
+    for (int peer = 2; peer < 6; ++peer) {
+      senders.emplace_back([&, line = besieged.Attack(peer)]() mutable {
+        line->Send(Greeting());
+        for (uint32_t stream = 1; stream < 400'000 && line->open();) {
+          std::string burst;
+          for (int i = 0; i < 500; ++i, stream += 2) {
+            burst += Call(stream, kCompute) + (given_up ? GivenUp(stream) : "");
+          }
+          if (line->Send(burst)) sent += 500;
+        }
+      });
+    }
+    for (std::thread& sender : senders) sender.join();
+    const int64_t grown = besieged.grown_bytes();
+    std::printf("  %ld streams were sent; +%ld MiB of memory\n", static_cast<long>(sent),
+                static_cast<long>(grown / kMiB));
+    EXPECT_LT(grown, 128 * kMiB);
+    besieged.AwaitCalls(5);
+  }
 }
 
 // The name of one header, of a length that never comes to its end.

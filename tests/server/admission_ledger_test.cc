@@ -110,6 +110,43 @@ TEST(Ledger, AMessageThatBecomesTooLargeIsForgiven) {
 
 // 100 connections of one address stay below what one may owe, and owe too much together. Another
 // address that owes as much as one of them keeps its own.
+// Streams whose calls gRPC has not shown yet.
+TEST(Ledger, StreamsWaitForTheirCallsInNumbersThatAreLimited) {
+  constexpr int64_t kMost = kLimits.connection / kLimits.stream;
+  Book book;
+  EXPECT_TRUE(book.account->StreamsOpened(kMost));
+  EXPECT_EQ(book.ledger.unexplained(), kLimits.connection);
+  {
+    const CallCaps::Pass call = book.Call();  // one of them
+    EXPECT_TRUE(book.account->StreamsOpened(1));
+    EXPECT_FALSE(book.account->StreamsOpened(1));
+  }
+  EXPECT_FALSE(book.account->StreamsOpened(1)) << "for good";
+  EXPECT_FALSE(book.account->MayRead());
+  EXPECT_EQ(book.ledger.unexplained(), 0);
+}
+
+TEST(Ledger, StreamsThatNeverBecomeCallsAreForgotten) {
+  Book book;
+  book.ledger.Tick(kStart);
+  for (int second = 1; second < 100; ++second) {
+    ASSERT_TRUE(book.account->StreamsOpened(60));
+    book.ledger.Tick(kStart + seconds(second));
+  }
+  EXPECT_EQ(book.ledger.unexplained(), 0);
+}
+
+TEST(Ledger, StreamsOfAllTogetherAreLimited) {
+  Ledger ledger(kLimits);
+  std::vector<std::shared_ptr<ConnectionAccount>> accounts;
+  for (int i = 0; i < 200; ++i) {
+    accounts.push_back(ledger.Open("ipv4:10.0.0." + std::to_string(i) + ":1"));
+    accounts.back()->StreamsOpened(kLimits.connection / kLimits.stream);
+    EXPECT_LE(ledger.unexplained(), kLimits.all);
+  }
+  EXPECT_GT(ledger.broken(), 100);
+}
+
 TEST(Ledger, OfAllTogetherTheGreediestGivesWay) {
   Ledger ledger(kLimits);
   const auto other = ledger.Open("ipv4:10.0.0.2:1");

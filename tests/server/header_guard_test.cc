@@ -118,6 +118,21 @@ TEST(HeaderGuard, CountsEachBlockAnew) {
   EXPECT_TRUE(Passes(bytes));
 }
 
+TEST(HeaderGuard, CountsTheStreamsThatAreOpened) {
+  const auto headers = [](uint32_t stream) {
+    return http2::Bytes(http2::kHeaders, http2::kEndHeaders, stream, "\xbe");
+  };
+  HeaderGuard guard;
+  ASSERT_TRUE(guard.Pass(BytesOf(Connection("\xbe") + headers(3) + headers(9))));
+  EXPECT_EQ(guard.TakeOpened(), 3);
+  EXPECT_EQ(guard.TakeOpened(), 0);
+  // Trailers; a stream that is closed; one of the server's; a block in two frames.
+  ASSERT_TRUE(guard.Pass(BytesOf(headers(9) + headers(5) + headers(12) +
+                                 http2::Bytes(http2::kHeaders, 0, 0x7fffffff, "\xbe") +
+                                 http2::Bytes(http2::kContinuation, 4, 0x7fffffff, "\xbe"))));
+  EXPECT_EQ(guard.TakeOpened(), 1);
+}
+
 TEST(HeaderGuard, SkipsThePriorityAndNoPadding) {
   constexpr uint8_t kPriority = 0x20;
   constexpr uint8_t kPadded = 0x08;
