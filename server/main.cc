@@ -23,6 +23,7 @@
 #include "core/exec/executor.h"
 #include "core/exec/simd.h"
 #include "server/command_line.h"
+#include "server/config/settings.h"
 #include "server/log/audit_log.h"
 #include "server/log/grpc_log.h"
 #include "server/log/line_writer.h"
@@ -30,7 +31,6 @@
 #include "server/memory/heap.h"
 #include "server/sandbox.h"
 #include "server/server.h"
-#include "server/settings.h"
 #include "server/thread_room.h"
 
 namespace {

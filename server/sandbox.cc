@@ -17,7 +17,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "lossd/status_macros.h"
-#include "server/front/listen_socket.h"
+#include "server/listen/listen_socket.h"
 
 namespace lossd {
 namespace {

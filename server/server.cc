@@ -24,9 +24,9 @@
 #include "server/calls/environment.h"
 #include "server/control/control_service.h"
 #include "server/control/health_state.h"
-#include "server/front/front.h"
+#include "server/endpoints.h"
 #include "server/goaway.h"
-#include "server/listen_address.h"
+#include "server/listen/listen_address.h"
 #include "server/metrics/collector.h"
 #include "server/metrics/metrics_server.h"
 #include "server/trimmer.h"
@@ -160,7 +160,7 @@ struct Server::Impl {
   std::unique_ptr<ControlService> control;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   std::unique_ptr<grpc::Server> server;
-  std::unique_ptr<Front> front;
+  std::unique_ptr<Endpoints> endpoints;
   Environment environment;
   std::unique_ptr<Trimmer> trimmer;
   std::vector<std::thread> pollers;
@@ -171,17 +171,17 @@ struct Server::Impl {
 };
 
 absl::Status Server::Impl::Build() {
-  LOSSD_ASSIGN_OR_RETURN(front, Front::Open(options));
+  LOSSD_ASSIGN_OR_RETURN(endpoints, Endpoints::Open(options));
   LOSSD_RETURN_IF_ERROR(OpenMetrics());
   StartGrpcOnce();
   grpc::ServerBuilder builder;
   SetChannelArguments(builder);
   builder.SetResourceQuota(grpc::ResourceQuota("lossd").Resize(GrpcQuota(options.memory_budget)));
-  front->AddTo(builder);
+  endpoints->AddTo(builder);
   builder.RegisterService(&service);
   control = std::make_unique<ControlService>(
       ControlService::Parts{.caps = &control_caps,
-                            .authenticator = &front->authenticator(),
+                            .authenticator = &endpoints->authenticator(),
                             .counters = &admission,
                             .ticker = &ticker,
                             .health = &health,
@@ -220,9 +220,9 @@ ServerState Server::Impl::State() {
                        .granted_bytes = admission.granted_bytes,
                        .loaned_output_bytes = pool.loaned_bytes(),
                        .idle_output_bytes = pool.idle_bytes(),
-                       .connections = front->connections(),
-                       .max_connections = front->max_connections(),
-                       .refused_connections = front->refused_connections(),
+                       .connections = endpoints->connections(),
+                       .max_connections = endpoints->max_connections(),
+                       .refused_connections = endpoints->refused_connections(),
                        .threads = executor.threads(),
                        .version = LOSSD_VERSION,
                        .simd_target = environment.info.simd_target};
@@ -264,7 +264,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .pool = &impl->pool,
                        .calls = &impl->calls,
                        .put_off = &impl->put_off,
-                       .authenticator = &impl->front->authenticator(),
+                       .authenticator = &impl->endpoints->authenticator(),
                        .counters = &impl->admission,
                        .caps = &impl->caps,
                        .budget = &impl->budget,
@@ -279,8 +279,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .times = options.times,
                        .info = InfoOf(options.limits, impl->executor)};
   for (CallCaps* const caps : {&impl->caps, &impl->control_caps}) {
-    caps->Trust(impl->front->trusted_proxies());
-    caps->TellOffenders([front = impl->front.get()](auto peer) { front->Break(peer); });
+    caps->Trust(impl->endpoints->trusted_proxies());
+    caps->TellOffenders([endpoints = impl->endpoints.get()](auto peer) { endpoints->Break(peer); });
   }
   impl->ticker.Start(impl->queue.get());
   for (int i = 0; i < kAcceptDepth; ++i) {
@@ -294,7 +294,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
     impl->pollers.emplace_back([queue = impl->queue.get()] { Event::DispatchAll(*queue); });
   }
   std::unique_ptr<Server> server(new Server(std::move(impl)));
-  LOSSD_RETURN_IF_ERROR(server->impl_->front->Start(server->impl_->health, server->impl_->ledger));
+  LOSSD_RETURN_IF_ERROR(
+      server->impl_->endpoints->Start(server->impl_->health, server->impl_->ledger));
   LOSSD_RETURN_IF_ERROR(server->impl_->ServeMetrics());
   return server;
 }
@@ -305,12 +306,12 @@ Server::~Server() {
   if (!impl_->pollers.empty()) Drain(absl::ZeroDuration());
 }
 
-const std::vector<std::string>& Server::addresses() const { return impl_->front->addresses(); }
-const std::string& Server::health_address() const { return impl_->front->health_address(); }
+const std::vector<std::string>& Server::addresses() const { return impl_->endpoints->addresses(); }
+const std::string& Server::health_address() const { return impl_->endpoints->health_address(); }
 const std::string& Server::metrics_address() const { return impl_->metrics_address; }
 
 Settings Server::settings() const {
-  Settings settings = impl_->front->settings();
+  Settings settings = impl_->endpoints->settings();
   settings.emplace_back("metrics-listen",
                         impl_->metrics_address.empty() ? "none" : impl_->metrics_address);
   const wire::Limits& limits = impl_->options.limits;
@@ -336,7 +337,7 @@ void Server::Impl::LetConnectionsGo(absl::Time deadline) {
   constexpr absl::Duration kLookAgain = absl::Milliseconds(5);
   SendGoaways(*server);
   absl::Time quiet_since = absl::Now();
-  for (absl::Time now = quiet_since; now < deadline && front->connections() > 0;
+  for (absl::Time now = quiet_since; now < deadline && endpoints->connections() > 0;
        now = absl::Now()) {
     if (calls.live() > 0) quiet_since = now;
     if (now - quiet_since > absl::FromChrono(kLinger)) break;
@@ -344,10 +345,10 @@ void Server::Impl::LetConnectionsGo(absl::Time deadline) {
   }
 }
 
-void Server::Reload() { impl_->front->Reload(); }
+void Server::Reload() { impl_->endpoints->Reload(); }
 
 void Server::Drain(absl::Duration timeout) {
-  impl_->front->Close();
+  impl_->endpoints->Close();
   impl_->caps.Drain();
   impl_->budget.Drain(std::chrono::steady_clock::now());
   const absl::Time until = absl::Now() + timeout;
@@ -369,7 +370,7 @@ void Server::Drain(absl::Duration timeout) {
   impl_->pollers.clear();
 }
 
-int64_t Server::connections() const { return impl_->front->connections(); }
+int64_t Server::connections() const { return impl_->endpoints->connections(); }
 int64_t Server::live_calls() const { return impl_->calls.live(); }
 const AdmissionCounters& Server::admission() const { return impl_->admission; }
 int64_t Server::loaned_output_bytes() const { return impl_->pool.loaned_bytes(); }

@@ -9,8 +9,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/admission/counters.h"
-#include "server/options.h"
-#include "server/settings.h"
+#include "server/config/options.h"
+#include "server/config/settings.h"
 
 namespace lossd {
 

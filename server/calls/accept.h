@@ -1,8 +1,8 @@
 #ifndef LOSSD_SERVER_CALLS_ACCEPT_H_
 #define LOSSD_SERVER_CALLS_ACCEPT_H_
 
+#include "server/admission/method.h"
 #include "server/calls/environment.h"
-#include "server/metrics/labels.h"
 
 namespace lossd {
 

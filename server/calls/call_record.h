@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "lossd/loss_spec.h"
 #include "server/admission/instant.h"
+#include "server/admission/method.h"
 #include "server/log/audit_log.h"
 #include "server/log/log.h"
 #include "server/metrics/call_metrics.h"

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "server/admission/call_caps.h"
 #include "server/admission/instant.h"
-#include "server/front/authenticator.h"
+#include "server/security/authenticator.h"
 
 namespace lossd {
 

@@ -16,15 +16,15 @@
 #include "server/admission/call_times.h"
 #include "server/admission/counters.h"
 #include "server/admission/message_gate.h"
+#include "server/admission/method.h"
 #include "server/calls/call_count.h"
 #include "server/calls/raw_service.h"
 #include "server/calls/ticker.h"
-#include "server/front/authenticator.h"
 #include "server/log/audit_log.h"
 #include "server/log/log.h"
 #include "server/memory/buffer_pool.h"
 #include "server/metrics/call_metrics.h"
-#include "server/metrics/labels.h"
+#include "server/security/authenticator.h"
 
 namespace lossd {
 

@@ -7,7 +7,7 @@
 #include <grpcpp/support/async_stream.h>
 #include <grpcpp/support/byte_buffer.h>
 
-#include "server/metrics/labels.h"
+#include "server/admission/method.h"
 
 namespace lossd {
 

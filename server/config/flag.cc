@@ -10,9 +10,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "server/listen_address.h"
+#include "server/config/settings.h"
+#include "server/listen/listen_address.h"
 #include "server/log/printable.h"
-#include "server/settings.h"
 
 namespace lossd {
 namespace {

@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/admission/instant.h"
-#include "server/options.h"
+#include "server/config/options.h"
 
 namespace lossd {
 

@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/metrics/labels.h"
+#include "server/admission/method.h"
 
 namespace lossd {
 

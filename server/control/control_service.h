@@ -14,10 +14,10 @@
 #include "server/calls/call_count.h"
 #include "server/calls/ticker.h"
 #include "server/control/health_state.h"
-#include "server/front/authenticator.h"
 #include "server/log/audit_log.h"
 #include "server/log/log.h"
 #include "server/metrics/call_metrics.h"
+#include "server/security/authenticator.h"
 
 namespace lossd {
 

@@ -17,8 +17,8 @@
 #include "server/calls/ticker.h"
 #include "server/control/control_service.h"
 #include "server/control/health_state.h"
-#include "server/front/accept_loop.h"
-#include "server/front/listen_socket.h"
+#include "server/listen/accept_loop.h"
+#include "server/listen/listen_socket.h"
 
 namespace lossd {
 

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "server/admission/instant.h"
+#include "server/admission/method.h"
 #include "server/metrics/histogram.h"
 #include "server/metrics/labels.h"
 

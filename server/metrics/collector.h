@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "server/admission/refusal.h"
-#include "server/front/connection_refusal.h"
+#include "server/listen/connection_refusal.h"
 #include "server/metrics/call_metrics.h"
 
 namespace lossd {

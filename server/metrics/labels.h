@@ -13,26 +13,6 @@
 // server keep one counter more.
 namespace lossd {
 
-enum class Method : int8_t {
-  // Those of LossService.
-  kCompute,
-  kComputeStream,
-  kGetServerInfo,
-  // Those of other services, and all that this server does not have.
-  kHealthCheck,
-  kHealthWatch,
-  kReflection,
-  kUnknown,
-};
-inline constexpr size_t kLossMethods = 3;
-inline constexpr std::array<std::string_view, 7> kMethodNames = {
-    "Compute",      "ComputeStream",        "GetServerInfo", "Health/Check",
-    "Health/Watch", "ServerReflectionInfo", "unknown"};
-static_assert(static_cast<size_t>(Method::kUnknown) + 1 == kMethodNames.size());
-inline constexpr std::string_view NameOf(Method method) {
-  return kMethodNames[static_cast<size_t>(method)];
-}
-
 // In the order of lossd::Loss.
 inline constexpr std::array<std::string_view, std::variant_size_v<Loss>> kLossNames = {
     "softmax", "multinomial_logistic", "nll"};

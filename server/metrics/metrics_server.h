@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/front/listen_socket.h"
+#include "server/listen/listen_socket.h"
 #include "server/metrics/few_connections.h"
 
 namespace prometheus {

@@ -18,7 +18,7 @@
 #include "client/lossctl/units.h"
 #include "server/command_line.h"
 #include "server/config/variables.h"
-#include "server/listen_address.h"
+#include "server/listen/listen_address.h"
 #include "tests/fuzz/input.h"
 #include "tests/fuzz/memory_file.h"
 

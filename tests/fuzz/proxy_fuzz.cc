@@ -13,8 +13,8 @@
 #include "absl/strings/string_view.h"
 #include "server/admission/peer_address.h"
 #include "server/admission/trusted_proxies.h"
-#include "server/front/peer_name.h"
-#include "server/front/proxy_header.h"
+#include "server/listen/peer_name.h"
+#include "server/listen/proxy_header.h"
 #include "tests/fuzz/input.h"
 
 namespace lossd::fuzz {

@@ -19,7 +19,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "server/front/authenticator.h"
+#include "server/security/authenticator.h"
 #include "tests/fuzz/input.h"
 #include "tests/fuzz/memory_file.h"
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "server/admission/refusal.h"
-#include "server/listen_address.h"
+#include "server/listen/listen_address.h"
 #include "server/metrics/metrics_server.h"
 #include "tests/lossctl/scratch.h"
 #include "tests/server/harness.h"

@@ -17,8 +17,16 @@ ROOMS = {
     "core/exec": "exec",
     "protos/wire": "wire",
     "server": "server",
+    "server/admission": "admission",
+    "server/calls": "calls",
+    "server/config": "config",
+    "server/control": "control",
+    "server/coverage": "coverage",
+    "server/listen": "listen",
     "server/log": "log",
+    "server/memory": "memory",
     "server/metrics": "metrics",
+    "server/security": "security",
     "client": "client",
     "client/include": "client_api",
     "client/npy": "npy",
@@ -35,9 +43,19 @@ ARROWS = {
     "exec": {"types", "plan", "kernels", "absl", "tbb"},
     "wire": {"types", "protos", "absl", "grpc", "protobuf"},
     "log": {"types", "files", "absl", "grpc", "spdlog"},
-    "metrics": {"server", "types", "absl", "prometheus", "microhttpd"},
-    "server": {"types", "files", "plan", "exec", "wire", "log", "metrics", "absl", "grpc", "cli11",
-               "openssl"},
+    "memory": {"types", "absl"},
+    "coverage": {"types", "absl"},
+    "admission": {"types", "plan", "exec", "wire", "absl"},
+    "listen": {"admission", "log", "types", "absl", "grpc", "openssl"},
+    "security": {"types", "files", "absl", "grpc", "openssl"},
+    "metrics": {"admission", "listen", "types", "absl", "prometheus", "microhttpd"},
+    "calls": {"admission", "coverage", "log", "memory", "metrics", "security", "types", "plan",
+              "exec", "wire", "absl", "grpc"},
+    "control": {"admission", "calls", "listen", "log", "metrics", "security", "types", "absl",
+                "grpc"},
+    "config": {"admission", "files", "listen", "log", "security", "types", "wire", "absl", "cli11"},
+    "server": {"admission", "calls", "config", "control", "listen", "log", "memory", "metrics",
+               "security", "types", "exec", "absl", "cli11", "grpc"},
     "client_api": {"types", "absl"},
     "client": {"client_api", "types", "files", "wire", "absl", "grpc"},
     "npy": {"types", "absl"},
@@ -109,6 +127,24 @@ def faults(files, exists):
                 yield f"{path}: {room} may not include {name} ({target})"
 
 
+def circle():
+    """Rooms that include each other, by whatever way round; none if the arrows point one way."""
+    done, path = set(), []
+
+    def visit(room):
+        if room in path:
+            return path[path.index(room):] + [room]
+        if room in done or room not in ARROWS:
+            return None
+        path.append(room)
+        found = next(filter(None, map(visit, sorted(ARROWS[room]))), None)
+        path.pop()
+        done.add(room)
+        return found
+
+    return next(filter(None, map(visit, sorted(ARROWS))), None)
+
+
 def self_test():
     """One wrong include of each kind is found, and a right one is not."""
     files = {
@@ -117,16 +153,24 @@ def self_test():
         "core/kernels/a.cc": "#include <tbb/parallel_for.h>\n# include \"absl/status/status.h\"",
         "client/include/lossd/a.h": "#include <grpcpp/grpcpp.h>",
         "client/a.cc": '#include "core/exec/b.h"',
+        "server/calls/b.h": "",
         "server/a.cc": '#include "lossd/v1/loss.pb.h"\n#include "b.h"',
+        "server/listen/a.h": '#include "server/calls/b.h"',
         "core/exec/b.h": '#include <vector>\n#include "core/plan/a.h"',
     }
     found = list(faults(files, lambda path: path in files))
-    assert len(found) == 8, "\n".join(found)
+    assert len(found) == 9, "\n".join(found)
     assert not any(line.startswith("core/exec/b.h") for line in found), found
+    ARROWS["listen"].add("calls")
+    assert circle() == ["calls", "metrics", "listen", "calls"], circle()
+    ARROWS["listen"].remove("calls")
 
 
 def main(root):
     self_test()
+    if circle():
+        print("rooms include each other: " + " -> ".join(circle()))
+        return 1
     root = pathlib.Path(root)
     files = {}
     for top in ("client", "core", "examples", "protos", "server", "tests"):

@@ -1,0 +1,33 @@
+#include "server/config/settings.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+
+namespace lossd {
+
+std::string SizeText(int64_t bytes) {
+  for (const auto& [unit, size] : {std::pair("TiB", int64_t{1} << 40),
+                                   {"GiB", int64_t{1} << 30},
+                                   {"MiB", int64_t{1} << 20},
+                                   {"KiB", int64_t{1} << 10}}) {
+    if (bytes >= size && bytes % size == 0) return std::to_string(bytes / size) + unit;
+  }
+  return std::to_string(bytes);
+}
+
+std::string OneLine(const Settings& settings) {
+  std::string line;
+  for (const auto& [name, value] : settings) {
+    const bool plain = !value.empty() && std::all_of(value.begin(), value.end(), [](char c) {
+      return absl::ascii_isgraph(static_cast<unsigned char>(c)) && c != '"' && c != '\\';
+    });
+    absl::StrAppend(&line, line.empty() ? "" : " ", name, "=",
+                    plain ? value : absl::StrCat("\"", absl::CEscape(value), "\""));
+  }
+  return line;
+}
+
+}  // namespace lossd
