@@ -266,6 +266,8 @@ void CallCaps::Pass::Expect(const Expected& now) {
   if (account_ != nullptr) account_->Expect(before, now);
 }
 
+bool CallCaps::Pass::Silent() const { return account_ != nullptr && account_->silent(); }
+
 bool CallCaps::Pass::Overrun() const { return account_ != nullptr && account_->overrun(); }
 
 void CallCaps::Pass::Forgive() {

@@ -87,7 +87,9 @@ class CallCaps {
     void Expect(int64_t bytes, bool told = false);
     void Arrived(int64_t bytes);
 
-    // ConnectionAccount::overrun and Forgive, of the connection.
+    // ConnectionAccount::silent, overrun and Forgive, of the connection; false where nobody
+    // measures.
+    bool Silent() const;
     bool Overrun() const;
     void Forgive();
 

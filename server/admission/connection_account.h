@@ -79,6 +79,14 @@ class ConnectionAccount {
   void Expect(const Expected& before, const Expected& now);
   void Arrived(int64_t bytes);
 
+  // Bytes of messages, in DATA frames; and whether no byte is known of a message that has not
+  // arrived as a whole, of whatever call. Of a call that is given up the rest of its message stays.
+  void DataCame(int64_t bytes) { data_came_.fetch_add(bytes, std::memory_order_relaxed); }
+  bool silent() const {
+    return data_came_.load(std::memory_order_relaxed) <=
+           data_taken_.load(std::memory_order_relaxed);
+  }
+
   // Whether more came than the messages that are being read may have; then, for one of which the
   // call is refused: what came of it, and is still on its way, is explained.
   bool overrun() const;
@@ -116,6 +124,8 @@ class ConnectionAccount {
   const std::string name_;
   Address* const address_;
   std::atomic<int64_t> received_{0};
+  std::atomic<int64_t> data_came_{0};
+  std::atomic<int64_t> data_taken_{0};
   std::atomic<int64_t> unexplained_{0};
   std::atomic<bool> broken_{false};
   std::atomic<bool> closed_{false};

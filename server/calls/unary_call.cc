@@ -24,7 +24,8 @@ constexpr char kNoMessage[] =
     "the call ends without a message, or what came is none of gRPC's, such as JSON or gRPC-Web; "
     "wanted one message as application/grpc has them";
 
-// A message that is so far behind loses its place to any other, however few places its peer has.
+// A message that is so far behind loses its place to any other, however few places its peer has;
+// sooner if nothing of it has come.
 constexpr Interval kSilentBesideEquals = std::chrono::seconds(1);
 
 // What the client says of its message; nullopt: nothing.
@@ -284,7 +285,8 @@ void UnaryCall::OnWanted(Instant now) {
   const bool wanted = grant_.Wanted() || place_.Wanted();
   if (!wanted && !place_.Awaited()) return;
   times_->Look(now, Received());
-  if (times_->Behind(now) < (wanted ? CallTimes::kMayLoseAfter : kSilentBesideEquals)) return;
+  const bool soon = wanted || pass_.Silent();
+  if (times_->Behind(now) < (soon ? CallTimes::kMayLoseAfter : kSilentBesideEquals)) return;
   GiveUp(Refuse(Refusal::kOverBudget,
                 "others wait for the memory that was kept for a message that does not come"));
 }

@@ -15,7 +15,7 @@
 #include <new>
 #include <utility>
 
-#include "server/listen/header_guard.h"
+#include "server/listen/frame_guard.h"
 
 namespace lossd {
 namespace {
@@ -26,15 +26,16 @@ std::atomic<int64_t> refused_headers = 0;
 struct Watched {
   // Takes what gRPC is about to parse; false: the connection must be closed.
   bool Pass(const void* bytes, size_t size) {
-    if (headers.Pass({static_cast<const uint8_t*>(bytes), size})) {
-      return account->StreamsOpened(headers.TakeOpened());
+    if (frames.Pass({static_cast<const uint8_t*>(bytes), size})) {
+      account->DataCame(frames.TakeData());
+      return account->StreamsOpened(frames.TakeOpened());
     }
     refused_headers.fetch_add(1, std::memory_order_relaxed);
     return false;
   }
 
   std::shared_ptr<ConnectionAccount> account;
-  HeaderGuard headers = {};
+  FrameGuard frames = {};
 };
 
 struct Named {

@@ -12,7 +12,7 @@ namespace lossd {
 // What gRPC asks the system about the sockets it was given, and OpenSSL about what came. The
 // program's own getpeername, recvmsg, sendmsg, SSL_new and SSL_read are defined here; the dynamic
 // linker gives them to gRPC's library before those of the system and of OpenSSL, which they call.
-// They change nothing but what is said here, and end connections whose headers HeaderGuard refuses.
+// They change nothing but what is said here, and end connections whose headers FrameGuard refuses.
 // (docs/adr/025, 032)
 
 // While it lives, gRPC on this thread finds `peer` at the other end of `fd`, and what it encrypts
@@ -29,7 +29,7 @@ class HandingOver {
 // more, gRPC finds the connection reset. Until another one is set, or null. Thread-safe.
 void SetAccount(int fd, std::shared_ptr<ConnectionAccount> account);
 
-// How many connections of this process HeaderGuard has ended so far. Thread-safe.
+// How many connections of this process FrameGuard has ended so far. Thread-safe.
 int64_t RefusedHeaders();
 
 }  // namespace lossd

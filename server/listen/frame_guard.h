@@ -1,5 +1,5 @@
-#ifndef LOSSD_SERVER_LISTEN_HEADER_GUARD_H_
-#define LOSSD_SERVER_LISTEN_HEADER_GUARD_H_
+#ifndef LOSSD_SERVER_LISTEN_FRAME_GUARD_H_
+#define LOSSD_SERVER_LISTEN_FRAME_GUARD_H_
 
 #include <array>
 #include <cstddef>
@@ -10,7 +10,7 @@
 namespace lossd {
 
 // Limits the header blocks of one HTTP/2 connection, a HEADERS frame and its CONTINUATION frames,
-// and counts the streams that they open.
+// and counts the streams that they open and the bytes of messages.
 //
 // gRPC 1.51 limits the headers of each frame, but not of a block, and keeps up to 100 bytes of
 // memory for a field that takes one byte on the wire. (docs/adr/032)
@@ -19,7 +19,7 @@ namespace lossd {
 // section 6) in the way gRPC reads them, which ignores padding of headers; it decodes neither names
 // nor values. A connection that does not begin with the preface of HTTP/2, such as one of TLS,
 // passes unread. Not thread-safe; allocates nothing.
-class HeaderGuard {
+class FrameGuard {
  public:
   // Twice as many fields as fit into the 8 KiB that gRPC lets a frame have: it counts 32 bytes and
   // more for each field.
@@ -34,8 +34,20 @@ class HeaderGuard {
   // How many streams the client has opened since this was last called.
   int64_t TakeOpened() { return std::exchange(opened_, 0); }
 
+  // How many bytes of messages have come since this was last called.
+  int64_t TakeData() { return std::exchange(data_, 0); }
+
  private:
-  enum class State : int8_t { kPreface, kFrameHeader, kPriority, kFields, kSkip, kOther, kBroken };
+  enum class State : int8_t {
+    kPreface,
+    kFrameHeader,
+    kPriority,
+    kFields,
+    kData,
+    kSkip,
+    kOther,
+    kBroken
+  };
   // What the next byte of the fields is.
   enum class Part : int8_t { kStart, kIndex, kTextStart, kTextLength, kText };
 
@@ -59,6 +71,7 @@ class HeaderGuard {
   int64_t left_ = 0;      // bytes of the payload
   int64_t priority_ = 0;  // of these, bytes before the fields
   int64_t opened_ = 0;
+  int64_t data_ = 0;
   uint32_t last_stream_ = 0;
 
   // Of the header block.
@@ -72,4 +85,4 @@ class HeaderGuard {
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_LISTEN_HEADER_GUARD_H_
+#endif  // LOSSD_SERVER_LISTEN_FRAME_GUARD_H_

@@ -1,4 +1,4 @@
-#include "server/listen/header_guard.h"
+#include "server/listen/frame_guard.h"
 
 #include <gtest/gtest.h>
 
@@ -21,7 +21,7 @@ std::span<const uint8_t> BytesOf(const std::string& text) {
 }
 
 bool Passes(const std::string& bytes) {
-  HeaderGuard guard;
+  FrameGuard guard;
   return guard.Pass(BytesOf(bytes));
 }
 
@@ -83,46 +83,46 @@ std::string AnyField(Random& random) {
   }
 }
 
-TEST(HeaderGuard, LimitsTheFieldsOfABlock) {
+TEST(FrameGuard, LimitsTheFieldsOfABlock) {
   for (const std::string& field :
        {std::string("\xbe"), std::string("\x20"), http2::Literals({{"x", ""}}),
         http2::Literals({{"a-name", "a value"}}), Number(0x80, 0x7f, 5000)}) {
     for (const size_t frame : {size_t{1}, size_t{7}, size_t{240}, size_t{16384}}) {
-      const std::string most = Repeated(HeaderGuard::kMaxFields, field);
+      const std::string most = Repeated(FrameGuard::kMaxFields, field);
       EXPECT_TRUE(Passes(Connection(most, frame))) << field.size() << " " << frame;
       EXPECT_FALSE(Passes(Connection(most + field, frame))) << field.size() << " " << frame;
     }
   }
 }
 
-TEST(HeaderGuard, LimitsTheBytesOfABlock) {
+TEST(FrameGuard, LimitsTheBytesOfABlock) {
   const auto block = [](int64_t bytes) {
     std::string text = Text("x", false) + Text(std::string(60'000, 'v'), false);
     const std::string first = std::string(1, '\0') + text;
     return first + Repeated(1, std::string(1, '\0') + Text("y", false) +
                                    Text(std::string(bytes - first.size() - 6, 'v'), false));
   };
-  EXPECT_EQ(block(HeaderGuard::kMaxBytes).size(), HeaderGuard::kMaxBytes);
-  EXPECT_TRUE(Passes(Connection(block(HeaderGuard::kMaxBytes))));
-  EXPECT_FALSE(Passes(Connection(block(HeaderGuard::kMaxBytes + 1))));
+  EXPECT_EQ(block(FrameGuard::kMaxBytes).size(), FrameGuard::kMaxBytes);
+  EXPECT_TRUE(Passes(Connection(block(FrameGuard::kMaxBytes))));
+  EXPECT_FALSE(Passes(Connection(block(FrameGuard::kMaxBytes + 1))));
 }
 
-TEST(HeaderGuard, CountsEachBlockAnew) {
-  std::string bytes = Connection(Repeated(HeaderGuard::kMaxFields, "\xbe"));
+TEST(FrameGuard, CountsEachBlockAnew) {
+  std::string bytes = Connection(Repeated(FrameGuard::kMaxFields, "\xbe"));
   for (uint32_t stream = 3; stream < 100; stream += 2) {
     bytes += http2::Bytes(http2::kHeaders, http2::kEndHeaders, stream,
-                          Repeated(HeaderGuard::kMaxFields, "\xbe"));
+                          Repeated(FrameGuard::kMaxFields, "\xbe"));
     bytes += http2::Bytes(http2::kData, 0, stream, std::string(3000, '\xbe'));
     bytes += http2::Bytes(http2::kPing, 0, 0, std::string(8, '\xbe'));
   }
   EXPECT_TRUE(Passes(bytes));
 }
 
-TEST(HeaderGuard, CountsTheStreamsThatAreOpened) {
+TEST(FrameGuard, CountsTheStreamsThatAreOpened) {
   const auto headers = [](uint32_t stream) {
     return http2::Bytes(http2::kHeaders, http2::kEndHeaders, stream, "\xbe");
   };
-  HeaderGuard guard;
+  FrameGuard guard;
   ASSERT_TRUE(guard.Pass(BytesOf(Connection("\xbe") + headers(3) + headers(9))));
   EXPECT_EQ(guard.TakeOpened(), 3);
   EXPECT_EQ(guard.TakeOpened(), 0);
@@ -133,10 +133,19 @@ TEST(HeaderGuard, CountsTheStreamsThatAreOpened) {
   EXPECT_EQ(guard.TakeOpened(), 1);
 }
 
-TEST(HeaderGuard, SkipsThePriorityAndNoPadding) {
+TEST(FrameGuard, CountsTheBytesOfMessages) {
+  FrameGuard guard;
+  const std::string data = http2::Bytes(http2::kData, 0, 1, std::string(3000, 'x'));
+  ASSERT_TRUE(guard.Pass(BytesOf(Connection("\xbe") + data + data.substr(0, 9 + 100))));
+  EXPECT_EQ(guard.TakeData(), 3100);
+  ASSERT_TRUE(guard.Pass(BytesOf(data.substr(9 + 100))));
+  EXPECT_EQ(guard.TakeData(), 2900);
+}
+
+TEST(FrameGuard, SkipsThePriorityAndNoPadding) {
   constexpr uint8_t kPriority = 0x20;
   constexpr uint8_t kPadded = 0x08;
-  const std::string most = Repeated(HeaderGuard::kMaxFields, "\xbe");
+  const std::string most = Repeated(FrameGuard::kMaxFields, "\xbe");
   const std::string start = absl::StrCat(http2::kPreface, http2::Settings({}));
   const auto frame = [&](uint8_t flags, const std::string& payload) {
     return start + http2::Bytes(http2::kHeaders, http2::kEndHeaders | flags, 1, payload);
@@ -148,7 +157,7 @@ TEST(HeaderGuard, SkipsThePriorityAndNoPadding) {
   EXPECT_FALSE(Passes(frame(kPadded, absl::StrCat("\xff", most, std::string(255, '\xbe')))));
 }
 
-TEST(HeaderGuard, RefusesFieldsThatDoNotEnd) {
+TEST(FrameGuard, RefusesFieldsThatDoNotEnd) {
   const std::string name = std::string("\x10\x7f\x81\xff\xff\xff\x03", 7) + std::string(2000, 'a');
   EXPECT_FALSE(Passes(Connection(name)));                                       // 1 GiB of it
   EXPECT_FALSE(Passes(Connection(std::string(1, '\x40') + Text("x", false))));  // no value
@@ -156,25 +165,25 @@ TEST(HeaderGuard, RefusesFieldsThatDoNotEnd) {
   EXPECT_FALSE(Passes(Connection("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")));  // 2^70
 }
 
-TEST(HeaderGuard, LeavesOtherProtocolsAlone) {
+TEST(FrameGuard, LeavesOtherProtocolsAlone) {
   EXPECT_TRUE(Passes(std::string("\x16\x03\x01\x02\x00", 5) + std::string(100'000, '\xbe')));
   EXPECT_TRUE(Passes("PRI * HTTP/1.1\r\n" + std::string(100'000, '\xbe')));
 }
 
 // However a connection is cut, the answer comes with the same byte; and it is what counting the
 // fields says.
-TEST(HeaderGuard, DoesNotDependOnHowBytesAreCut) {
+TEST(FrameGuard, DoesNotDependOnHowBytesAreCut) {
   SCOPED_TRACE(::testing::Message() << "LOSSD_TEST_SEED=" << oracle::TestSeed());
   Random random(8400);
   for (int round = 0; round < 300; ++round) {
-    const auto fields = static_cast<int64_t>(random.Next() % (2 * HeaderGuard::kMaxFields));
+    const auto fields = static_cast<int64_t>(random.Next() % (2 * FrameGuard::kMaxFields));
     std::string block;
     for (int64_t i = 0; i < fields; ++i) block += AnyField(random);
-    const bool good = fields <= HeaderGuard::kMaxFields &&
-                      static_cast<int64_t>(block.size()) <= HeaderGuard::kMaxBytes;
+    const bool good = fields <= FrameGuard::kMaxFields &&
+                      static_cast<int64_t>(block.size()) <= FrameGuard::kMaxBytes;
     const std::string bytes = Connection(block, 1 + random.Next() % 2000);
     ASSERT_EQ(Passes(bytes), good) << fields << " fields";
-    HeaderGuard guard;
+    FrameGuard guard;
     bool passed = true;
     for (size_t at = 0; at < bytes.size();) {
       const size_t size = std::min(bytes.size() - at, 1 + random.Next() % 100);
@@ -186,7 +195,7 @@ TEST(HeaderGuard, DoesNotDependOnHowBytesAreCut) {
 }
 
 // Bytes of any kind end, and a connection that was refused stays so.
-TEST(HeaderGuard, EndsOnAnyBytes) {
+TEST(FrameGuard, EndsOnAnyBytes) {
   SCOPED_TRACE(::testing::Message() << "LOSSD_TEST_SEED=" << oracle::TestSeed());
   Random random(8400);
   for (int round = 0; round < 2000; ++round) {
@@ -194,7 +203,7 @@ TEST(HeaderGuard, EndsOnAnyBytes) {
     const size_t start = bytes.size();
     bytes.resize(start + random.Next() % 300);
     for (size_t i = start; i < bytes.size(); ++i) bytes[i] = static_cast<char>(random.Next() % 12);
-    HeaderGuard guard;
+    FrameGuard guard;
     const bool passed = guard.Pass(BytesOf(bytes));
     EXPECT_TRUE(passed || !guard.Pass(BytesOf("x")));
   }

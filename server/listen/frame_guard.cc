@@ -1,4 +1,4 @@
-#include "server/listen/header_guard.h"
+#include "server/listen/frame_guard.h"
 
 #include <algorithm>
 #include <string_view>
@@ -7,6 +7,7 @@ namespace lossd {
 namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+constexpr uint8_t kData = 0;
 constexpr uint8_t kHeaders = 1;
 constexpr uint8_t kContinuation = 9;
 constexpr uint8_t kEndHeaders = 0x04;
@@ -16,7 +17,7 @@ constexpr uint8_t kMore = 0x80;  // of a number: another byte follows
 
 }  // namespace
 
-bool HeaderGuard::Pass(std::span<const uint8_t> bytes) {
+bool FrameGuard::Pass(std::span<const uint8_t> bytes) {
   while (!bytes.empty()) {
     size_t taken = 1;
     switch (state_) {
@@ -31,9 +32,11 @@ bool HeaderGuard::Pass(std::span<const uint8_t> bytes) {
         if (--priority_ == 0) state_ = State::kFields;
         break;
       case State::kFields:
+      case State::kData:
       case State::kSkip:
         taken = static_cast<size_t>(std::min<int64_t>(left_, static_cast<int64_t>(bytes.size())));
         if (state_ == State::kFields) TakeFields(bytes.first(taken));
+        if (state_ == State::kData) data_ += static_cast<int64_t>(taken);
         left_ -= static_cast<int64_t>(taken);
         break;
       case State::kOther:
@@ -47,7 +50,7 @@ bool HeaderGuard::Pass(std::span<const uint8_t> bytes) {
   return state_ != State::kBroken;
 }
 
-void HeaderGuard::TakePreface(uint8_t byte) {
+void FrameGuard::TakePreface(uint8_t byte) {
   if (byte != static_cast<uint8_t>(kPreface[came_])) {
     state_ = State::kOther;
   } else if (++came_ == kPreface.size()) {
@@ -56,17 +59,17 @@ void HeaderGuard::TakePreface(uint8_t byte) {
   }
 }
 
-void HeaderGuard::TakeFrameHeader(uint8_t byte) {
+void FrameGuard::TakeFrameHeader(uint8_t byte) {
   header_[came_++] = byte;
   if (came_ < header_.size()) return;
   came_ = 0;
   BeginPayload();
 }
 
-void HeaderGuard::BeginPayload() {
+void FrameGuard::BeginPayload() {
   left_ = int64_t{header_[0]} << 16 | int64_t{header_[1]} << 8 | header_[2];
   const uint8_t type = header_[3];
-  state_ = State::kSkip;
+  state_ = type == kData ? State::kData : State::kSkip;
   if (type != kHeaders && type != kContinuation) return;
   if (type == kHeaders) {
     bytes_ = fields_ = 0;
@@ -82,7 +85,7 @@ void HeaderGuard::BeginPayload() {
 
 // Streams of clients have odd numbers that only grow; other HEADERS frames are trailers, or
 // ignored.
-void HeaderGuard::CountStream() {
+void FrameGuard::CountStream() {
   const uint32_t stream = uint32_t{header_[5] & 0x7fu} << 24 | uint32_t{header_[6]} << 16 |
                           uint32_t{header_[7]} << 8 | header_[8];
   if (stream <= last_stream_ || stream % 2 == 0) return;
@@ -91,14 +94,16 @@ void HeaderGuard::CountStream() {
 }
 
 // A block that ends within a field ends the connection in gRPC, too.
-void HeaderGuard::EndPayload() {
+void FrameGuard::EndPayload() {
   if (state_ == State::kFields && (header_[4] & kEndHeaders) != 0 && part_ != Part::kStart) {
     state_ = State::kBroken;
   }
-  if (state_ == State::kFields || state_ == State::kSkip) state_ = State::kFrameHeader;
+  if (state_ == State::kFields || state_ == State::kData || state_ == State::kSkip) {
+    state_ = State::kFrameHeader;
+  }
 }
 
-void HeaderGuard::TakeFields(std::span<const uint8_t> bytes) {
+void FrameGuard::TakeFields(std::span<const uint8_t> bytes) {
   while (!bytes.empty() && state_ == State::kFields) {
     size_t taken = 1;
     if (part_ == Part::kText) {
@@ -112,7 +117,7 @@ void HeaderGuard::TakeFields(std::span<const uint8_t> bytes) {
   }
 }
 
-void HeaderGuard::TakeFieldByte(uint8_t byte) {
+void FrameGuard::TakeFieldByte(uint8_t byte) {
   switch (part_) {
     case Part::kStart:
       BeginField(byte);
@@ -133,7 +138,7 @@ void HeaderGuard::TakeFieldByte(uint8_t byte) {
 }
 
 // RFC 7541, sections 6.1 to 6.3: the first bits say what a field is, the others are an index.
-void HeaderGuard::BeginField(uint8_t byte) {
+void FrameGuard::BeginField(uint8_t byte) {
   if (++fields_ > kMaxFields) {
     state_ = State::kBroken;
     return;
@@ -148,9 +153,9 @@ void HeaderGuard::BeginField(uint8_t byte) {
   if (part_ == Part::kStart) EndIndex();
 }
 
-void HeaderGuard::EndIndex() { part_ = texts_ > 0 ? Part::kTextStart : Part::kStart; }
+void FrameGuard::EndIndex() { part_ = texts_ > 0 ? Part::kTextStart : Part::kStart; }
 
-void HeaderGuard::BeginText() {
+void FrameGuard::BeginText() {
   part_ = Part::kText;
   if (number_ > kMaxBytes) {
     state_ = State::kBroken;
@@ -159,21 +164,21 @@ void HeaderGuard::BeginText() {
   }
 }
 
-void HeaderGuard::EndText() {
+void FrameGuard::EndText() {
   --texts_;
   EndIndex();
 }
 
 // RFC 7541, section 5.1: a number begins in the last bits of `byte`; where these are all ones,
 // further bytes follow, and the next part is `more`.
-void HeaderGuard::BeginNumber(uint8_t byte, uint8_t mask, Part more) {
+void FrameGuard::BeginNumber(uint8_t byte, uint8_t mask, Part more) {
   number_ = byte & mask;
   shift_ = 0;
   if (number_ == mask) part_ = more;
 }
 
 // False: the number goes on.
-bool HeaderGuard::NumberEndsWith(uint8_t byte) {
+bool FrameGuard::NumberEndsWith(uint8_t byte) {
   constexpr int kMostShift = 28;
   if (shift_ <= kMostShift) number_ += int64_t{byte & 0x7f} << shift_;
   if (shift_ > kMostShift && (byte & 0x7f) != 0) state_ = State::kBroken;
