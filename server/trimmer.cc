@@ -17,7 +17,7 @@ constexpr int kPoolTurns = 2;
 }  // namespace
 
 Trimmer::Trimmer(const Environment* environment, ControlService* control)
-    : environment_(environment), control_(control) {
+    : environment_(environment), control_(control), policy_(ResidentBytes()) {
   Arm();
 }
 

@@ -42,7 +42,7 @@ absl::StatusOr<CallCaps::Pass> CallCaps::Enter(std::string_view name, std::strin
   absl::Status may = MayBegin(peer, connection, now);
   if (connection.account != nullptr) connection.account->CallBegan();
   if (!may.ok()) {
-    if (connection.account != nullptr) connection.account->CallEnded({});
+    if (connection.account != nullptr) connection.account->CallEnded(0);
     offends = Offends(connection, may, now);
     return may;
   }
@@ -252,18 +252,16 @@ void CallCaps::Pass::BrokenOff() {
 
 Share* CallCaps::Pass::share() const { return &peer_->share; }
 
-void CallCaps::Pass::Expect(int64_t bytes, bool told) {
-  Expect({.bytes = std::max<int64_t>(bytes, 1), .told = told});
-}
+void CallCaps::Pass::Expect(int64_t bytes) { SetExpected(std::max<int64_t>(bytes, 1)); }
 
 void CallCaps::Pass::Arrived(int64_t bytes) {
   if (account_ != nullptr) account_->Arrived(bytes);
-  Expect(Expected());
+  SetExpected(0);
 }
 
-void CallCaps::Pass::Expect(const Expected& now) {
-  const Expected before = std::exchange(expected_, now);
-  if (account_ != nullptr) account_->Expect(before, now);
+void CallCaps::Pass::SetExpected(int64_t bytes) {
+  const int64_t before = std::exchange(expected_, bytes);
+  if (account_ != nullptr) account_->Expect(before, bytes);
 }
 
 bool CallCaps::Pass::Silent() const { return account_ != nullptr && account_->silent(); }

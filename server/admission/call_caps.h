@@ -82,9 +82,8 @@ class CallCaps {
     // The peer's, of the computing threads; while this counts.
     Share* share() const;
 
-    // What this call is reading: a message of at most so many bytes, as its caller told or as any
-    // may have, which has then come.
-    void Expect(int64_t bytes, bool told = false);
+    // What this call is reading: a message of at most so many bytes, which has then come.
+    void Expect(int64_t bytes);
     void Arrived(int64_t bytes);
 
     // ConnectionAccount::silent, overrun and Forgive, of the connection; false where nobody
@@ -96,13 +95,13 @@ class CallCaps {
    private:
     friend class CallCaps;
     void Swap(Pass& other) noexcept;
-    void Expect(const Expected& now);
+    void SetExpected(int64_t bytes);
 
     CallCaps* caps_ = nullptr;
     Peer* peer_ = nullptr;
     Connection* connection_ = nullptr;
     std::shared_ptr<ConnectionAccount> account_;  // null: nobody measures
-    Expected expected_;
+    int64_t expected_ = 0;
   };
 
   // `ledger`, if there is one, outlives this.

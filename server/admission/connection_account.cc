@@ -58,7 +58,7 @@ bool ConnectionAccount::MayRead() {
   const LedgerLimits& limits = ledger_->limits_;
   {
     const std::lock_guard lock(mutex_);
-    const int64_t may_owe = limits.connection + (untold_ > 0 ? limits.overrun : 0);
+    const int64_t may_owe = limits.connection + (reading_ > 0 ? limits.overrun : 0);
     if (unexplained() <= may_owe && since_sent_ <= limits.connection + granted_) return true;
   }
   Break();
@@ -75,28 +75,27 @@ void ConnectionAccount::CallBegan() {
 
 // What came of the message that it was reading is explained, and nobody knows how much that was;
 // what is still on its way will be.
-void ConnectionAccount::CallEnded(const Expected& before) {
+void ConnectionAccount::CallEnded(int64_t expected) {
   const LedgerLimits& limits = ledger_->limits_;
   const std::lock_guard lock(mutex_);
   --calls_;
-  Count(before, -1);
-  const int64_t on_its_way = limits.window + (before.bytes > 0 ? limits.reading : 0);
+  Count(expected, -1);
+  const int64_t on_its_way = limits.window + (expected > 0 ? limits.reading : 0);
   lingering_ = std::min(lingering_ + on_its_way, limits.lingering);
-  Explain(before.bytes);
+  Explain(expected);
 }
 
-void ConnectionAccount::Expect(const Expected& before, const Expected& now) {
+void ConnectionAccount::Expect(int64_t before, int64_t expected) {
   const std::lock_guard lock(mutex_);
   Count(before, -1);
-  Count(now, +1);
+  Count(expected, +1);
   Update();
 }
 
-void ConnectionAccount::Count(const Expected& expected, int sign) {
-  if (expected.bytes == 0) return;
-  expected_ += sign * expected.bytes;
+void ConnectionAccount::Count(int64_t expected, int sign) {
+  if (expected == 0) return;
+  expected_ += sign * expected;
   reading_ += sign;
-  if (!expected.told) untold_ += sign;
 }
 
 void ConnectionAccount::Arrived(int64_t bytes) {

@@ -39,20 +39,12 @@ struct LedgerLimits {
   int64_t sent_per_received = 16;  // one byte, by so many that were sent: window updates
 };
 
-// What a call that is reading waits for: a message of at most so many bytes, by what its caller
-// told or by what any message may be. 0: it is not reading.
-struct Expected {
-  int64_t bytes = 0;
-  bool told = false;
-};
-
 class Ledger;
 
 // The bytes of one connection. What comes is owed until a call explains it, and nothing can be
 // explained beforehand, so that much honest traffic does not pay for a flood. Two rules:
 // - What is owed, and is neither of a message that is being read nor in the window of an open call,
-//   is at most LedgerLimits::connection; while a message is being read whose caller did not tell
-//   how large it is, LedgerLimits::overrun more.
+//   is at most LedgerLimits::connection; while a message is being read, LedgerLimits::overrun more.
 // - What comes while nothing is sent back is at most that and the windows: whoever sends messages
 //   gets window updates, whoever sends calls gets answers. So a flood of headers cannot hide
 //   behind calls that wait for messages.
@@ -75,8 +67,8 @@ class ConnectionAccount {
 
   // The calls on it.
   void CallBegan();
-  void CallEnded(const Expected& before);
-  void Expect(const Expected& before, const Expected& now);
+  void CallEnded(int64_t expected);               // what it still expected; 0: it was not reading
+  void Expect(int64_t before, int64_t expected);  // the bytes of a call's message; likewise
   void Arrived(int64_t bytes);
 
   // Bytes of messages, in DATA frames; and whether no byte is known of a message that has not
@@ -115,7 +107,7 @@ class ConnectionAccount {
 
   // With mutex_ held.
   int64_t Windows() const;
-  void Count(const Expected& expected, int sign);
+  void Count(int64_t expected, int sign);
   void Explain(int64_t bytes);
   void Update();
   void Show(int64_t unexplained);
@@ -141,7 +133,6 @@ class ConnectionAccount {
   int64_t sent_ = 0;       // not yet worth a byte
   int64_t expected_ = 0;   // by calls that are reading
   int64_t reading_ = 0;    // calls
-  int64_t untold_ = 0;     // of these, calls whose callers did not tell what comes
   int64_t lingering_ = 0;  // of calls that have ended
 };
 

@@ -138,7 +138,7 @@ void UnaryCall::OnPlace(MessageGate::Place place) {
 void UnaryCall::Read() {
   reading_since_ = std::chrono::steady_clock::now();
   record_.Took(Phase::kQueue, reading_since_ - waiting_since_);
-  pass_.Expect(told_.value_or(environment_.limits.max_unary_bytes), told_.has_value());
+  pass_.Expect(told_.value_or(environment_.limits.max_unary_bytes));
   references_.fetch_add(1, std::memory_order_relaxed);
   times_.emplace(environment_.times, begun_);
   times_->Arrived(begun_, 0);  // the header

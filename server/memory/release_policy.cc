@@ -6,7 +6,6 @@ namespace lossd {
 
 bool ReleasePolicy::Due(const Period& period) {
   const int64_t unused = std::max<int64_t>(period.resident - period.used, 0);
-  if (base_ < 0) base_ = unused;
   const bool idle = period.live == 0 && period.begun == begun_before_;
   idle_periods_ = idle ? idle_periods_ + 1 : 0;
   begun_before_ = period.begun;

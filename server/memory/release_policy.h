@@ -11,8 +11,11 @@ namespace lossd {
 class ReleasePolicy {
  public:
   // Kept beyond the use of calls, and let be.
-  static constexpr int64_t kSlack = int64_t{64} << 20;
+  static constexpr int64_t kSlack = int64_t{32} << 20;
   static constexpr int kIdlePeriods = 4;
+
+  // `base`: bytes of the process before the first call.
+  explicit ReleasePolicy(int64_t base) : base_(base) {}
 
   struct Period {
     int64_t begun = 0;     // calls that have begun so far
@@ -27,7 +30,7 @@ class ReleasePolicy {
   bool Due(const Period& period);
 
  private:
-  int64_t base_ = -1;           // resident without use at the start; -1: not known yet
+  const int64_t base_;
   int64_t begun_before_ = 0;    // at the end of the last period
   int64_t begun_released_ = 0;  // when memory was released because of idleness
   int idle_periods_ = 0;

@@ -212,15 +212,17 @@ class LargeMessage {
   bool ended_ = false;
 };
 
-// Of a call that told how large it is, and of a health check, nothing more may come.
+// Of a message that becomes larger than its call may have, so much more may come before the call is
+// told why it ends (LedgerLimits::overrun); of a health check nothing may.
 TEST_P(ByteRows, Row73_AMessageOfFourGiB) {
+  constexpr int64_t kOverrun = 48 * kMiB;
   for (const char* path : {kCompute, kCheck}) {
     Besieged besieged(GetParam());
     const auto line = besieged.Attack();
     const int64_t sent = LargeMessage(*line, path).Send(128 * kMiB);
     std::printf("  %s: %ld KiB were taken; +%ld MiB of memory\n", path,
                 static_cast<long>(sent >> 10), static_cast<long>(besieged.grown_bytes() >> 20));
-    EXPECT_LT(sent, kMostTaken) << path;
+    EXPECT_LT(sent, kMostTaken + (path == kCompute ? kOverrun : 0)) << path;
   }
 }
 

@@ -208,7 +208,7 @@ TEST(Ledger, WindowsThatWereGrantedMayBeUsed) {
   std::vector<CallCaps::Pass> calls;
   for (int i = 0; i < 16; ++i) {
     calls.push_back(book.Call());
-    calls.back().Expect(kMiB, /*told=*/true);
+    calls.back().Expect(kMiB);
   }
   book.account->Sent(26);
   for (CallCaps::Pass& call : calls) {

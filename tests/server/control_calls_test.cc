@@ -176,7 +176,7 @@ TEST(HealthState, HasALimitOfSubscriptions) {
 constexpr int64_t kMiB = 1 << 20;
 
 TEST(ReleasePolicy, ReleasesOnceWhenIdleAfterCalls) {
-  ReleasePolicy policy;
+  ReleasePolicy policy(50 * kMiB);
   EXPECT_FALSE(policy.Due({.begun = 5, .live = 1, .resident = 60 * kMiB}));
   const ReleasePolicy::Period idle = {.begun = 5, .resident = 60 * kMiB};
   for (int i = 1; i < ReleasePolicy::kIdlePeriods; ++i) EXPECT_FALSE(policy.Due(idle)) << i;
@@ -185,7 +185,7 @@ TEST(ReleasePolicy, ReleasesOnceWhenIdleAfterCalls) {
 }
 
 TEST(ReleasePolicy, ReleasesWhileCallsGoOnWhatTheyHadNoUseFor) {
-  ReleasePolicy policy;
+  ReleasePolicy policy(50 * kMiB);
   int64_t begun = 0;
   const auto due = [&](int64_t resident, int64_t used) {
     return policy.Due(
@@ -203,9 +203,15 @@ TEST(ReleasePolicy, ReleasesWhileCallsGoOnWhatTheyHadNoUseFor) {
   EXPECT_TRUE(due(800, 300));
 }
 
+// Of a flood that comes with the first calls, too.
+TEST(ReleasePolicy, KnowsTheProcessBeforeTheFirstCall) {
+  ReleasePolicy policy(50 * kMiB);
+  EXPECT_TRUE(policy.Due({.begun = 1000, .live = 1, .resident = 250 * kMiB, .used = kMiB}));
+}
+
 // What is in use cannot be released: trying would only put off the release that helps.
 TEST(ReleasePolicy, WaitsForWhatIsInUse) {
-  ReleasePolicy policy;
+  ReleasePolicy policy(50 * kMiB);
   int64_t begun = 0;
   const auto due = [&](int64_t resident, int64_t used) {
     return policy.Due(

@@ -49,6 +49,14 @@ Samples ScrapeIdle(const Server& server) {
   return Scrape(server.metrics_address());
 }
 
+double CallsIn(const Samples& samples) {
+  double calls = 0;
+  for (const auto& [series, value] : samples) {
+    if (series.starts_with("lossd_requests_total{")) calls += value;
+  }
+  return calls;
+}
+
 grpc::StatusCode Compute(v1::LossService::Stub& stub, const v1::ComputeRequest& request,
                          v1::ComputeResponse* response) {
   grpc::ClientContext context;
@@ -247,6 +255,7 @@ TEST(Metrics, CallersLeaveNothingBehind) {
     RawHttp2Call(server->addresses().front(), "/" + text, {});
   };
   call("hush-hush-0123456789");
+  WaitUntil([&] { return CallsIn(ScrapeIdle(*server)) == 3; });
   const size_t series = ScrapeIdle(*server).size();
   for (int i = 0; i < 20; ++i) call("hush-hush-forged\"} 1\n" + std::to_string(i));
   EXPECT_EQ(ScrapeIdle(*server).size(), series);
