@@ -24,6 +24,8 @@ std::atomic<int64_t> refused_headers = 0;
 
 // What is known of a connection. gRPC reads a socket in one thread at a time.
 struct Watched {
+  explicit Watched(std::shared_ptr<ConnectionAccount> of) : account(std::move(of)) {}
+
   // Takes what gRPC is about to parse; false: the connection must be closed.
   bool Pass(const void* bytes, size_t size) {
     if (frames.Pass({static_cast<const uint8_t*>(bytes), size})) {
@@ -35,7 +37,7 @@ struct Watched {
   }
 
   std::shared_ptr<ConnectionAccount> account;
-  FrameGuard frames = {};
+  FrameGuard frames;
 };
 
 struct Named {
@@ -108,7 +110,7 @@ int WatchedIndex() {
 }
 
 bool Watch(SSL* ssl, const std::shared_ptr<ConnectionAccount>& account) {
-  std::unique_ptr<Watched> watched(new (std::nothrow) Watched{account});
+  std::unique_ptr<Watched> watched(new (std::nothrow) Watched(account));
   if (watched == nullptr || SSL_set_ex_data(ssl, WatchedIndex(), watched.get()) == 0) return false;
   static_cast<void>(watched.release());
   return true;
@@ -188,22 +190,22 @@ __attribute__((visibility("default"))) ssize_t sendmsg(int fd, const msghdr* mes
 }
 
 // gRPC makes one for a connection while it is handed over.
-__attribute__((visibility("default"))) SSL* SSL_new(SSL_CTX* context) {
+__attribute__((visibility("default"))) SSL* SSL_new(SSL_CTX* ctx) {
   static auto* const next = lossd::Next<SSL*(SSL_CTX*)>("SSL_new");
-  SSL* const ssl = next(context);
+  SSL* const ssl = next(ctx);
   const std::shared_ptr<lossd::ConnectionAccount>& account = lossd::handing_over.account;
   if (ssl == nullptr || account == nullptr || lossd::Watch(ssl, account)) return ssl;
   SSL_free(ssl);
   return nullptr;
 }
 
-__attribute__((visibility("default"))) int SSL_read(SSL* ssl, void* buffer, int size) {
+__attribute__((visibility("default"))) int SSL_read(SSL* ssl, void* buf, int num) {
   static auto* const next = lossd::Next<int(SSL*, void*, int)>("SSL_read");
-  const int received = next(ssl, buffer, size);
+  const int received = next(ssl, buf, num);
   auto* const connection =
       static_cast<lossd::Watched*>(SSL_get_ex_data(ssl, lossd::WatchedIndex()));
   if (received <= 0 || connection == nullptr) return received;
-  if (connection->Pass(buffer, static_cast<size_t>(received))) return received;
+  if (connection->Pass(buf, static_cast<size_t>(received))) return received;
   ERR_raise(ERR_LIB_SSL, SSL_R_EXCESSIVE_MESSAGE_SIZE);
   return -1;
 }
