@@ -17,7 +17,10 @@ endif()
 
 find_program(LOSSD_CCACHE ccache)
 if(LOSSD_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${LOSSD_CCACHE})
+  # It keeps nothing that was compiled with a precompiled header, unless it is allowed to overlook
+  # macros and __TIME__ in that header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+    env CCACHE_SLOPPINESS=pch_defines,time_macros ${LOSSD_CCACHE})
 endif()
 
 add_compile_options(
