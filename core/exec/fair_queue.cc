@@ -7,37 +7,32 @@ namespace lossd {
 void FairQueue::Push(Task* task, Share* share, int64_t cost, bool urgent) {
   if (!share->waits()) {
     share->served_ = std::max(share->served_, floor_ - kCredit);
-    share->previous_ = last_;
-    share->next_ = nullptr;
-    (last_ != nullptr ? last_->next_ : first_) = share;
-    last_ = share;
+    shares_.PushBack(share);
   }
   Share::Lane& lane = urgent ? share->urgent_ : share->bulk_;
-  if (lane.first == nullptr) {
+  if (lane.tasks.empty()) {
     lane.served = std::max(lane.served, share->lane_floor_ - kCredit);
   }
   task->share_ = share;
   task->cost_ = cost;
   task->urgent_ = urgent;
-  task->next_ = nullptr;
-  (lane.first != nullptr ? lane.last->next_ : lane.first) = task;
-  lane.last = task;
+  lane.tasks.PushBack(task);
   if (urgent) ++urgent_;
 }
 
 Share::Lane& FairQueue::NextLane(Share& share) {
-  if (share.urgent_.first == nullptr) return share.bulk_;
-  if (share.bulk_.first == nullptr) return share.urgent_;
+  if (share.urgent_.tasks.empty()) return share.bulk_;
+  if (share.bulk_.tasks.empty()) return share.urgent_;
   return share.urgent_.served <= share.bulk_.served + kLead ? share.urgent_ : share.bulk_;
 }
 
 Share* FairQueue::Next() {
   Share* least = nullptr;
   Share* least_urgent = nullptr;
-  for (Share* share = first_; share != nullptr; share = share->next_) {
-    if (least == nullptr || share->served_ < least->served_) least = share;
-    if (urgent_ == 0 || &NextLane(*share) != &share->urgent_) continue;
-    if (least_urgent == nullptr || share->served_ < least_urgent->served_) least_urgent = share;
+  for (Share& share : shares_) {
+    if (least == nullptr || share.served_ < least->served_) least = &share;
+    if (urgent_ == 0 || &NextLane(share) != &share.urgent_) continue;
+    if (least_urgent == nullptr || share.served_ < least_urgent->served_) least_urgent = &share;
   }
   if (least == nullptr) return nullptr;
   floor_ = std::max(floor_, least->served_);
@@ -59,20 +54,14 @@ Task* FairQueue::PopUrgent() {
 
 Task* FairQueue::Take(Share& share, Share::Lane& lane) {
   const Share::Lane& other = &lane == &share.urgent_ ? share.bulk_ : share.urgent_;
-  const int64_t least = other.first != nullptr ? std::min(lane.served, other.served) : lane.served;
+  const int64_t least = other.tasks.empty() ? lane.served : std::min(lane.served, other.served);
   share.lane_floor_ = std::max(share.lane_floor_, least);
-  Task* const task = lane.first;
-  lane.first = task->next_;
+  Task* const task = lane.tasks.PopFront();
   if (task->urgent_) --urgent_;
   share.served_ += task->cost_;
   lane.served += task->cost_;
-  if (!share.waits()) Unlink(share);
+  if (!share.waits()) shares_.Remove(&share);
   return task;
-}
-
-void FairQueue::Unlink(Share& share) {
-  (share.previous_ != nullptr ? share.previous_->next_ : first_) = share.next_;
-  (share.next_ != nullptr ? share.next_->previous_ : last_) = share.previous_;
 }
 
 }  // namespace lossd

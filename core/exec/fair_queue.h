@@ -3,12 +3,14 @@
 
 #include <cstdint>
 
+#include "core/types/intrusive_list.h"
+
 namespace lossd {
 
 class Task;
 
 // Whoever has a share of the computing threads: of a server, one peer. Outlives its tasks.
-class Share {
+class Share : public ListNode<Share> {
  public:
   Share() = default;
   Share(const Share&) = delete;
@@ -19,23 +21,20 @@ class Share {
 
   // Tasks in the order of their arrival.
   struct Lane {
-    Task* first = nullptr;
-    Task* last = nullptr;
+    IntrusiveList<Task> tasks;
     int64_t served = 0;
   };
 
-  bool waits() const { return urgent_.first != nullptr || bulk_.first != nullptr; }
+  bool waits() const { return !urgent_.tasks.empty() || !bulk_.tasks.empty(); }
 
   Lane urgent_;
   Lane bulk_;
   int64_t lane_floor_ = 0;  // as FairQueue::floor_, of the two lanes
   int64_t served_ = 0;
-  Share* previous_ = nullptr;  // of those that wait
-  Share* next_ = nullptr;
 };
 
 // Work that waits in a FairQueue, in one place of one queue at a time. Stays where it is until Run.
-class Task {
+class Task : public ListNode<Task> {
  public:
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
@@ -52,7 +51,6 @@ class Task {
   Share* share_ = nullptr;
   int64_t cost_ = 0;
   bool urgent_ = false;
-  Task* next_ = nullptr;
 };
 
 // Hands out tasks so that shares with equal demand are served equal cost, whatever the number and
@@ -81,7 +79,7 @@ class FairQueue {
   // The same, but nullptr unless the next one is urgent.
   Task* PopUrgent();
 
-  bool empty() const { return first_ == nullptr; }
+  bool empty() const { return shares_.empty(); }
   int64_t urgent() const { return urgent_; }  // tasks that wait
 
  private:
@@ -89,10 +87,8 @@ class FairQueue {
 
   Share* Next();
   Task* Take(Share& share, Share::Lane& lane);
-  void Unlink(Share& share);
 
-  Share* first_ = nullptr;  // shares with tasks, the one that has waited longest first
-  Share* last_ = nullptr;
+  IntrusiveList<Share> shares_;  // with tasks, the one that has waited longest first
   int64_t floor_ = 0;  // what those that waited had been served at least, when one last was
   int64_t urgent_ = 0;
 };

@@ -31,13 +31,11 @@ bool MessageGate::Withdraw(Waiter* waiter) {
 }
 
 void MessageGate::Leave(Peer* peer) {
-  Waiter* told = nullptr;
-  {
+  Tell([&] {
     const std::lock_guard lock(mutex_);
     PutBack(*peer);
-    told = Serve();
-  }
-  Tell(told);
+    return Serve();
+  }());
 }
 
 void MessageGate::Place::GiveBack() {
@@ -48,12 +46,10 @@ void MessageGate::Place::GiveBack() {
 }
 
 void MessageGate::Tick() {
-  Waiter* told = nullptr;
-  {
+  Tell([&] {
     const std::lock_guard lock(mutex_);
-    told = Serve();
-  }
-  Tell(told);
+    return Serve();
+  }());
 }
 
 bool MessageGate::Awaited() const {
@@ -71,11 +67,9 @@ bool MessageGate::Wanted(const Peer& peer) const {
 }
 
 // A waiter that is told may be gone before the next one is.
-void MessageGate::Tell(Waiter* waiter) {
-  while (waiter != nullptr) {
-    Waiter* const next = std::exchange(waiter->next_, nullptr);
+void MessageGate::Tell(IntrusiveList<Waiter> waiters) {
+  while (Waiter* const waiter = waiters.PopFront()) {
     waiter->OnPlace(Place(this, std::exchange(waiter->served_, nullptr)));
-    waiter = next;
   }
 }
 
@@ -106,27 +100,22 @@ MessageGate::Peer* MessageGate::Poorest() {
   return poorest;
 }
 
-MessageGate::Waiter* MessageGate::Serve() {
-  Waiter* first = nullptr;
-  Waiter** last = &first;
+IntrusiveList<MessageGate::Waiter> MessageGate::Serve() {
+  IntrusiveList<Waiter> told;
   while (free_ > 0 && waiting_ > 0) {
     Peer* const peer = Poorest();
-    Waiter* const waiter = peer->first;
+    Waiter* const waiter = peer->waiters.front();
     Unlink(waiter);
     Take(*peer);
     waiter->served_ = peer;
-    *last = waiter;
-    last = &waiter->next_;
+    told.PushBack(waiter);
   }
-  return first;
+  return told;
 }
 
 void MessageGate::Append(Peer& peer, Waiter* waiter) {
   waiter->peer_ = &peer;
-  waiter->previous_ = peer.last;
-  waiter->next_ = nullptr;
-  (peer.last != nullptr ? peer.last->next_ : peer.first) = waiter;
-  peer.last = waiter;
+  peer.waiters.PushBack(waiter);
   ++peer.waiting;
   ++waiting_;
   ++counters_->held_back;
@@ -134,11 +123,8 @@ void MessageGate::Append(Peer& peer, Waiter* waiter) {
 
 void MessageGate::Unlink(Waiter* waiter) {
   Peer& peer = *waiter->peer_;
-  (waiter->previous_ != nullptr ? waiter->previous_->next_ : peer.first) = waiter->next_;
-  (waiter->next_ != nullptr ? waiter->next_->previous_ : peer.last) = waiter->previous_;
+  peer.waiters.Remove(waiter);
   waiter->peer_ = nullptr;
-  waiter->previous_ = nullptr;
-  waiter->next_ = nullptr;
   --peer.waiting;
   --waiting_;
   --counters_->held_back;

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/types/intrusive_list.h"
 #include "server/admission/byte_budget.h"
 #include "server/admission/counters.h"
 
@@ -59,7 +60,7 @@ class MessageGate {
   };
 
   // A call that waits for a place. Stays where it is until it has one or has withdrawn.
-  class Waiter {
+  class Waiter : public ListNode<Waiter> {
    protected:
     Waiter() = default;
     ~Waiter() = default;
@@ -69,10 +70,9 @@ class MessageGate {
 
    private:
     friend class MessageGate;
-    Peer* peer_ = nullptr;        // while it waits
-    Peer* served_ = nullptr;      // whose place it is to be told of
-    Waiter* previous_ = nullptr;  // of its peer's that wait
-    Waiter* next_ = nullptr;      // likewise; then of those to be told
+    Peer* peer_ = nullptr;  // while it waits, in the list of its peer
+    Peer* served_ =
+        nullptr;  // whose place it is to be told of, then in the list of those to be told
   };
 
   // places >= 1. Calls that wait are counted in AdmissionCounters::held_back.
@@ -103,8 +103,7 @@ class MessageGate {
     PeerKey key = nullptr;
     int64_t held = 0;
     int64_t waiting = 0;
-    Waiter* first = nullptr;  // the one that has waited longest
-    Waiter* last = nullptr;
+    IntrusiveList<Waiter> waiters;  // the one that has waited longest first
     uint64_t turn = 0;  // when it came or last got or left a place: a number that only grows
   };
 
@@ -118,9 +117,9 @@ class MessageGate {
   void Append(Peer& peer, Waiter* waiter);
   void Unlink(Waiter* waiter);
   void Forget(Peer* peer);
-  Waiter* Serve();  // those to be told
+  IntrusiveList<Waiter> Serve();  // those to be told
 
-  void Tell(Waiter* waiter);
+  void Tell(IntrusiveList<Waiter> waiters);
 
   const int64_t places_;
   mutable std::mutex mutex_;

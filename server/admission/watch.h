@@ -5,6 +5,7 @@
 #include <chrono>
 #include <mutex>
 
+#include "core/types/intrusive_list.h"
 #include "server/admission/instant.h"
 
 namespace lossd {
@@ -14,7 +15,7 @@ namespace lossd {
 inline constexpr Interval kWatchPeriod = std::chrono::milliseconds(20);
 
 // Something that becomes due. To be put on a Watch while it lives.
-class Watched {
+class Watched : public ListNode<Watched> {
  public:
   Watched(const Watched&) = delete;
   Watched& operator=(const Watched&) = delete;
@@ -44,8 +45,6 @@ class Watched {
  private:
   friend class Watch;
   std::atomic<Instant::rep> due_{Instant::max().time_since_epoch().count()};
-  Watched* previous_ = nullptr;
-  Watched* next_ = nullptr;
 };
 
 // All that may become due. Looking at it costs a load each, setting a time a store; neither
@@ -64,7 +63,7 @@ class Watch {
 
  private:
   std::mutex mutex_;
-  Watched* first_ = nullptr;
+  IntrusiveList<Watched> all_;
   bool ticking_ = false;
 };
 
