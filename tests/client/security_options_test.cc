@@ -6,8 +6,8 @@
 #include <string>
 
 #include "lossd/client.h"
-#include "tests/lossctl/scratch.h"
 #include "tests/support/certificates.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd {
 namespace {
@@ -27,7 +27,7 @@ std::string RefusalOf(const ClientOptions& options, const std::string& target = 
 
 class SecurityOptions : public ::testing::Test {
  protected:
-  const lossctl::Scratch scratch_;
+  const TempDir scratch_;
   const Authority ca_{"ca"};
   const Identity one_ = ca_.Sign(1);
   const std::string ca_file_ = scratch_.Write("ca.pem", ca_.certificate());

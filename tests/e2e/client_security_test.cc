@@ -12,9 +12,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "lossd/client.h"
-#include "tests/lossctl/scratch.h"
 #include "tests/support/certificates.h"
 #include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd {
 namespace {
@@ -73,7 +73,7 @@ class Security : public ::testing::Test {
             .key_file = Put("client.key" + serial, client.key)};
   }
 
-  const lossctl::Scratch scratch_;
+  const TempDir scratch_;
   const Authority ca_{"servers"};
   const Authority client_ca_{"clients"};
   const std::string ca_file_ = scratch_.Write("ca.pem", ca_.certificate());

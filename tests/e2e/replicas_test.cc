@@ -11,9 +11,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "lossd/client.h"
-#include "tests/lossctl/scratch.h"
 #include "tests/support/certificates.h"
 #include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd {
 namespace {
@@ -92,7 +92,7 @@ TEST(Replicas, NamesAndAddresses) {
 
 // Each by the name it is called by, and not by that of another.
 TEST(Replicas, EachProvesWhoItIs) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const Authority ca("servers");
   const std::string ca_file = scratch.Write("ca.pem", ca.certificate());
   const auto flags = [&](const Identity& identity, const std::string& name) {

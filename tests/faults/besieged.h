@@ -15,7 +15,7 @@
 #include "tests/faults/line.h"
 #include "tests/faults/proc.h"
 #include "tests/faults/sentinel.h"
-#include "tests/lossctl/scratch.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd {
 
@@ -56,7 +56,7 @@ class Besieged {
   void Victim();
 
   const Door door_;
-  const lossctl::Scratch scratch_;
+  const TempDir scratch_;
   const TlsContext tls_ = ClientTls();
   const KnownCall call_{16, 40};
   mutable std::optional<ServerProcess> server_;

@@ -15,7 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "tests/faults/row.h"
-#include "tests/lossctl/scratch.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd {
 namespace {
@@ -156,7 +156,7 @@ class CgroupRows : public Row {
     TearDown();  // before the group goes
   }
 
-  lossctl::Scratch scratch_;
+  TempDir scratch_;
 };
 
 // Four times the budget at once. A stream costs 64 MiB and its labels, a message of 60 MiB twice

@@ -8,7 +8,7 @@
 #include "absl/time/clock.h"
 #include "tests/faults/raw_client.h"
 #include "tests/faults/row.h"
-#include "tests/lossctl/scratch.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd {
 namespace {
@@ -271,7 +271,7 @@ const std::string kNoMethods[] = {"lossd.v1.LossService/Compute",
 
 // A path that another component reads as a method must not be one that tokens do not guard.
 TEST_F(FrameRows, Row83_PathsThatAreNoMethod) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const std::string tokens = scratch.Write("tokens", "a-token-of-the-test\n");
   const std::string request = http2::Message(Problem(3, 5).Request().SerializeAsString());
   Serve();

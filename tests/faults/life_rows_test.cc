@@ -12,8 +12,8 @@
 #include "tests/faults/proxy.h"
 #include "tests/faults/raw_client.h"
 #include "tests/faults/row.h"
-#include "tests/lossctl/scratch.h"
 #include "tests/support/certificates.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd {
 namespace {
@@ -385,7 +385,7 @@ TEST_F(LifeRows, Row26_AFlippedBitInTheClear) {
 
 // Under TLS a changed bit breaks the connection: an error or the right answer, nothing else.
 TEST(LinesWithTls, Row26_AFlippedBitUnderTls) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const Authority authority("servers");
   const Identity identity = authority.Sign(1);
   ServerProcess server(

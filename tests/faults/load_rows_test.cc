@@ -8,7 +8,7 @@
 #include "absl/time/clock.h"
 #include "tests/faults/endless_streams.h"
 #include "tests/faults/row.h"
-#include "tests/lossctl/scratch.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd {
 namespace {
@@ -103,7 +103,7 @@ TEST_F(LoadRows, Row41_LargeBesideAFloodOfSmall) {
 // Two peers want all of the computing, one with eight streams, one with a single one; a third, the
 // victim, wants little.
 TEST_F(LoadRows, Row42_OnePeerWantsEverything) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const std::string socket = "unix:" + scratch.Path("lossd.sock");
   Serve({"--threads=1"}, {"[::1]:0", socket});
   const EndlessStreams many(server().addresses()[1], 8, EndlessStreams::ShortRows(),

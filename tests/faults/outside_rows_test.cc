@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "tests/faults/http2.h"
 #include "tests/faults/row.h"
-#include "tests/lossctl/scratch.h"
 #include "tests/support/certificates.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd {
 namespace {
@@ -37,7 +37,7 @@ class OutsideRows : public Row {};
 TEST_F(OutsideRows, Row41_H2loadCallsCompute) {
   if (!Has("h2load")) GTEST_SKIP() << "h2load is not installed: nghttp2-client";
   Serve();
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const testing::Problem problem(16, 100);
   const std::string body =
       scratch.Write("body", http2::Message(problem.Request().SerializeAsString()));
@@ -90,7 +90,7 @@ class Edge : public ::testing::Test {
                         scratch_.Write(name + ".key", identity.key));
   }
 
-  const lossctl::Scratch scratch_;
+  const TempDir scratch_;
   const Authority ca_{"servers"};
   const Authority client_ca_{"clients"};
   const Identity identity_ = ca_.Sign(1);

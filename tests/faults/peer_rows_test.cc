@@ -19,9 +19,9 @@
 #include "tests/faults/line.h"
 #include "tests/faults/proc.h"
 #include "tests/faults/sentinel.h"
-#include "tests/lossctl/scratch.h"
 #include "tests/support/certificates.h"
 #include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd {
 namespace {

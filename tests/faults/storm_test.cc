@@ -26,9 +26,9 @@
 #include "tests/faults/raw_client.h"
 #include "tests/faults/row.h"
 #include "tests/faults/storm.h"
-#include "tests/lossctl/scratch.h"
 #include "tests/server/scrape.h"
 #include "tests/support/certificates.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd {
 namespace {
@@ -125,7 +125,7 @@ class Stronghold {
   std::vector<std::string> Faults() const {
     constexpr size_t kMostLines = 60;
     std::vector<std::string> faults;
-    const std::string log = lossctl::ReadWhole(scratch_.Path("log"));
+    const std::string log = ReadWhole(scratch_.Path("log"));
     for (const absl::string_view line : absl::StrSplit(log, '\n', absl::SkipEmpty())) {
       if (absl::StartsWith(line, "{") && !absl::StrContains(line, "INTERNAL") &&
           !absl::StrContains(line, "\"level\":\"error\"")) {
@@ -142,7 +142,7 @@ class Stronghold {
     return line.substr(line.rfind(' ') + 1);
   }
 
-  const lossctl::Scratch scratch_;
+  const TempDir scratch_;
   std::vector<std::string> flags_;
   StormTarget target_;
   std::string metrics_address_;

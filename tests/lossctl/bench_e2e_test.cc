@@ -9,7 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
-#include "tests/lossctl/service.h"
+#include "tests/support/program.h"
 
 namespace lossd::lossctl {
 namespace {

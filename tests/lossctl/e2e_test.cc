@@ -11,9 +11,10 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
-#include "tests/lossctl/scratch.h"
-#include "tests/lossctl/service.h"
+#include "tests/lossctl/npy_bytes.h"
 #include "tests/support/certificates.h"
+#include "tests/support/program.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd::lossctl {
 namespace {
@@ -61,7 +62,7 @@ class LossctlE2e : public testing::TestWithParam<int> {
     return json;
   }
 
-  const Scratch scratch_;
+  const TempDir scratch_;
   static Service* service_;
 };
 
@@ -291,7 +292,7 @@ INSTANTIATE_TEST_SUITE_P(Over, LossctlE2e, testing::Values(0, 1),
 
 // Every command, over mutual TLS and with a token; and what each says where one is missing.
 TEST(LossctlAlone, TlsAndTokens) {
-  const Scratch scratch;
+  const TempDir scratch;
   const Authority ca("ca");
   const Identity server = ca.Sign(1);
   const Identity client = ca.Sign(2);

@@ -9,7 +9,8 @@
 #include "client/lossctl/layout.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/lossctl/scratch.h"
+#include "tests/lossctl/npy_bytes.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd::lossctl {
 namespace {
@@ -122,7 +123,7 @@ TEST(InLayout, MovesNothingWhereBothLayoutsAreTheSameBytes) {
 }
 
 TEST(ReadInputs, BringsSideTensorsToTheLayoutOfThePredictions) {
-  const Scratch scratch;
+  const TempDir scratch;
   ComputeFlags flags;
   flags.predictions = scratch.Write(
       "x.npy", NpyBytes("<f4", "(2, 3, 2)", Bytes(std::vector<float>(12)), /*fortran_order=*/true));
@@ -136,7 +137,7 @@ TEST(ReadInputs, BringsSideTensorsToTheLayoutOfThePredictions) {
 }
 
 TEST(ReadInputs, NamesFlagAndFile) {
-  const Scratch scratch;
+  const TempDir scratch;
   ComputeFlags flags;
   flags.predictions = scratch.Write("x.npy", NpyBytes("<f4", "(2,)", Bytes<float>({1, 2})));
   flags.targets = scratch.Write("y.npy", NpyBytes("|i1", "()", "\1"));
@@ -153,7 +154,7 @@ std::vector<float> Floats(const TensorView& tensor) {
 }
 
 TEST(ReadInputs, MasksAndMultiHotTargetsMayBeBoolOrIntegers) {
-  const Scratch scratch;
+  const TempDir scratch;
   ComputeFlags flags;
   flags.predictions =
       scratch.Write("x.npy", NpyBytes("<f4", "(2, 3)", Bytes(std::vector<float>(6))));
@@ -172,7 +173,7 @@ TEST(ReadInputs, MasksAndMultiHotTargetsMayBeBoolOrIntegers) {
 }
 
 TEST(ReadInputs, IntegerWeightsAreTakenWhereAFloatHoldsThem) {
-  const Scratch scratch;
+  const TempDir scratch;
   ComputeFlags flags;
   flags.predictions = scratch.Write("x.npy", NpyBytes("<f4", "(2,)", Bytes<float>({1, 2})));
   flags.targets = scratch.Write("y.npy", NpyBytes("|i1", "()", "\1"));
@@ -191,7 +192,7 @@ TEST(ReadInputs, IntegerWeightsAreTakenWhereAFloatHoldsThem) {
 
 // x.T of NumPy is saved in Fortran order. With as many samples as classes nothing else says so.
 TEST(ReadInputs, FortranOrderThatMayMeanEitherAxisMustBeExplained) {
-  const Scratch scratch;
+  const TempDir scratch;
   ComputeFlags flags;
   const std::string nine = Bytes(std::vector<float>{0, 1, 2, 3, 4, 5, 6, 7, 8});
   flags.predictions = scratch.Write("x.npy", NpyBytes("<f4", "(3, 3)", nine, true));
@@ -240,7 +241,7 @@ TEST(LabelShape, IsThatOfTheLabels) {
 }
 
 TEST(ComputeOutputs, HaveTheTypesShapesAndLayoutOfTheContract) {
-  const Scratch scratch;
+  const TempDir scratch;
   ComputeFlags flags;
   flags.gradient_out = scratch.Path("gradient.npy");
   flags.position_losses_out = scratch.Path("losses.npy");

@@ -15,15 +15,14 @@
 #include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/lossctl/scratch.h"
+#include "tests/lossctl/npy_bytes.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd::npy {
 namespace {
 
 using lossctl::Bytes;
 using lossctl::NpyBytes;
-using lossctl::ReadWhole;
-using lossctl::Scratch;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -44,7 +43,7 @@ TEST_P(ReadDType, KeepsBytesAndNamesType) {
   const auto& [descr, dtype] = GetParam();
   std::string data;
   for (int64_t i = 0; i < 3 * SizeOf(dtype); ++i) data += static_cast<char>(i + 1);
-  const Scratch scratch;
+  const TempDir scratch;
   const auto tensor = ReadNpy(scratch.Write("a.npy", NpyBytes(descr, "(3,)", data)));
   ASSERT_TRUE(tensor.ok()) << tensor.status();
   EXPECT_EQ(tensor->view().desc, (TensorDesc{dtype, {3}, Layout::kRowMajor}));
@@ -84,7 +83,7 @@ struct GoodCase {
 class ReadGood : public testing::TestWithParam<GoodCase> {};
 
 TEST_P(ReadGood, HasShapeAndLayout) {
-  const Scratch scratch;
+  const TempDir scratch;
   const auto tensor = ReadNpy(scratch.Write("a.npy", GetParam().file));
   ASSERT_TRUE(tensor.ok()) << tensor.status();
   EXPECT_EQ(tensor->view().desc.shape, GetParam().shape);
@@ -134,7 +133,7 @@ struct BadCase {
 class ReadBad : public testing::TestWithParam<BadCase> {};
 
 TEST_P(ReadBad, IsRefusedByName) {
-  const Scratch scratch;
+  const TempDir scratch;
   const std::string path = scratch.Write("a.npy", GetParam().file);
   const auto tensor = ReadNpy(path);
   ASSERT_FALSE(tensor.ok());
@@ -225,7 +224,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(ReadNpy, RefusesEveryProperPrefix) {
   const std::string file = NpyBytes("<f4", "(2, 3)", Bytes<float>({1, 2, 3, 4, 5, 6}));
-  const Scratch scratch;
+  const TempDir scratch;
   for (size_t size = 0; size < file.size(); ++size) {
     const auto tensor = ReadNpy(scratch.Write("a.npy", file.substr(0, size)));
     ASSERT_FALSE(tensor.ok()) << "the first " << size << " bytes were accepted";
@@ -237,7 +236,7 @@ TEST(ReadNpy, RefusesEveryProperPrefix) {
 // Any byte of the header may be anything: the answer is a tensor that fits the file, or an error.
 TEST(ReadNpy, SurvivesEveryChangedByte) {
   const std::string file = NpyBytes("<i2", "(2, 3)", Bytes<int16_t>({1, 2, 3, 4, 5, 6}));
-  const Scratch scratch;
+  const TempDir scratch;
   int accepted = 0;
   for (size_t i = 0; i < file.size() - 12; ++i) {
     for (const int change : {1, 2, 4, 8, 16, 32, 64, 128, 255}) {
@@ -254,7 +253,7 @@ TEST(ReadNpy, SurvivesEveryChangedByte) {
 }
 
 TEST(ReadNpy, NamesWhatIsNotAFile) {
-  const Scratch scratch;
+  const TempDir scratch;
   const auto missing = ReadNpy(scratch.Path("missing.npy"));
   EXPECT_EQ(missing.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(missing.status().message()), HasSubstr("missing.npy: cannot be opened"));
@@ -266,7 +265,7 @@ TEST(ReadNpy, NamesWhatIsNotAFile) {
 }
 
 TEST(ReadNpy, OutlivesTheFile) {
-  const Scratch scratch;
+  const TempDir scratch;
   const std::string path = scratch.Write("a.npy", NpyBytes("|u1", "(6,)", "abcdef"));
   absl::StatusOr<NpyTensor> tensor = ReadNpy(path);
   ASSERT_TRUE(tensor.ok());
@@ -277,7 +276,7 @@ TEST(ReadNpy, OutlivesTheFile) {
 }
 
 TEST(WriteNpy, WritesWhatNumPyWrites) {
-  const Scratch scratch;
+  const TempDir scratch;
   const std::vector<float> values = {1, 2, 3, 4, 5, 6};
   const std::string path = scratch.Path("a.npy");
   ASSERT_TRUE(WriteNpy(path, TensorView::Of<float>(values, {2, 3})).ok());
@@ -288,7 +287,7 @@ TEST(WriteNpy, WritesWhatNumPyWrites) {
 }
 
 TEST(WriteNpy, ReadsBackEveryTypeShapeAndLayout) {
-  const Scratch scratch;
+  const TempDir scratch;
   const std::vector<std::vector<int64_t>> shapes = {
       {}, {1}, {5}, {0}, {2, 3}, {0, 7}, {2, 1, 3, 1, 2, 1, 1, 2}};
   for (const DType dtype : kAllDTypes) {
@@ -312,7 +311,7 @@ TEST(WriteNpy, ReadsBackEveryTypeShapeAndLayout) {
 }
 
 TEST(WriteNpy, ReplacesAtOnceAndFollowsLinks) {
-  const Scratch scratch;
+  const TempDir scratch;
   const std::string path = scratch.Write("a.npy", NpyBytes("|u1", "(6,)", "abcdef"));
   ASSERT_EQ(symlink("a.npy", scratch.Path("link.npy").c_str()), 0);
   const auto before = ReadNpy(path);
@@ -329,7 +328,7 @@ TEST(WriteNpy, ReplacesAtOnceAndFollowsLinks) {
 
 // A full disk, played by the limit on the size of files: the old file stays, no half file is left.
 TEST(WriteNpy, LeavesNothingBehindWhenItFails) {
-  const Scratch scratch;
+  const TempDir scratch;
   const std::string old_file = NpyBytes("|u1", "(6,)", "abcdef");
   const std::string path = scratch.Write("a.npy", old_file);
   signal(SIGXFSZ, SIG_IGN);
@@ -355,7 +354,7 @@ TEST(WriteNpy, WritesIntoDevicesWithoutReplacingThem) {
 }
 
 TEST(WriteNpy, RefusesBytesThatDoNotFitTheShape) {
-  const Scratch scratch;
+  const TempDir scratch;
   const std::vector<double> values(3);
   const absl::Status status = WriteNpy(scratch.Path("a.npy"), TensorView::Of<double>(values, {4}));
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
@@ -363,7 +362,7 @@ TEST(WriteNpy, RefusesBytesThatDoNotFitTheShape) {
 }
 
 TEST(CheckWritable, SaysWhyNotAndLeavesNoTrace) {
-  const Scratch scratch;
+  const TempDir scratch;
   EXPECT_TRUE(CheckWritable(scratch.Path("new.npy")).ok());
   EXPECT_TRUE(CheckWritable("/dev/null").ok());
   EXPECT_THAT(scratch.FileNames(), ElementsAre());

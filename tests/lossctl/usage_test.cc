@@ -12,7 +12,8 @@
 #include "client/lossctl/compute_flags.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/lossctl/scratch.h"
+#include "tests/lossctl/npy_bytes.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd::lossctl {
 namespace {
@@ -70,7 +71,7 @@ class Usage : public testing::Test {
     return flags;
   }
 
-  const Scratch scratch_;
+  const TempDir scratch_;
   const std::string x_ =
       scratch_.Write("x.npy", NpyBytes("<f8", "(2, 3)", Bytes<double>({1, 2, 3, .5, -1, 0})));
   const std::string y_ = scratch_.Write("y.npy", NpyBytes("<i8", "(2,)", Bytes<int64_t>({2, 0})));

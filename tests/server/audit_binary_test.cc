@@ -14,10 +14,10 @@
 #include <vector>
 
 #include "absl/strings/str_split.h"
-#include "tests/lossctl/scratch.h"
-#include "tests/lossctl/service.h"
 #include "tests/server/harness.h"
 #include "tests/support/certificates.h"
+#include "tests/support/program.h"
+#include "tests/support/temp_dir.h"
 
 // What the real binary writes down about who called.
 namespace lossd::testing {
@@ -34,20 +34,20 @@ class AuditedServer {
  public:
   explicit AuditedServer(std::vector<std::string> flags) {
     flags.insert(flags.begin(), {LOSSD_BINARY, "--listen=127.0.0.1:0", "--audit-log=" + path()});
-    program_ = std::make_unique<lossctl::Program>(flags);
+    program_ = std::make_unique<Program>(flags);
     const std::string line = program_->ReadLine();
     address_ = line.substr(line.rfind(' ') + 1);
   }
 
   const std::string& address() const { return address_; }
   std::string path() const { return scratch_.Path("audit.log"); }
-  lossctl::Program& program() { return *program_; }
+  Program& program() { return *program_; }
 
   // By request id.
   std::map<std::string, nlohmann::json> Stop() {
     program_->Signal(SIGTERM);
     EXPECT_EQ(program_->Wait(), 0);
-    text_ = lossctl::ReadWhole(path());
+    text_ = ReadWhole(path());
     std::map<std::string, nlohmann::json> lines;
     for (const absl::string_view line : absl::StrSplit(text_, '\n', absl::SkipEmpty())) {
       nlohmann::json parsed = nlohmann::json::parse(std::string(line));
@@ -59,8 +59,8 @@ class AuditedServer {
   const std::string& text() const { return text_; }
 
  private:
-  const lossctl::Scratch scratch_;
-  std::unique_ptr<lossctl::Program> program_;
+  const TempDir scratch_;
+  std::unique_ptr<Program> program_;
   std::string address_;
   std::string text_;
 };
@@ -77,7 +77,7 @@ grpc::StatusCode Compute(Stub& stub, const v1::ComputeRequest& request, const st
 }
 
 TEST(AuditBinary, EveryCallIsALineWithItsCaller) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const std::string tokens =
       scratch.Write("tokens", std::string(kToken) +
                                   " name=trainer-a\nnameless\nold expires=2020-01-01T00:00:00Z");
@@ -138,7 +138,7 @@ TEST(AuditBinary, EveryCallIsALineWithItsCaller) {
 // Of several alternative names the first; of a certificate without any, the common name; a token's
 // name counts before both.
 TEST(AuditBinary, ACertificateNamesItsHolder) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const Authority ca("ca");
   const Identity own = ca.Sign(1);
   const std::string pem = scratch.Write("own.pem", own.certificate);
@@ -175,11 +175,11 @@ TEST(AuditBinary, HangupGoesOnInANewFile) {
   auto lines = server.Stop();
   EXPECT_THAT(lines, SizeIs(1));
   EXPECT_EQ(lines.count("second"), 1);
-  EXPECT_THAT(lossctl::ReadWhole(old), HasSubstr("\"first\""));
+  EXPECT_THAT(ReadWhole(old), HasSubstr("\"first\""));
 }
 
 TEST(AuditBinary, AFileThatCannotBeWrittenExits2) {
-  lossctl::Program program({LOSSD_BINARY, "--listen=127.0.0.1:0", "--audit-log=/nowhere/audit"});
+  Program program({LOSSD_BINARY, "--listen=127.0.0.1:0", "--audit-log=/nowhere/audit"});
   EXPECT_EQ(program.Wait(), 2);
   EXPECT_EQ(program.err(), "lossd: --audit-log /nowhere/audit: No such file or directory\n");
 }

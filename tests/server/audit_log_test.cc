@@ -17,7 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "server/log/printable.h"
-#include "tests/lossctl/scratch.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd {
 namespace {
@@ -42,8 +42,7 @@ class Audit : public ::testing::Test {
   }
   static std::vector<nlohmann::json> LinesOf(const std::string& path) {
     std::vector<nlohmann::json> lines;
-    for (const absl::string_view line :
-         absl::StrSplit(lossctl::ReadWhole(path), '\n', absl::SkipEmpty())) {
+    for (const absl::string_view line : absl::StrSplit(ReadWhole(path), '\n', absl::SkipEmpty())) {
       lines.push_back(
           nlohmann::json::parse(std::string(line), nullptr, /*allow_exceptions=*/false));
       EXPECT_TRUE(lines.back().is_object()) << line;
@@ -52,7 +51,7 @@ class Audit : public ::testing::Test {
   }
 
   absl::Time now_ = absl::FromUnixMicros(1'700'000'000'123'456);
-  const lossctl::Scratch scratch_;
+  const TempDir scratch_;
   const std::string path_ = scratch_.Path("audit.log");
   std::unique_ptr<AuditLog> log_;
 };

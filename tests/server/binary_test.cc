@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "tests/lossctl/scratch.h"
-#include "tests/lossctl/service.h"
 #include "tests/server/harness.h"
 #include "tests/support/certificates.h"
+#include "tests/support/program.h"
+#include "tests/support/temp_dir.h"
 
 // The real binary: flags, what it prints, signals, exit codes.
 namespace lossd::testing {
@@ -27,12 +27,12 @@ using ::testing::IsEmpty;
 using ::testing::MatchesRegex;
 using ::testing::StartsWith;
 
-std::unique_ptr<lossctl::Program> Lossd(std::vector<std::string> flags) {
+std::unique_ptr<Program> Lossd(std::vector<std::string> flags) {
   flags.insert(flags.begin(), LOSSD_BINARY);
-  return std::make_unique<lossctl::Program>(flags);
+  return std::make_unique<Program>(flags);
 }
 
-std::string AddressOf(lossctl::Program& program) {
+std::string AddressOf(Program& program) {
   const std::string line = program.ReadLine();
   const std::string start = "lossd: listening on ";
   EXPECT_THAT(line, StartsWith(start));
@@ -57,7 +57,7 @@ TEST(Binary, BadFlagsExit2NamingTheFlag) {
 
 // What would serve in the clear, or not as it was told to.
 TEST(Binary, UnsafeOrHalfSecurityExits2AtOnce) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const Identity one = Authority("ca").Sign(1);
   const Identity other = Authority("ca").Sign(2);
   const std::string certificate = "--tls-cert=" + scratch.Write("certificate", one.certificate);
@@ -77,7 +77,7 @@ TEST(Binary, UnsafeOrHalfSecurityExits2AtOnce) {
 }
 
 TEST(Binary, TellsTheSettingsInForceAndNoSecret) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const auto program = Lossd({"--listen=127.0.0.1:0", "--max-streams=7", "--connection-age=0",
                               "--auth-token-file=" + scratch.Write("tokens", "hush-hush")});
   const std::string address = AddressOf(*program);
@@ -138,7 +138,7 @@ TEST(Binary, TakenPortExits1) {
 }
 
 TEST(Binary, SocketFileOfAKilledServerIsReplacedThatOfALiveOneIsNot) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const std::string listen = "--listen=unix:" + scratch.Path("socket");
   const auto first = Lossd({listen});
   EXPECT_EQ(AddressOf(*first), "unix:" + scratch.Path("socket"));
@@ -295,7 +295,7 @@ class Variable {
 };
 
 TEST(Binary, IsConfiguredByFileEnvironmentAndFlag) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const std::string path =
       scratch.Write("lossd.conf", "max-streams = 5\nmax-connections = 5\nthreads = 1\n");
   const Variable config("LOSSD_CONFIG", path.c_str());
@@ -312,7 +312,7 @@ TEST(Binary, IsConfiguredByFileEnvironmentAndFlag) {
 }
 
 TEST(Binary, BadConfigurationExits2) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const std::string path = scratch.Write("lossd.conf", "max-steams = 5\n");
   ExpectRefusal({"--config=" + path}, 2, path + ":1: there is no setting max-steams; wanted");
   const Variable typo("LOSSD_MAX_STEAMS", "6");

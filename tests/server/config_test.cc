@@ -12,7 +12,7 @@
 #include "server/command_line.h"
 #include "server/config/variables.h"
 #include "server/log/printable.h"
-#include "tests/lossctl/scratch.h"
+#include "tests/support/temp_dir.h"
 
 // Settings by flag, environment and file.
 namespace lossd {
@@ -53,7 +53,7 @@ class Config : public ::testing::Test {
     EXPECT_THAT(message, AllOf(HasSubstr(words), Not(HasSubstr("\n"))));
   }
 
-  const lossctl::Scratch scratch_;
+  const TempDir scratch_;
 };
 
 // Lines of a text without those that begin with #.
@@ -193,7 +193,7 @@ TEST_F(Config, ThePrintHasNoSecrets) {
 
 // The tables of docs/operations.md: every setting with its default.
 TEST_F(Config, TheManualListsThemAll) {
-  const std::string manual = lossctl::ReadWhole(SOURCE_DIR "/docs/operations.md");
+  const std::string manual = ReadWhole(SOURCE_DIR "/docs/operations.md");
   const size_t begin = manual.find("## Configuration");
   ASSERT_NE(begin, std::string::npos);
   const std::string section = manual.substr(begin, manual.find("\n## ", begin + 1) - begin);

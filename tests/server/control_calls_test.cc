@@ -7,8 +7,8 @@
 
 #include "server/control/health_state.h"
 #include "server/memory/release_policy.h"
-#include "tests/lossctl/scratch.h"
 #include "tests/server/harness.h"
+#include "tests/support/temp_dir.h"
 
 // Calls that are not of LossService: what they are answered, who may make them, how many.
 namespace lossd::testing {
@@ -97,7 +97,7 @@ TEST(Reflection, BothVersionsDescribeTheServiceAndNothingElse) {
 // ---------------------------------------------------------------------------------------- tokens
 
 TEST(ControlTokens, HealthNeedsNoneAllElseDoes) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   ServerOptions options = AnyPort();
   options.reflection = true;
   options.auth_token_file = scratch.Write("tokens", "correct-horse-battery-staple\n");

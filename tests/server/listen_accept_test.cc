@@ -18,11 +18,11 @@
 #include "server/listen/accept_loop.h"
 #include "server/listen/listen_address.h"
 #include "server/listen/open_connections.h"
-#include "tests/lossctl/scratch.h"
 #include "tests/server/harness.h"
 #include "tests/server/raw_socket.h"
 #include "tests/server/small_server.h"
 #include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
 
 // Connections: how they come in, how many may, and that they still do after the system had nothing
 // to give.
@@ -342,7 +342,7 @@ TEST(Connections, LimitsOutOfRangeAreRefused) {
 // ----------------------------------------------------------------------------------- addresses
 
 TEST(Connections, TellWhoCalls) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   for (const auto& [listen, peer] :
        {std::pair<std::string, std::string>("127.0.0.1:0", "ipv4:127\\.0\\.0\\.1:[1-9][0-9]*"),
         {"[::1]:0", "ipv6:%5B::1%5D:[1-9][0-9]*"},

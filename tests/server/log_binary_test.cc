@@ -10,10 +10,10 @@
 
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
-#include "tests/lossctl/scratch.h"
-#include "tests/lossctl/service.h"
 #include "tests/server/harness.h"
 #include "tests/server/raw_http2.h"
+#include "tests/support/program.h"
+#include "tests/support/temp_dir.h"
 
 // What the real binary logs about calls that are right, wrong and hostile.
 namespace lossd::testing {
@@ -35,7 +35,7 @@ class LoggedServer {
   explicit LoggedServer(std::vector<std::string> flags = {}) {
     flags.insert(flags.begin(),
                  {LOSSD_BINARY, "--listen=127.0.0.1:0", "--log-format=json", "--log-level=debug"});
-    program_ = std::make_unique<lossctl::Program>(flags);
+    program_ = std::make_unique<Program>(flags);
     const std::string line = program_->ReadLine();
     address_ = line.substr(line.rfind(' ') + 1);
     stub_ = v1::LossService::NewStub(Connect(address_));
@@ -78,7 +78,7 @@ class LoggedServer {
   const std::string& err() const { return program_->err(); }
 
  private:
-  std::unique_ptr<lossctl::Program> program_;
+  std::unique_ptr<Program> program_;
   std::string address_;
   std::unique_ptr<v1::LossService::Stub> stub_;
 };
@@ -185,7 +185,7 @@ TEST(LogBinary, ARefusalIsAWarningWithoutWhatWasSent) {
 }
 
 TEST(LogBinary, TokensAndAddressesAreNeverTold) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   scratch.Write("tokens", std::string(kToken) + "\n");
   LoggedServer server({"--auth-token-file=" + scratch.Path("tokens")});
   grpc::Status status;

@@ -16,12 +16,12 @@
 #include "server/admission/refusal.h"
 #include "server/listen/listen_address.h"
 #include "server/metrics/metrics_server.h"
-#include "tests/lossctl/scratch.h"
 #include "tests/server/harness.h"
 #include "tests/server/raw_http2.h"
 #include "tests/server/raw_socket.h"
 #include "tests/server/scrape.h"
 #include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
 
 // Metrics as they are read from a running server.
 namespace lossd::testing {
@@ -244,7 +244,7 @@ TEST(Metrics, GaugesFollowWhatIsHeld) {
 
 // Whatever callers send, there is not a series more, and nothing of it in the text.
 TEST(Metrics, CallersLeaveNothingBehind) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   ServerOptions options = WithMetrics();
   options.auth_token_file = scratch.Write("tokens", "hush-hush-0123456789\n");
   const auto server = StartServer(options);
@@ -373,12 +373,12 @@ TEST(Metrics, PromtoolHasNothingToSay) {
   const auto server = StartServer(WithMetrics());
   MakeCalls(*server);
   WaitUntil([&] { return server->live_calls() == 0; });
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const std::string text = scratch.Write("metrics", ScrapeText(server->metrics_address()));
   const std::string told = scratch.Path("told");
   const std::string command = PROMTOOL " check metrics <" + text + " >" + told + " 2>&1";
   EXPECT_EQ(std::system(command.c_str()), 0);
-  EXPECT_EQ(lossctl::ReadWhole(told), "");
+  EXPECT_EQ(ReadWhole(told), "");
 }
 
 // Where a Prometheus that is starting says it listens.
@@ -398,7 +398,7 @@ TEST(Metrics, PrometheusReadsThem) {
   const auto server = StartServer(WithMetrics());
   MakeCalls(*server);
   WaitUntil([&] { return server->live_calls() == 0; });
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const std::string config =
       scratch.Write("prometheus.yml",
                     "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
@@ -431,7 +431,7 @@ TEST(Metrics, TheManualListsThemAll) {
   const auto server = StartServer(WithMetrics());
   MakeCalls(*server);
   WaitUntil([&] { return server->live_calls() == 0; });
-  const std::string manual = lossctl::ReadWhole(SOURCE_DIR "/docs/metrics.md");
+  const std::string manual = ReadWhole(SOURCE_DIR "/docs/metrics.md");
   const std::set<std::string> served =
       Matches(ScrapeText(server->metrics_address()), "^# TYPE ([a-z_]+) ");
   EXPECT_EQ(Matches(manual.substr(0, manual.find("## Questions")), "`((?:lossd|process)_[a-z_]+)`"),

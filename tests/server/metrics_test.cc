@@ -15,8 +15,8 @@
 #include "server/metrics/few_connections.h"
 #include "server/metrics/histogram.h"
 #include "server/metrics/process_state.h"
-#include "tests/lossctl/scratch.h"
 #include "tests/server/scrape.h"
+#include "tests/support/temp_dir.h"
 
 namespace {
 std::atomic<int64_t> allocations{0};
@@ -181,7 +181,7 @@ TEST(ProcessState, IsThatOfThisProcess) {
 }
 
 TEST(ProcessState, ANameMayLookLikeFields) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   std::filesystem::create_directories(scratch.Path("proc/self"));
   std::ofstream(scratch.Path("proc/stat")) << "cpu 1 2\nbtime 1000\n";
   std::ofstream(scratch.Path("proc/self/stat"))

@@ -21,7 +21,7 @@
 #include <string>
 #include <thread>
 
-#include "tests/lossctl/scratch.h"
+#include "tests/support/temp_dir.h"
 
 namespace lossd {
 namespace {
@@ -113,7 +113,7 @@ INSTANTIATE_TEST_SUITE_P(All, SystemCalls, ::testing::ValuesIn(kForbidden),
                          [](const auto& info) { return info.param.name; });
 
 TEST(Sandbox, WhatAServerDoesGoesOn) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const std::string file = scratch.Write("file", "text");
   const int failed = InAChild([&] {
     const int listener = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -147,9 +147,9 @@ TEST(Sandbox, WhatAServerDoesGoesOn) {
 }
 
 TEST(Sandbox, FilesBeyondTheFoldersAreOutOfReach) {
-  const lossctl::Scratch sockets;
-  const lossctl::Scratch logs;
-  const lossctl::Scratch other;
+  const TempDir sockets;
+  const TempDir logs;
+  const TempDir other;
   const std::string file = other.Write("file", "text");
   const auto make = [](const std::string& path) {
     return ErrorOf(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600));

@@ -11,8 +11,8 @@
 #include "absl/time/civil_time.h"
 #include "absl/time/time.h"
 #include "server/security/authenticator.h"
-#include "tests/lossctl/scratch.h"
 #include "tests/server/harness.h"
+#include "tests/support/temp_dir.h"
 
 // Bearer tokens: who may call, when it is decided, and what is said about it.
 namespace lossd::testing {
@@ -36,7 +36,7 @@ class Tokens : public ::testing::Test {
     return StartServer(options);
   }
 
-  const lossctl::Scratch scratch_;
+  const TempDir scratch_;
   const std::string path_ = scratch_.Path("tokens");
 };
 

@@ -16,11 +16,11 @@
 #include "server/security/file_watcher.h"
 #include "server/security/tls_credentials.h"
 #include "server/security/tls_files.h"
-#include "tests/lossctl/scratch.h"
 #include "tests/server/harness.h"
 #include "tests/server/raw_socket.h"
 #include "tests/server/small_server.h"
 #include "tests/support/certificates.h"
+#include "tests/support/temp_dir.h"
 
 // Encryption: who gets in, what is refused, and files that change while the server runs.
 namespace lossd::testing {
@@ -117,7 +117,7 @@ class Tls : public ::testing::Test {
     return Client(server.addresses()[0], server_ca_.certificate(), identity);
   }
 
-  const lossctl::Scratch scratch_;
+  const TempDir scratch_;
   const TlsFiles files_ = {.certificate = scratch_.Path("certificate.pem"),
                            .key = scratch_.Path("key.pem"),
                            .client_ca = scratch_.Path("client_ca.pem")};
@@ -376,7 +376,7 @@ TEST_F(Tls, HalfOfTheFilesIsNotEnough) {
 // ------------------------------------------------------------------------------------- watching
 
 TEST(FileWatcher, NoticesWhateverHappensToAFile) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const std::string path = scratch.Write("file", "one");
   const std::string link = scratch.Path("link");
   std::filesystem::create_symlink(path, link);

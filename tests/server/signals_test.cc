@@ -17,9 +17,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tests/lossctl/scratch.h"
-#include "tests/lossctl/service.h"
 #include "tests/server/harness.h"
+#include "tests/support/program.h"
+#include "tests/support/temp_dir.h"
 
 // The real binary where nobody reads what it says, and signals that are not meant to end it.
 namespace lossd::testing {
@@ -107,7 +107,7 @@ class WhoeverStalls : public ::testing::TestWithParam<const char*> {
   const FullPipe full_out_;
   const FullPipe full_err_;
   const int sink_ = open("/dev/null", O_WRONLY | O_CLOEXEC);
-  const lossctl::Scratch scratch_;
+  const TempDir scratch_;
 };
 INSTANTIATE_TEST_SUITE_P(All, WhoeverStalls, ::testing::Values("Output", "Errors", "Both"),
                          [](const auto& info) { return std::string(info.param); });
@@ -160,9 +160,9 @@ TEST(Stalled, ItEndsBeforeItServes) {
 
 // ---------------------------------------------------------------------------- other signals
 
-std::unique_ptr<lossctl::Program> Lossd(std::vector<std::string> flags, std::string* address) {
+std::unique_ptr<Program> Lossd(std::vector<std::string> flags, std::string* address) {
   flags.insert(flags.begin(), {LOSSD_BINARY, "--listen=127.0.0.1:0"});
-  auto program = std::make_unique<lossctl::Program>(flags);
+  auto program = std::make_unique<Program>(flags);
   const std::string line = program->ReadLine();
   *address = line.substr(line.rfind(' ') + 1);
   return program;
@@ -184,7 +184,7 @@ TEST(OtherSignals, DoNotEndIt) {
 
 // The file has not changed, so nothing else would read it.
 TEST(OtherSignals, HangupReadsTheFilesAtOnce) {
-  const lossctl::Scratch scratch;
+  const TempDir scratch;
   const std::string tokens = scratch.Write("tokens", "one\n");
   std::string address;
   const auto program = Lossd({"--auth-token-file=" + tokens}, &address);

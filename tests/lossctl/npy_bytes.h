@@ -1,32 +1,13 @@
-#ifndef LOSSD_TESTS_LOSSCTL_SCRATCH_H_
-#define LOSSD_TESTS_LOSSCTL_SCRATCH_H_
+#ifndef LOSSD_TESTS_LOSSCTL_NPY_BYTES_H_
+#define LOSSD_TESTS_LOSSCTL_NPY_BYTES_H_
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "gtest/gtest.h"
 
 namespace lossd::lossctl {
-
-// A directory of a test's own, removed with all its files at the end.
-class Scratch {
- public:
-  Scratch();
-  ~Scratch();
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  std::string Path(absl::string_view name) const;
-  // Writes a file and returns its path.
-  std::string Write(absl::string_view name, absl::string_view bytes) const;
-  std::vector<std::string> FileNames() const;  // sorted
-
- private:
-  std::string directory_;
-};
-
-std::string ReadWhole(const std::string& path);
 
 // A .npy file as bytes, made without the code under test. `dict` is padded like NumPy pads it.
 std::string NpyBytes(int major, absl::string_view dict, absl::string_view data);
@@ -53,4 +34,4 @@ std::vector<T> Elements(const std::string& file) {
 
 }  // namespace lossd::lossctl
 
-#endif  // LOSSD_TESTS_LOSSCTL_SCRATCH_H_
+#endif  // LOSSD_TESTS_LOSSCTL_NPY_BYTES_H_

@@ -1,15 +1,15 @@
-#ifndef LOSSD_TESTS_LOSSCTL_SERVICE_H_
-#define LOSSD_TESTS_LOSSCTL_SERVICE_H_
+#ifndef LOSSD_TESTS_SUPPORT_PROGRAM_H_
+#define LOSSD_TESTS_SUPPORT_PROGRAM_H_
 
 #include <sys/types.h>
 
 #include <string>
 #include <vector>
 
-#include "tests/lossctl/scratch.h"
 #include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
 
-namespace lossd::lossctl {
+namespace lossd {
 
 // A program of which both outputs are kept; killed and reaped with the object, and with the test
 // itself.
@@ -64,10 +64,10 @@ class Service {
   int Stop();
 
  private:
-  const Scratch scratch_;
+  const TempDir scratch_;
   ServerProcess server_;
 };
 
-}  // namespace lossd::lossctl
+}  // namespace lossd
 
-#endif  // LOSSD_TESTS_LOSSCTL_SERVICE_H_
+#endif  // LOSSD_TESTS_SUPPORT_PROGRAM_H_

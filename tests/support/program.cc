@@ -1,4 +1,4 @@
-#include "tests/lossctl/service.h"
+#include "tests/support/program.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
-namespace lossd::lossctl {
+namespace lossd {
 
 Program::Program(const std::vector<std::string>& argv) {
   std::vector<char*> pointers;
@@ -110,4 +110,4 @@ int Service::Stop() {
   return server_.process().Wait();
 }
 
-}  // namespace lossd::lossctl
+}  // namespace lossd
