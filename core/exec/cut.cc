@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/exec/family.h"
+
 namespace lossd {
 namespace {
 
@@ -24,7 +26,7 @@ int64_t RoundUp(int64_t value, int64_t multiple) {
 }  // namespace
 
 bool IsTiled(const LossPlan& plan) {
-  return plan.one_class() && plan.softmax() && plan.inner() > 1;
+  return plan.one_class() && FamilyOf(plan.spec().loss) == Family::kSoftmax && plan.inner() > 1;
 }
 
 bool OnePassSuffices(const LossPlan& plan) {

@@ -8,6 +8,7 @@
 #include "core/exec/box_job.h"
 #include "core/exec/dense_targets.h"
 #include "core/exec/hits.h"
+#include "core/exec/pick_heads.h"
 
 namespace lossd {
 namespace {
@@ -58,16 +59,14 @@ struct Line {
   }
 };
 
-}  // namespace
-
-void RunPicked(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace& work,
-               UnitSums& unit) {
+template <class Head>
+void Pick(const Head& head, const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace& work,
+          UnitSums& unit) {
   Positions& positions = work.positions;
   const int64_t first_position = job.PositionAt(o, i);
   const int64_t first_output = o * job.box.inner_count + i;
   positions.Load(job.run, first_position, width);
   const Line line{job, o, i, width};
-  const auto* logistic = std::get_if<MultinomialLogisticLoss>(&job.run.plan.spec().loss);
 
   double* picked = work.losses.Get<double>(3 * width);
   double* log = picked + width;
@@ -78,22 +77,19 @@ void RunPicked(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace
     // One and the same NaN, whatever NaN it was.
     if (std::isnan(x) || x == std::numeric_limits<double>::infinity()) x = kNaN;
     if (std::isnan(x)) unit.CountNonFinite(first_position + p);
-    if (logistic && x <= logistic->log_epsilon) {
-      if (x < logistic->log_epsilon) ++unit.sums.clamped_count;
-      x = logistic->log_epsilon;  // also for -0
-    }
+    if (head.Clamps(x)) ++unit.sums.clamped_count;
     picked[p] = x;
     if (job.run.plan.outputs().argmax_hits) {
       WriteHit(job, first_output + p, y >= 0 && line.IsArgMax(p, y), unit);
     }
   }
-  if (logistic) kernels::Active().log(picked, width, log);
+  head.Values(picked, width, log);
   for (int64_t p = 0; p < width; ++p) {
     const double w = positions.label[p] >= 0 ? positions.weight[p] : 0;
     const double a = positions.gradient[p] * w;
-    gradient[p] = a == 0 ? 0 : logistic ? -a / picked[p] : -a;
+    gradient[p] = a == 0 ? 0 : head.Gradient(a, picked[p]);
     if (std::isnan(gradient[p]) || std::isnan(picked[p])) gradient[p] = a == 0 ? 0 : kNaN;
-    log[p] = -w * (logistic ? log[p] : picked[p]);
+    log[p] = -w * log[p];
   }
   AddPositions(job, positions, first_output, /*loss=*/log, positions.weight.data(), unit);
   if (job.out.gradient.empty()) return;
@@ -106,12 +102,13 @@ void RunPicked(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace
   }
 }
 
-void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, UnitSums& unit) {
+template <class Head>
+void RunRows(const Head& head, const BoxJob& job, const Rows& rows, Workspace& work,
+             UnitSums& unit) {
   const kernels::KernelSet& kernels = kernels::Active();
   const int64_t classes = job.classes();
   const Real real = job.run.real();
   const Real out = job.run.gradient_real();
-  const auto* logistic = std::get_if<MultinomialLogisticLoss>(&job.run.plan.spec().loss);
   Positions& positions = work.positions;
   positions.Load(job.run, rows.first_position, rows.count);
   const CoefficientRows c = MakeCoefficients(job.run, rows, job.stop, work);
@@ -135,9 +132,7 @@ void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, Unit
     }
     kernels::PointwiseSums sums{};
     if (counts) {
-      sums = logistic ? kernels.logistic_row[Index(real)](x, targets, classes,
-                                                          logistic->log_epsilon, g, job.stop)
-                      : kernels.nll_row[Index(real)](x, targets, classes, g, job.stop);
+      sums = head.Row(real, x, targets, classes, g, job.stop);
       if (sums.clamped && !sums.nonfinite) ++unit.sums.clamped_count;
       if (sums.nonfinite) unit.CountNonFinite(rows.first_position + r);
       loss[r] = sums.nonfinite ? kNaN : sums.loss;
@@ -155,6 +150,19 @@ void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, Unit
                                                             gradient, job.stop);
   }
   AddPositions(job, positions, rows.first_output, loss, c.weight.data(), unit);
+}
+
+}  // namespace
+
+void RunPicked(const BoxJob& job, int64_t o, int64_t i, int64_t width, Workspace& work,
+               UnitSums& unit) {
+  WithPickHead(job.run.plan.spec().loss,
+               [&](const auto& head) { Pick(head, job, o, i, width, work, unit); });
+}
+
+void RunPointwiseRows(const BoxJob& job, const Rows& rows, Workspace& work, UnitSums& unit) {
+  WithPickHead(job.run.plan.spec().loss,
+               [&](const auto& head) { RunRows(head, job, rows, work, unit); });
 }
 
 }  // namespace lossd

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/exec/class_weights.h"
+#include "core/exec/family.h"
 #include "core/exec/labels.h"
 #include "core/exec/loss_run.h"
 #include "core/exec/reals.h"
@@ -15,7 +16,8 @@ namespace lossd {
 
 // What w(k) t'_k is computed in: other losses than softmax run in double throughout.
 inline kernels::Compute CoefficientCompute(const LossPlan& plan) {
-  return plan.softmax() ? ComputeOf(RealOf(plan.dtype())) : kernels::Compute::kDouble;
+  return FamilyOf(plan.spec().loss) == Family::kSoftmax ? ComputeOf(RealOf(plan.dtype()))
+                                                        : kernels::Compute::kDouble;
 }
 
 // What LossRun knows after Prepare; read-only from then on.
@@ -29,7 +31,7 @@ struct RunState {
 
   bool hard_targets() const { return plan.hard_targets(); }
   bool one_class() const { return plan.one_class(); }
-  bool softmax() const { return plan.softmax(); }
+  bool softmax() const { return FamilyOf(plan.spec().loss) == Family::kSoftmax; }
   kernels::Real real() const { return RealOf(plan.dtype()); }
   kernels::Real gradient_real() const { return RealOf(plan.gradient_dtype()); }
   kernels::Compute compute() const { return ComputeOf(real()); }

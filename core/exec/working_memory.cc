@@ -5,6 +5,7 @@
 #include "core/exec/box_job.h"
 #include "core/exec/cut.h"
 #include "core/exec/dense_targets.h"
+#include "core/exec/family.h"
 #include "core/exec/reals.h"
 
 // No product here overflows: there are at most 2^31 classes (kMaxClasses), and at most 2^12
@@ -41,7 +42,7 @@ int64_t CoefficientBytes(const LossPlan& plan, int64_t elements) {
 
 // Exponentials of softmax, or the gradient of one row.
 int64_t ExponentialBytes(const LossPlan& plan, int64_t elements) {
-  if (!plan.softmax()) return plan.classes() * 8;
+  if (FamilyOf(plan.spec().loss) != Family::kSoftmax) return plan.classes() * 8;
   if (CanFuse(plan)) return 2 * plan.classes() * 4;
   return elements * SizeOf(ComputeOf(RealOf(plan.dtype())));
 }
@@ -65,7 +66,8 @@ int64_t RowBytes(const LossPlan& plan, const Cut& cut) {
 int64_t ScratchBytes(const LossPlan& plan, bool one_piece) {
   const Cut cut = CutBox(plan, plan.whole(), one_piece);
   if (IsTiled(plan)) return TileBytes(plan, cut, one_piece);
-  if (plan.one_class() && !plan.softmax()) return 0;  // RunPicked: nothing beside the positions
+  // RunPicked: nothing beside the positions.
+  if (plan.one_class() && FamilyOf(plan.spec().loss) == Family::kPick) return 0;
   return RowBytes(plan, cut);
 }
 

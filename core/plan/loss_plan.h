@@ -56,7 +56,6 @@ class LossPlan {
     return tensors_.target_kind == TargetKind::kClassIndices ? tensors_.targets.shape
                                                              : positions_shape_;
   }
-  bool softmax() const { return std::holds_alternative<SoftmaxLoss>(spec_.loss); }
   bool hard_targets() const { return tensors_.target_kind == TargetKind::kClassIndices; }
   // Whether a position's loss looks at one class only.
   bool one_class() const { return hard_targets() && spec_.label_smoothing == 0; }
