@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/exec/family.h"
+#include "core/kernels/kernels.h"
 
 namespace lossd {
 namespace {
@@ -25,17 +25,7 @@ int64_t RoundUp(int64_t value, int64_t multiple) {
 
 }  // namespace
 
-bool IsTiled(const LossPlan& plan) {
-  return plan.one_class() && FamilyOf(plan.spec().loss) == Family::kSoftmax && plan.inner() > 1;
-}
-
-bool OnePassSuffices(const LossPlan& plan) {
-  const OutputSet& wanted = plan.outputs();
-  return plan.one_class() && wanted.gradient && !wanted.probabilities && !wanted.argmax_hits &&
-         plan.gradient_dtype() == plan.dtype();
-}
-
-Cut CutBox(const LossPlan& plan, const Box& box, bool one_piece) {
+Cut CutIntoTiles(const LossPlan& plan, const Box& box) {
   Cut cut;
   const int64_t classes = plan.classes();
   const int64_t positions = box.outer_count * box.inner_count;
@@ -48,15 +38,16 @@ Cut CutBox(const LossPlan& plan, const Box& box, bool one_piece) {
   if (!cut.rows) cut.tile = RoundUp(cut.tile, grain);
   const int64_t elements = large ? kLargeUnitElements : kUnitElements;
   cut.unit = RoundUp(std::max<int64_t>(elements / classes, 1), cut.tile);
-  // Rows with one label each are computed two at a time, and where they lie: nothing to be
-  // gathered. Tiles of lanes are cut where they are run.
-  const bool row_by_row = cut.rows && plan.one_class() && one_piece;
-  cut.stretch = IsTiled(plan) ? cut.unit
-                : row_by_row  ? std::min(cut.unit, std::max(cut.tile, kStretchPositions))
-                              : cut.tile;
+  cut.stretch = cut.tile;
   cut.unit_planes = std::max<int64_t>(cut.unit / std::max<int64_t>(cut.positions, 1), 1);
   cut.units_per_plane = (cut.positions + cut.unit - 1) / cut.unit;
   cut.units = (cut.planes + cut.unit_planes - 1) / cut.unit_planes * cut.units_per_plane;
+  return cut;
+}
+
+Cut CutIntoLongStretches(const LossPlan& plan, const Box& box) {
+  Cut cut = CutIntoTiles(plan, box);
+  if (cut.rows) cut.stretch = std::min(cut.unit, std::max(cut.tile, kStretchPositions));
   return cut;
 }
 

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 
-#include "core/kernels/kernels.h"
 #include "core/plan/loss_plan.h"
 
 namespace lossd {
@@ -15,32 +14,19 @@ struct Cut {
   int64_t positions;    // positions that a unit counts along: rows, or lanes of one outer index
   int64_t planes;       // outer indices, if those are lanes; else 1
   int64_t unit;         // positions of a unit along each of its planes
-  int64_t tile;         // positions given to a kernel at once
-  int64_t stretch;      // positions given to RunStretch at once: a tile, or several
+  int64_t tile;         // positions of which everything that is kept stays in the cache
+  int64_t stretch;      // positions given to Runner::run at once: a tile, or several
   int64_t unit_planes;  // planes of a unit; more than one only if they are whole
   int64_t units_per_plane;
   int64_t units;
 };
 
-Cut CutBox(const LossPlan& plan, const Box& box, bool one_piece);
+// Into units and tiles; each stretch is a tile.
+Cut CutIntoTiles(const LossPlan& plan, const Box& box);
 
-// Whether lanes across positions are run by RunSoftmaxTiles.
-bool IsTiled(const LossPlan& plan);
-
-// Whether one pass over the predictions gives all that is wanted: it leaves neither exponentials
-// nor, in place, predictions behind.
-bool OnePassSuffices(const LossPlan& plan);
-
-// Positions of a tile of which nothing is kept but what belongs to its positions. Its first and its
-// last block have no neighbour to overlap with.
-inline constexpr int64_t kLongTile = 2048;
-
-// Blocks of exponentials that a tile of `width` positions needs: one being loaded, one reduced and
-// one written, or all.
-constexpr int64_t BlocksKept(int64_t width, bool one_pass) {
-  const int64_t blocks = (width + kernels::kTileBlock - 1) / kernels::kTileBlock;
-  return one_pass && blocks > 3 ? 3 : blocks;
-}
+// The same, but several tiles of rows make a stretch: for runners that keep a few numbers of a row,
+// and nothing of its classes.
+Cut CutIntoLongStretches(const LossPlan& plan, const Box& box);
 
 }  // namespace lossd
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "core/exec/hits.h"
+
 namespace lossd {
 namespace {
 
@@ -97,23 +99,36 @@ CoefficientRows Make(const RunState& run, const Rows& rows, kernels::Stop stop, 
   return result;
 }
 
-}  // namespace
-
-bool AreTargetsCoefficients(const LossPlan& plan) {
-  const kernels::Real own =
-      CoefficientCompute(plan) == Compute::kFloat ? kernels::Real::kF32 : kernels::Real::kF64;
+// Whether the targets are their own coefficients, and nothing is computed.
+bool AreTargetsCoefficients(const LossPlan& plan, Compute compute) {
+  const kernels::Real own = compute == Compute::kFloat ? kernels::Real::kF32 : kernels::Real::kF64;
   return !plan.hard_targets() && plan.spec().label_smoothing == 0 && !plan.has_class_weights() &&
          RealOf(plan.tensors().targets.dtype) == own;
 }
 
-CoefficientRows MakeCoefficients(const RunState& run, const Rows& rows, kernels::Stop stop,
-                                 Workspace& work) {
-  const Compute compute = CoefficientCompute(run.plan);
-  if (AreTargetsCoefficients(run.plan)) {
+}  // namespace
+
+CoefficientRows MakeCoefficients(const RunState& run, const Rows& rows, Compute compute,
+                                 kernels::Stop stop, Workspace& work) {
+  if (AreTargetsCoefficients(run.plan, compute)) {
     return AsTheyAre(rows, run.plan.classes(), compute, stop);
   }
   return compute == Compute::kFloat ? Make<float>(run, rows, stop, work)
                                     : Make<double>(run, rows, stop, work);
+}
+
+int64_t CoefficientBytes(const LossPlan& plan, Compute compute, int64_t elements) {
+  if (AreTargetsCoefficients(plan, compute)) return 0;
+  if (compute == Compute::kDouble) return elements * 8;
+  return elements * 4 + plan.classes() * 8;  // and one row in double
+}
+
+int64_t TargetClass(const BoxJob& job, const Rows& rows, int64_t r, const Positions& positions) {
+  const int64_t label = positions.label[r];
+  if (!rows.targets || label < 0) return label;
+  const kernels::Real real = RealOf(job.run.plan.tensors().targets.dtype);
+  const int64_t classes = job.classes();
+  return ArgMax(real, rows.targets + r * classes * kernels::SizeOf(real), classes, job.stop);
 }
 
 }  // namespace lossd

@@ -5,10 +5,11 @@
 #include <vector>
 
 #include "core/exec/box_job.h"
+#include "core/exec/rows.h"
 
 namespace lossd {
 
-// c_k = w(k) t'_k of some rows, t' the smoothed targets, in CoefficientCompute(plan).
+// c_k = w(k) t'_k of some rows, t' the smoothed targets, in the type the rows are computed in.
 struct CoefficientRows {
   const std::byte* base = nullptr;  // row r begins r * stride bytes behind
   int64_t stride = 0;
@@ -17,13 +18,17 @@ struct CoefficientRows {
   const std::byte* Row(int64_t r) const { return base + r * stride; }
 };
 
-// Whether the targets are their own coefficients, and nothing is computed.
-bool AreTargetsCoefficients(const LossPlan& plan);
-
 // Precondition: work.positions holds the rows' positions. The result lives in `work`, or in the
 // targets themselves where nothing has to be done to them. Once `stop` is set, it means nothing.
-CoefficientRows MakeCoefficients(const RunState& run, const Rows& rows, kernels::Stop stop,
-                                 Workspace& work);
+CoefficientRows MakeCoefficients(const RunState& run, const Rows& rows, kernels::Compute compute,
+                                 kernels::Stop stop, Workspace& work);
+
+// What MakeCoefficients takes for rows of `elements` together.
+int64_t CoefficientBytes(const LossPlan& plan, kernels::Compute compute, int64_t elements);
+
+// The class that is to be found in row r: the label, or the largest target; below 0 if there is
+// none.
+int64_t TargetClass(const BoxJob& job, const Rows& rows, int64_t r, const Positions& positions);
 
 }  // namespace lossd
 

@@ -30,6 +30,10 @@ constexpr kernels::Compute ComputeOf(kernels::Real real) {
   return real == kernels::Real::kF64 ? kernels::Compute::kDouble : kernels::Compute::kFloat;
 }
 
+constexpr int64_t SizeOf(kernels::Compute compute) {
+  return compute == kernels::Compute::kFloat ? 4 : 8;
+}
+
 constexpr int Index(kernels::Real real) { return static_cast<int>(real); }
 constexpr int Index(kernels::Compute compute) { return static_cast<int>(compute); }
 

@@ -27,8 +27,9 @@ void FillOnes(std::vector<double>& values, int64_t size, bool& plain, bool stays
 
 }  // namespace
 
-void Positions::Load(const RunState& run, int64_t begin, int64_t count) {
+void Positions::Load(const RunState& run, int64_t begin, int64_t count, WeightOf weight_of) {
   this->count = count;
+  this->weight_of = weight_of;
   label.resize(count + kernels::kGroup);
   if (run.hard_targets()) {
     run.labels.Read(begin, count, label.data());
@@ -65,7 +66,7 @@ void Positions::LoadGradients(const RunState& run, int64_t begin) {
   }
   for (int64_t i = 0; i < count; ++i) {
     gradient[i] = 0;
-    if (label[i] < 0 || (run.one_class() && weight[i] == 0)) continue;
+    if (label[i] < 0 || (weight_of == WeightOf::kLabel && weight[i] == 0)) continue;
     const double a = spec.gradient_scale * (spec.loss_weight * q[i] / run.denominator);
     // What weighs nothing has no gradient, whatever comes from upstream.
     gradient[i] = upstream && a != 0 ? a * UpstreamGradient(run, begin + i) : a;

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "core/exec/class_weights.h"
-#include "core/exec/family.h"
 #include "core/exec/labels.h"
 #include "core/exec/loss_run.h"
 #include "core/exec/reals.h"
@@ -14,11 +13,11 @@
 
 namespace lossd {
 
-// What w(k) t'_k is computed in: other losses than softmax run in double throughout.
-inline kernels::Compute CoefficientCompute(const LossPlan& plan) {
-  return FamilyOf(plan.spec().loss) == Family::kSoftmax ? ComputeOf(RealOf(plan.dtype()))
-                                                        : kernels::Compute::kDouble;
-}
+// What a position weighs beside q.
+enum class WeightOf : int8_t {
+  kLabel,    // w(y): where it is 0, nothing of the position counts
+  kTargets,  // the mass of its targets, which is found when the rows are looked at
+};
 
 // What LossRun knows after Prepare; read-only from then on.
 struct RunState {
@@ -30,8 +29,6 @@ struct RunState {
   double loss_cap = std::numeric_limits<double>::infinity();  // softmax: -log(log_floor)
 
   bool hard_targets() const { return plan.hard_targets(); }
-  bool one_class() const { return plan.one_class(); }
-  bool softmax() const { return FamilyOf(plan.spec().loss) == Family::kSoftmax; }
   kernels::Real real() const { return RealOf(plan.dtype()); }
   kernels::Real gradient_real() const { return RealOf(plan.gradient_dtype()); }
   kernels::Compute compute() const { return ComputeOf(real()); }
@@ -43,6 +40,7 @@ struct RunState {
 // like scratch.
 struct Positions {
   int64_t count = 0;
+  WeightOf weight_of = WeightOf::kLabel;
   std::vector<int32_t> label;    // hard targets: class or kernels::kIgnoredLabel; else 0
   std::vector<double> weight;    // hard targets: w(y); else 1 until the targets' mass is known
   std::vector<double> q;         // position weight
@@ -50,7 +48,7 @@ struct Positions {
 
   // Fills in `count` positions from `begin` (row-major over [outer][inner], within one outer index
   // or with inner == 1).
-  void Load(const RunState& run, int64_t begin, int64_t count);
+  void Load(const RunState& run, int64_t begin, int64_t count, WeightOf weight_of);
 
  private:
   void LoadWeights(const RunState& run, int64_t begin);

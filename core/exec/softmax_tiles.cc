@@ -1,18 +1,39 @@
+// Softmax with one label a position where the inner extent is not 1: lanes across positions.
+//
+//   cut      a unit at a time; tiles are cut here, long ones in one pass over a box in one piece
+//   scratch  blocks of exponentials [classes][kTileBlock]: three in one pass, else all of a tile;
+//            predictions that come in pieces are gathered tile by tile
+//   run      in one pass, if the gradient alone is wanted in the format of the predictions: a block
+//            is scaled and another one loaded while a third is reduced (Fuse)
+//            else in phases: reduce, losses, hits, probabilities, scale (RunInPhases)
+//   label    the gradient's entry there is written by the kernel, except into a wider format
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
 
-#include "core/exec/argmax.h"
-#include "core/exec/box_job.h"
-#include "core/exec/cut.h"
 #include "core/exec/hits.h"
+#include "core/exec/position_sums.h"
+#include "core/exec/runner.h"
+#include "core/exec/softmax_phases.h"
 
 namespace lossd {
 namespace {
 
 using kernels::Compute;
 using kernels::Real;
+
+// Positions of a tile of which nothing is kept but what belongs to its positions. The first and the
+// last block of a tile have no neighbour to overlap with, so such tiles are long.
+constexpr int64_t kLongTile = 2048;
+
+// Blocks of exponentials that a tile of `width` positions needs: one being loaded, one reduced and
+// one written, or all.
+constexpr int64_t BlocksKept(int64_t width, bool one_pass) {
+  const int64_t blocks = (width + kernels::kTileBlock - 1) / kernels::kTileBlock;
+  return one_pass && blocks > 3 ? 3 : blocks;
+}
 
 // Where a tile's predictions lie: element (k, i) at base + (k * stride + i) elements.
 struct Strided {
@@ -84,8 +105,8 @@ class Tiles {
 
   Tile<C> Open(int64_t i, int64_t width) {
     Positions& positions = work_.positions;
-    positions.Load(job_.run, job_.PositionAt(o_, i), width);
-    kernels::LabelledPositions at = LabelledArrays(width, work_.hard_rows);
+    positions.Load(job_.run, job_.PositionAt(o_, i), width, WeightOf::kLabel);
+    kernels::LabelledPositions at = LabelledArrays(width, work_.labelled);
     if (job_.run.class_weights.given()) {
       for (int64_t p = 0; p < width; ++p) {
         at.coefficient[p] = positions.gradient[p] * positions.weight[p];
@@ -146,8 +167,8 @@ class Tiles {
     for (int64_t p = 0; p < tile.width; ++p) {
       const int64_t y = tile.label[p];
       const std::byte* column = tile.x.base + p * kernels::SizeOf(real);
-      const bool hit = y >= 0 && IsFirstPeak(real, column, tile.x.stride, job_.classes(), y,
-                                             tile.at.peak[p], job_.stop);
+      const bool hit = y >= 0 && IsArgMax(real, column, tile.x.stride, job_.classes(), y,
+                                          tile.at.peak[p], job_.stop);
       WriteHit(job_, o_ * job_.box.inner_count + tile.i + p, hit, unit_);
     }
   }
@@ -252,15 +273,36 @@ class Tiles {
   bool fused_;  // one pass gives all that is wanted
 };
 
-}  // namespace
-
-void RunSoftmaxTiles(const BoxJob& job, int64_t o, int64_t i, int64_t count, int64_t width,
-                     Workspace& work, UnitSums& unit) {
+void Run(const BoxJob& job, const Cut& cut, const Stretch& stretch, Workspace& work,
+         UnitSums& unit) {
   if (job.run.compute() == Compute::kFloat) {
-    Tiles<float>(job, o, work, unit).Run(i, count, width);
+    Tiles<float>(job, stretch.o, work, unit).Run(stretch.i, stretch.count, cut.tile);
   } else {
-    Tiles<double>(job, o, work, unit).Run(i, count, width);
+    Tiles<double>(job, stretch.o, work, unit).Run(stretch.i, stretch.count, cut.tile);
   }
 }
+
+Cut CutUnits(const LossPlan& plan, const Box& box, bool) {
+  Cut cut = CutIntoTiles(plan, box);
+  cut.stretch = cut.unit;
+  return cut;
+}
+
+int64_t ScratchBytes(const LossPlan& plan, bool one_piece) {
+  const Cut cut = CutIntoTiles(plan, plan.whole());
+  const bool one_pass = OnePassSuffices(plan);
+  const Real real = RealOf(plan.dtype());
+  const int64_t most = one_pass && one_piece ? kLongTile : cut.tile;
+  const int64_t width = std::min({most, cut.unit, cut.positions});
+  const int64_t elements = plan.classes() * kernels::kTileBlock * BlocksKept(width, one_pass);
+  const int64_t gathered = one_piece ? 0 : plan.classes() * width * kernels::SizeOf(real);
+  return elements * SizeOf(ComputeOf(real)) + gathered + width * kBytesPerPosition + kSlackBytes;
+}
+
+Compute ComputeType(const LossPlan& plan) { return ComputeOf(RealOf(plan.dtype())); }
+
+}  // namespace
+
+const Runner kSoftmaxTiles = {CutUnits, ScratchBytes, ComputeType, Run};
 
 }  // namespace lossd

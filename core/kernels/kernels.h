@@ -130,9 +130,9 @@ struct KernelSet {
   const char* name;
 
   // Softmax, phase one. e[r][k] = e^(x_k - peak of its chunk) * ExpUnit, and per chunk
-  // chunk_scale[r][chunk] = e^(peak of the chunk - peak of the row).
+  // chunk_scale[r][chunk] = e^(peak of the chunk - peak of the row). peak and rest as RowSums.
   void (*reduce_rows[kReals])(const void* x, int64_t rows, int64_t classes, void* e,
-                              double* chunk_scale, RowSums* sums, Stop stop);
+                              double* chunk_scale, double* peak, double* rest, Stop stop);
   // Softmax, phase two: out[r][k] = e[r][k] * factor[r][chunk of k] (never -0). `streaming`, here
   // and below: `out` is written past the caches, for outputs too large to be found there again.
   void (*scale_rows[kComputes][kReals])(const void* e, const void* factor, int64_t rows,
@@ -142,13 +142,13 @@ struct KernelSet {
                                               const void* minus, int64_t rows, int64_t classes,
                                               bool streaming, void* out, Stop stop);
   // Both phases of rows with one label each, bit for bit as above, each row scaled while the next
-  // is reduced: out[r][k] = coefficient[r] * softmax(x)[r][k] in the format of x, and picked[r] =
-  // e^(x - peak) at the label (0 where label[r] < 0). Not for f64: null. out may be x.
-  // Rows of NaN are left to the caller: anything is written there.
+  // is reduced: out[r][k] = coefficient[r] * softmax(x)[r][k] in the format of x. Of
+  // LabelledPositions `coefficient` is given; peak, rest and picked_exponential (0 where label[r] <
+  // 0) are told. Not for f64: null. out may be x. Rows of NaN are left to the caller: anything is
+  // written there.
   void (*fused_rows[kReals])(const void* x, int64_t rows, int64_t classes,
-                             const double* coefficient, const int32_t* label, bool streaming,
-                             const FusedScratch& scratch, RowSums* sums, double* picked, void* out,
-                             Stop stop);
+                             const LabelledPositions& at, const int32_t* label, bool streaming,
+                             const FusedScratch& scratch, void* out, Stop stop);
   // Dense targets, one row; cap may be +inf (see DenseSums).
   DenseSums (*dense_sums[kReals])(const void* x, const void* c, int64_t classes, RowSums row,
                                   double log1p_rest, double cap, Stop stop);

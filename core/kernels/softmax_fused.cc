@@ -70,20 +70,23 @@ class ScaleBeside {
   Vec<float> scale_ = hn::Zero(Tag<float>());
 };
 
-// Factors of a row's chunks, and what the caller wants to know of its label.
-HWY_INLINE double FinishRow(const RowSums& sums, const float* e, const double* chunk_scale,
-                            int64_t classes, double coefficient, int32_t label, float* factor) {
-  const double scale = coefficient / (1.0 + sums.rest) / ExpUnit(Compute::kFloat);
-  for (int64_t c = 0; c < Chunks(Compute::kFloat, classes); ++c) {
-    factor[c] = ToFinite<float>(scale * chunk_scale[c]);
-  }
+// e^(x - peak) at the label of a row; 0 where there is none.
+HWY_INLINE double PickedExponential(const float* e, const double* chunk_scale, int32_t label) {
   return label < 0 ? 0.0 : e[label] * 0x1p-24 * chunk_scale[label / kChunk];
 }
 
+// Factors of a row's chunks.
+HWY_INLINE void MakeFactors(double coefficient, double rest, const double* chunk_scale,
+                            int64_t classes, float* factor) {
+  const double scale = coefficient / (1.0 + rest) / ExpUnit(Compute::kFloat);
+  for (int64_t c = 0; c < Chunks(Compute::kFloat, classes); ++c) {
+    factor[c] = ToFinite<float>(scale * chunk_scale[c]);
+  }
+}
+
 template <Real R, bool kStreaming>
-void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coefficient,
-              const int32_t* label, const FusedScratch& scratch, RowSums* sums, double* picked,
-              void* out, Stop stop) {
+void FuseRows(const void* x, int64_t rows, int64_t classes, const LabelledPositions& at,
+              const int32_t* label, const FusedScratch& scratch, void* out, Stop stop) {
   float* mine = static_cast<float*>(scratch.e);
   float* before = mine + classes + kGroup;
   const auto scale_row = [&](int64_t r) HWY_ATTR {
@@ -94,10 +97,12 @@ void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coeffi
   for (int64_t r = 0; r < rows; ++r) {
     const void* row = At<R>(x, r * classes);
     auto beside = scale_row(r - 1);
-    sums[r] = ReduceFloatRow<R>(row, classes, mine, scratch.chunk_scale, beside, stop);
+    const RowSums sums = ReduceFloatRow<R>(row, classes, mine, scratch.chunk_scale, beside, stop);
     beside.Finish();
-    picked[r] = FinishRow(sums[r], mine, scratch.chunk_scale, classes, coefficient[r], label[r],
-                          scratch.factor);
+    at.peak[r] = sums.peak;
+    at.rest[r] = sums.rest;
+    at.picked_exponential[r] = PickedExponential(mine, scratch.chunk_scale, label[r]);
+    MakeFactors(at.coefficient[r], sums.rest, scratch.chunk_scale, classes, scratch.factor);
     std::swap(mine, before);
   }
   if (rows > 0) {
@@ -110,8 +115,8 @@ void FuseRows(const void* x, int64_t rows, int64_t classes, const double* coeffi
 
 // The same for rows of at most kGroup classes, kGroup rows at a time.
 template <Real R, bool kStreaming>
-void FuseSmallRows(const void* x, int64_t rows, int64_t classes, const double* coefficient,
-                   const int32_t* label, RowSums* sums, double* picked, void* out) {
+void FuseSmallRows(const void* x, int64_t rows, int64_t classes, const LabelledPositions& at,
+                   const int32_t* label, void* out) {
   for (int64_t begin = 0; begin < rows; begin += kGroup) {
     SmallRows block(classes, std::min(kGroup, rows - begin));
     const void* from = At<R>(x, begin * classes);
@@ -120,13 +125,13 @@ void FuseSmallRows(const void* x, int64_t rows, int64_t classes, const double* c
     block.MendRests<R>(from);
     alignas(64) float factor[kGroup] = {};
     for (int64_t r = 0; r < block.rows; ++r) {
-      const bool bad = std::isnan(block.rest[r]);
-      const RowSums found = {bad ? kNotANumber.peak : block.peak[r], block.rest[r]};
-      const double scale = coefficient[begin + r] / (1.0 + found.rest) / ExpUnit(Compute::kFloat);
-      factor[r] = ToFinite<float>(scale);
+      const double rest = block.rest[r];
       const int32_t y = label[begin + r];
-      picked[begin + r] = y < 0 ? 0.0 : block.lanes[y * kGroup + r] * 0x1p-24;
-      sums[begin + r] = found;
+      at.peak[begin + r] = std::isnan(rest) ? kNotANumber.peak : block.peak[r];
+      at.rest[begin + r] = rest;
+      at.picked_exponential[begin + r] = y < 0 ? 0.0 : block.lanes[y * kGroup + r] * 0x1p-24;
+      const double scale = at.coefficient[begin + r] / (1.0 + rest) / ExpUnit(Compute::kFloat);
+      factor[r] = ToFinite<float>(scale);
     }
     block.Scale(factor);
     void* to = At<R>(out, begin * classes);
@@ -137,20 +142,19 @@ void FuseSmallRows(const void* x, int64_t rows, int64_t classes, const double* c
 }
 
 template <Real R>
-void FusedRows(const void* x, int64_t rows, int64_t classes, const double* coefficient,
-               const int32_t* label, bool streaming, const FusedScratch& scratch, RowSums* sums,
-               double* picked, void* out, Stop stop) {
+void FusedRows(const void* x, int64_t rows, int64_t classes, const LabelledPositions& at,
+               const int32_t* label, bool streaming, const FusedScratch& scratch, void* out,
+               Stop stop) {
   if (classes <= kGroup) {
     const auto fuse = streaming ? FuseSmallRows<R, true> : FuseSmallRows<R, false>;
-    return fuse(x, rows, classes, coefficient, label, sums, picked, out);
+    return fuse(x, rows, classes, at, label, out);
   }
   if constexpr (kCanStream<R, float>) {
     if (streaming && CanStream<R, float>(out)) {
-      return FuseRows<R, true>(x, rows, classes, coefficient, label, scratch, sums, picked, out,
-                               stop);
+      return FuseRows<R, true>(x, rows, classes, at, label, scratch, out, stop);
     }
   }
-  FuseRows<R, false>(x, rows, classes, coefficient, label, scratch, sums, picked, out, stop);
+  FuseRows<R, false>(x, rows, classes, at, label, scratch, out, stop);
 }
 
 void FillFusedRows(KernelSet& set) {

@@ -48,21 +48,23 @@ HWY_INLINE RowSums ReduceDoubleRow(const void* x, int64_t n, double* e, double* 
 
 template <Real R>
 void ReduceRows(const void* x, int64_t rows, int64_t classes, void* e, double* chunk_scale,
-                RowSums* sums, Stop stop) {
+                double* peak, double* rest, Stop stop) {
   using C = ComputeOf<R>;
   C* scratch = static_cast<C*>(e);
   constexpr Compute kCompute = std::is_same_v<C, float> ? Compute::kFloat : Compute::kDouble;
   const int64_t chunks = Chunks(kCompute, classes);
   for (int64_t r = 0; r < rows; ++r) {
     const void* row = At<R>(x, r * classes);
+    RowSums sums;
     if constexpr (std::is_same_v<C, float>) {
       Nothing beside;
-      sums[r] = ReduceFloatRow<R>(row, classes, scratch + r * classes, chunk_scale + r * chunks,
-                                  beside, stop);
+      sums = ReduceFloatRow<R>(row, classes, scratch + r * classes, chunk_scale + r * chunks,
+                               beside, stop);
     } else {
-      sums[r] =
-          ReduceDoubleRow(row, classes, scratch + r * classes, chunk_scale + r * chunks, stop);
+      sums = ReduceDoubleRow(row, classes, scratch + r * classes, chunk_scale + r * chunks, stop);
     }
+    peak[r] = sums.peak;
+    rest[r] = sums.rest;
   }
 }
 

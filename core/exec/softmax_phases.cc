@@ -1,0 +1,120 @@
+#include "core/exec/softmax_phases.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+namespace lossd {
+namespace {
+
+using kernels::Compute;
+using kernels::KernelSet;
+using kernels::Real;
+
+void FillRow(const BoxJob& job, Real real, double value, std::byte* rows, int64_t row) {
+  const int64_t size = kernels::SizeOf(real);
+  const int64_t bytes = job.classes() * size;
+  std::byte* to = rows + row * bytes;
+  StoreReal(real, value, to, 0);
+  int64_t part = size;
+  for (int64_t filled = size; filled < bytes && !kernels::Stopped(job.stop); filled += part) {
+    part = std::min({filled, kernels::kPollElements, bytes - filled});
+    std::memcpy(to + filled, to, part);
+  }
+}
+
+}  // namespace
+
+bool OnePassSuffices(const LossPlan& plan) {
+  const OutputSet& wanted = plan.outputs();
+  return wanted.gradient && !wanted.probabilities && !wanted.argmax_hits &&
+         plan.gradient_dtype() == plan.dtype();
+}
+
+Reduced ReduceRows(const BoxJob& job, const Rows& rows, const kernels::LabelledPositions& at,
+                   Workspace& work) {
+  const KernelSet& kernels = kernels::Active();
+  const int64_t classes = job.classes();
+  Reduced reduced{.e = nullptr,
+                  .chunk_scale = nullptr,
+                  .chunks = kernels::Chunks(job.run.compute(), classes),
+                  .at = at};
+  reduced.e = job.run.compute() == Compute::kFloat
+                  ? static_cast<void*>(work.exponentials.Get<float>(rows.count * classes))
+                  : work.exponentials.Get<double>(rows.count * classes);
+  reduced.chunk_scale = work.chunk_scales.Get<double>(rows.count * reduced.chunks);
+  kernels.reduce_rows[Index(job.run.real())](rows.predictions, rows.count, classes, reduced.e,
+                                             reduced.chunk_scale, at.peak, at.rest, job.stop);
+  kernels.log1p(at.rest, rows.count, at.log1p_rest);
+  return reduced;
+}
+
+double ExponentialAt(const BoxJob& job, const Reduced& reduced, int64_t row, int64_t k) {
+  const int64_t at = row * job.classes() + k;
+  if (job.run.compute() == Compute::kDouble) return static_cast<const double*>(reduced.e)[at];
+  return static_cast<const float*>(reduced.e)[at] * 0x1p-24 *
+         reduced.chunk_scale[row * reduced.chunks + k / kernels::kChunk];
+}
+
+void ScaleRows(const BoxJob& job, const Reduced& reduced, const double* coefficient, const void* c,
+               const double* minus, int64_t rows, Real real, std::byte* out, Workspace& work) {
+  const KernelSet& kernels = kernels::Active();
+  const Compute compute = job.run.compute();
+  const int64_t chunks = reduced.chunks;
+  const double unit = 1.0 / kernels::ExpUnit(compute);
+  const auto fill = [&]<class C>(C* factor) {
+    C* subtract = factor + rows * chunks;
+    for (int64_t r = 0; r < rows; ++r) {
+      const double scale = coefficient[r] / (1.0 + reduced.at.rest[r]) * unit;
+      for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+        factor[r * chunks + chunk] =
+            kernels::ToFinite<C>(scale * reduced.chunk_scale[r * chunks + chunk]);
+      }
+      subtract[r] = minus ? kernels::ToFinite<C>(minus[r]) : C{0};
+    }
+    if (c) {
+      kernels.scale_rows_minus[Index(compute)][Index(real)](
+          reduced.e, factor, c, subtract, rows, job.classes(), job.streaming, out, job.stop);
+    } else {
+      kernels.scale_rows[Index(compute)][Index(real)](reduced.e, factor, rows, job.classes(),
+                                                      job.streaming, out, job.stop);
+    }
+  };
+  if (compute == Compute::kFloat) {
+    fill(work.factors.Get<float>(rows * (chunks + 1)));
+  } else {
+    fill(work.factors.Get<double>(rows * (chunks + 1)));
+  }
+}
+
+void FillGradientRow(const BoxJob& job, const Rows& rows, int64_t row, double coefficient) {
+  FillRow(job, job.run.gradient_real(), coefficient == 0 ? 0 : kNaN, rows.gradient, row);
+}
+
+void WriteProbabilities(const BoxJob& job, const Rows& rows, const Reduced& reduced,
+                        Workspace& work) {
+  if (!rows.probabilities) return;
+  const std::vector<double> ones(rows.count, 1.0);
+  ScaleRows(job, reduced, ones.data(), nullptr, nullptr, rows.count, job.run.real(),
+            rows.probabilities, work);
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const double rest = reduced.at.rest[r];
+    if (std::isnan(rest)) FillRow(job, job.run.real(), rest, rows.probabilities, r);
+  }
+}
+
+void WriteLogSumExps(const BoxJob& job, const Rows& rows, const kernels::LabelledPositions& at,
+                     const Positions& positions, UnitSums& unit) {
+  const bool wanted = job.run.plan.outputs().log_sum_exp;
+  for (int64_t r = 0; r < rows.count; ++r) {
+    if (std::isnan(at.rest[r]) && positions.label[r] >= 0) {
+      unit.CountNonFinite(rows.first_position + r);
+    }
+    if (!wanted) continue;
+    StoreReal(Real::kF64, at.peak[r] + at.log1p_rest[r], job.out.log_sum_exp.data(),
+              rows.first_output + r);
+  }
+}
+
+}  // namespace lossd

@@ -1,0 +1,54 @@
+#ifndef LOSSD_CORE_EXEC_SOFTMAX_PHASES_H_
+#define LOSSD_CORE_EXEC_SOFTMAX_PHASES_H_
+
+#include <cstdint>
+
+#include "core/exec/box_job.h"
+#include "core/exec/rows.h"
+
+// Softmax of rows in two phases, for the runners of rows: reduced to their sums, then scaled.
+
+namespace lossd {
+
+// Whether one pass over positions with one label each gives all that is wanted: it leaves neither
+// exponentials nor, in place, predictions behind.
+bool OnePassSuffices(const LossPlan& plan);
+
+// The exponentials of some rows and what belongs to them.
+struct Reduced {
+  void* e;
+  double* chunk_scale;  // [rows][chunks]
+  int64_t chunks;
+  kernels::LabelledPositions at;  // peak, rest and log1p_rest are set
+};
+
+Reduced ReduceRows(const BoxJob& job, const Rows& rows, const kernels::LabelledPositions& at,
+                   Workspace& work);
+
+// e^(x_k - peak) of one element.
+double ExponentialAt(const BoxJob& job, const Reduced& reduced, int64_t row, int64_t k);
+
+// Writes out[r][k] = coefficient[r] * softmax(x)[r][k] - minus[r] * c[r][k]; c and minus may be
+// null.
+void ScaleRows(const BoxJob& job, const Reduced& reduced, const double* coefficient, const void* c,
+               const double* minus, int64_t rows, kernels::Real real, std::byte* out,
+               Workspace& work);
+
+// Whether scaling leaves a row of gradient wrong: exactly 0 is promised for a coefficient of 0, and
+// a row of NaN has one and the same NaN throughout, whatever NaN it comes from.
+inline bool IsLeftWrong(double coefficient, double rest) {
+  return coefficient == 0 || coefficient != coefficient || rest != rest;
+}
+// What such a row has to be.
+void FillGradientRow(const BoxJob& job, const Rows& rows, int64_t row, double coefficient);
+
+void WriteProbabilities(const BoxJob& job, const Rows& rows, const Reduced& reduced,
+                        Workspace& work);
+
+// Log-sum-exps where they are wanted, and the count of rows that are not finite.
+void WriteLogSumExps(const BoxJob& job, const Rows& rows, const kernels::LabelledPositions& at,
+                     const Positions& positions, UnitSums& unit);
+
+}  // namespace lossd
+
+#endif  // LOSSD_CORE_EXEC_SOFTMAX_PHASES_H_
