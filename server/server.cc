@@ -17,6 +17,7 @@
 #include "absl/strings/str_format.h"
 #include "core/exec/loss_run.h"
 #include "core/exec/simd.h"
+#include "core/system/usable_threads.h"
 #include "lossd/status_macros.h"
 #include "server/admission/connection_account.h"
 #include "server/admission/memory_limit.h"

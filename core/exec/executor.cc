@@ -11,6 +11,7 @@
 #include <mutex>
 
 #include "absl/strings/str_cat.h"
+#include "core/system/usable_threads.h"
 
 namespace lossd {
 namespace {

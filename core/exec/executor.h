@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <string>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -68,13 +67,6 @@ class Executor {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// min(CPU affinity, CPU quota of the cgroup rounded up), at least 1.
-int UsableThreads();
-
-// `threads`, or fewer where a cgroup's CPU quota says so. `root` stands in front of /proc and /sys,
-// for tests.
-int QuotaThreads(int threads, const std::string& root = "");
 
 }  // namespace lossd
 

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <limits>
 
-#include "core/exec/cgroup.h"
+#include "core/system/cgroup.h"
 
 namespace lossd {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/exec/executor.h"
+#include "core/system/usable_threads.h"
 #include "tests/bench/report.h"
 #include "tests/bench/row.h"
 

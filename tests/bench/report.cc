@@ -10,8 +10,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "core/exec/executor.h"
 #include "core/exec/simd.h"
+#include "core/system/usable_threads.h"
 
 namespace lossd::bench {
 namespace {

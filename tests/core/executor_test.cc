@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/system/usable_threads.h"
 #include "gtest/gtest.h"
 
 namespace lossd {

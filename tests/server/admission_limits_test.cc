@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/exec/executor.h"
+#include "core/system/usable_threads.h"
 #include "server/admission/memory_limit.h"
 #include "server/admission/stream_cost.h"
 #include "server/admission/watch.h"

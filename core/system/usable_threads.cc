@@ -1,3 +1,5 @@
+#include "core/system/usable_threads.h"
+
 #include <sched.h>
 
 #include <algorithm>
@@ -7,8 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "core/exec/cgroup.h"
-#include "core/exec/executor.h"
+#include "core/system/cgroup.h"
 
 namespace lossd {
 namespace {

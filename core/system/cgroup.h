@@ -1,5 +1,5 @@
-#ifndef LOSSD_CORE_EXEC_CGROUP_H_
-#define LOSSD_CORE_EXEC_CGROUP_H_
+#ifndef LOSSD_CORE_SYSTEM_CGROUP_H_
+#define LOSSD_CORE_SYSTEM_CGROUP_H_
 
 #include <string>
 #include <string_view>
@@ -15,4 +15,4 @@ std::vector<std::string> CgroupDirectories(std::string_view controller,
 
 }  // namespace lossd
 
-#endif  // LOSSD_CORE_EXEC_CGROUP_H_
+#endif  // LOSSD_CORE_SYSTEM_CGROUP_H_

@@ -1,4 +1,4 @@
-#include "core/exec/cgroup.h"
+#include "core/system/cgroup.h"
 
 #include <fstream>
 
