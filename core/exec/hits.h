@@ -16,11 +16,12 @@ bool IsArgMax(int64_t count, int64_t index, double peak, kernels::Stop stop, At 
   const double value = at(index);
   const bool known = peak == peak;
   if (known && value != peak) return false;
-  // Nothing is larger than the peak: then only the elements before it matter.
-  const int64_t end = known ? index : count;
-  for (int64_t k = 0; kernels::GoesOn(k, end, stop); ++k) {
-    const double other = at(k);
-    if (k < index ? !(other < value) : !(other <= value)) return false;
+  for (int64_t k = 0; kernels::GoesOn(k, index, stop); ++k) {
+    if (!(at(k) < value)) return false;
+  }
+  // Nothing is larger than the peak, behind it neither.
+  for (int64_t k = index; !known && kernels::GoesOn(k, count, stop); ++k) {
+    if (!(at(k) <= value)) return false;
   }
   return true;
 }

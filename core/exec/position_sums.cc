@@ -1,7 +1,6 @@
 #include "core/exec/position_sums.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 namespace lossd {
@@ -84,21 +83,6 @@ void AddPositions(const BoxJob& job, const Positions& positions, int64_t output,
     std::memcpy(job.out.position_losses.data() + (output + begin) * int64_t{sizeof(double)},
                 terms.loss, (end - begin) * sizeof(double));
   }
-}
-
-void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t output, double* loss,
-                       UnitSums& unit) {
-  const int64_t count = positions.count;
-  const double cap = job.run.loss_cap;
-  for (int64_t p = 0; std::isfinite(cap) && p < count; ++p) {
-    if (positions.label[p] < 0 || !(loss[p] > cap)) continue;
-    ++unit.sums.clamped_count;
-    loss[p] = cap;
-  }
-  for (int64_t p = 0; job.run.class_weights.given() && p < count; ++p) {
-    loss[p] = positions.weight[p] * loss[p];
-  }
-  AddPositions(job, positions, output, loss, positions.weight.data(), unit);
 }
 
 }  // namespace lossd

@@ -13,10 +13,6 @@ namespace lossd {
 void AddPositions(const BoxJob& job, const Positions& positions, int64_t output, const double* loss,
                   const double* weight, UnitSums& unit);
 
-// The same for softmax losses -log s_y, which are capped and weighted first.
-void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t output, double* loss,
-                       UnitSums& unit);
-
 }  // namespace lossd
 
 #endif  // LOSSD_CORE_EXEC_POSITION_SUMS_H_

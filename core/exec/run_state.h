@@ -16,7 +16,7 @@ namespace lossd {
 // What a position weighs beside q.
 enum class WeightOf : int8_t {
   kLabel,    // w(y): where it is 0, nothing of the position counts
-  kTargets,  // the mass of its targets, which is found when the rows are looked at
+  kTargets,  // what is found when the rows are looked at: the mass of its targets, or by a head
 };
 
 // What LossRun knows after Prepare; read-only from then on.
@@ -27,6 +27,12 @@ struct RunState {
   ClassWeights class_weights;
   double denominator = 0;  // D; 0 where the all-ignored policy decides
   double loss_cap = std::numeric_limits<double>::infinity();  // softmax: -log(log_floor)
+
+  // Of a softmax loss with one label a position whose slopes follow from the reduced row
+  // (kernels::SoftmaxHead): its body and options. Null: cross entropy. A head that has a log_floor
+  // or class weights applies them itself.
+  decltype(kernels::SoftmaxHead::body) softmax_head = nullptr;
+  std::vector<double> softmax_head_options = {};
 
   bool hard_targets() const { return plan.hard_targets(); }
   kernels::Real real() const { return RealOf(plan.dtype()); }

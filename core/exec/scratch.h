@@ -45,10 +45,10 @@ class Scratch {
   int64_t capacity_ = 0;
 };
 
-// Arrays for `count` positions.
-inline kernels::LabelledPositions LabelledArrays(int64_t count, Scratch& scratch) {
+// Arrays for `count` positions. Without a head `softmax_coefficient` is `coefficient`.
+inline kernels::LabelledPositions LabelledArrays(int64_t count, bool has_head, Scratch& scratch) {
   const int64_t stride = count + kernels::kGroup;
-  double* values = scratch.Get<double>(9 * stride);
+  double* values = scratch.Get<double>(10 * stride);
   const auto array = [&](int index) { return values + index * stride; };
   return {.peak = array(0),
           .rest = array(1),
@@ -56,6 +56,7 @@ inline kernels::LabelledPositions LabelledArrays(int64_t count, Scratch& scratch
           .picked = array(3),
           .picked_exponential = array(4),
           .coefficient = array(5),
+          .softmax_coefficient = array(has_head ? 9 : 5),
           .loss = array(6),
           .label_gradient = array(7),
           .scale = array(8)};

@@ -48,7 +48,7 @@ void Run(const BoxJob& job, const Cut&, const Stretch& stretch, Workspace& work,
   const Rows rows = tile.Open();
   Positions& positions = work.positions;
   positions.Load(job.run, rows.first_position, rows.count, WeightOf::kTargets);
-  const LabelledPositions at = LabelledArrays(rows.count, work.labelled);
+  const LabelledPositions at = LabelledArrays(rows.count, /*has_head=*/false, work.labelled);
   const Reduced reduced = ReduceRows(job, rows, at, work);
   WriteLogSumExps(job, rows, at, positions, unit);
   WriteRowHits(

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <vector>
 
+#include "core/exec/position_sums.h"
+
 namespace lossd {
 namespace {
 
@@ -30,6 +32,35 @@ bool OnePassSuffices(const LossPlan& plan) {
   const OutputSet& wanted = plan.outputs();
   return wanted.gradient && !wanted.probabilities && !wanted.argmax_hits &&
          plan.gradient_dtype() == plan.dtype();
+}
+
+std::optional<kernels::SoftmaxHead> HeadOf(const RunState& run, const Positions& positions) {
+  if (!run.softmax_head) return std::nullopt;
+  return kernels::SoftmaxHead{.body = run.softmax_head,
+                              .options = run.softmax_head_options.data(),
+                              .weight = positions.weight.data()};
+}
+
+WeightOf LabelledWeightOf(const RunState& run) {
+  return run.softmax_head && run.class_weights.given() ? WeightOf::kTargets : WeightOf::kLabel;
+}
+
+void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t output, double* loss,
+                       UnitSums& unit) {
+  if (job.run.softmax_head) {
+    return AddPositions(job, positions, output, loss, positions.weight.data(), unit);
+  }
+  const int64_t count = positions.count;
+  const double cap = job.run.loss_cap;
+  for (int64_t p = 0; std::isfinite(cap) && p < count; ++p) {
+    if (positions.label[p] < 0 || !(loss[p] > cap)) continue;
+    ++unit.sums.clamped_count;
+    loss[p] = cap;
+  }
+  for (int64_t p = 0; job.run.class_weights.given() && p < count; ++p) {
+    loss[p] = positions.weight[p] * loss[p];
+  }
+  AddPositions(job, positions, output, loss, positions.weight.data(), unit);
 }
 
 Reduced ReduceRows(const BoxJob& job, const Rows& rows, const kernels::LabelledPositions& at,

@@ -2,17 +2,30 @@
 #define LOSSD_CORE_EXEC_SOFTMAX_PHASES_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "core/exec/box_job.h"
 #include "core/exec/rows.h"
 
-// Softmax of rows in two phases, for the runners of rows: reduced to their sums, then scaled.
+// What the runners of softmax share: heads, and softmax of rows in two phases, reduced to their
+// sums and then scaled.
 
 namespace lossd {
 
 // Whether one pass over positions with one label each gives all that is wanted: it leaves neither
 // exponentials nor, in place, predictions behind.
 bool OnePassSuffices(const LossPlan& plan);
+
+// The head of a loss with one label a position (RunState::softmax_head) for the loaded positions,
+// if it has one.
+std::optional<kernels::SoftmaxHead> HeadOf(const RunState& run, const Positions& positions);
+
+// What such positions weigh: a head may count what the label's weight does not.
+WeightOf LabelledWeightOf(const RunState& run);
+
+// Adds losses that a head made, or without one -log s_y, which are capped and weighted first.
+void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t output, double* loss,
+                       UnitSums& unit);
 
 // The exponentials of some rows and what belongs to them.
 struct Reduced {

@@ -5,13 +5,13 @@
 //   run      in one pass, if the gradient alone is wanted in the format of the predictions: each
 //            row is scaled while the next one is reduced (RunOnePass)
 //            else in phases: reduce, other outputs, losses, scale (RunInPhases)
+//   head     found once a row is reduced, before it is scaled; cross entropy has none
 //   label    the gradient's entry there is written last, from 1 - s_y without cancellation
 
 #include <algorithm>
-#include <cmath>
+#include <optional>
 
 #include "core/exec/hits.h"
-#include "core/exec/position_sums.h"
 #include "core/exec/rows.h"
 #include "core/exec/runner.h"
 #include "core/exec/softmax_phases.h"
@@ -31,7 +31,8 @@ bool IsOnePass(const LossPlan& plan) {
 
 // All that is known before the rows are looked at.
 LabelledPositions Prepare(const BoxJob& job, const Rows& rows, Workspace& work) {
-  const LabelledPositions at = LabelledArrays(rows.count, work.labelled);
+  const bool has_head = job.run.softmax_head != nullptr;
+  const LabelledPositions at = LabelledArrays(rows.count, has_head, work.labelled);
   const Positions& positions = work.positions;
   const Real real = job.run.real();
   const int64_t classes = job.classes();
@@ -48,13 +49,18 @@ LabelledPositions Prepare(const BoxJob& job, const Rows& rows, Workspace& work) 
   } else {
     prepare([&](int64_t i) { return LoadReal(real, rows.predictions, i); });
   }
+  for (int64_t r = 0; has_head && r < rows.count; ++r) {
+    at.coefficient[r] = positions.label[r] < 0 ? 0.0 : positions.gradient[r];
+  }
   return at;
 }
 
 void AddLosses(const BoxJob& job, const Rows& rows, const LabelledPositions& at, Workspace& work,
                UnitSums& unit) {
-  kernels::Active().labelled_losses(at, rows.count);
-  kernels::Active().labelled_gradients(at, rows.count);
+  if (!job.run.softmax_head) {
+    kernels::Active().labelled_losses(at, rows.count);
+    kernels::Active().labelled_gradients(at, rows.count);
+  }
   AddLabelledLosses(job, work.positions, rows.first_output, at.loss, unit);
 }
 
@@ -88,10 +94,11 @@ void RunOnePass(const BoxJob& job, const Rows& rows, const LabelledPositions& at
       .e = work.exponentials.Get<float>(2 * (classes + kernels::kGroup)),
       .chunk_scale = work.chunk_scales.Get<double>(chunks),
       .factor = work.factors.Get<float>(chunks)};
+  const std::optional<kernels::SoftmaxHead> head = HeadOf(job.run, work.positions);
   kernels.fused_rows[Index(job.run.real())](rows.predictions, rows.count, classes, at,
-                                            work.positions.label.data(), job.streaming, scratch,
-                                            rows.gradient, job.stop);
-  kernels.log1p(at.rest, rows.count, at.log1p_rest);
+                                            head ? &*head : nullptr, work.positions.label.data(),
+                                            job.streaming, scratch, rows.gradient, job.stop);
+  if (!head) kernels.log1p(at.rest, rows.count, at.log1p_rest);
   WriteLogSumExps(job, rows, at, work.positions, unit);
   AddLosses(job, rows, at, work, unit);
   FinishGradient(job, rows, at, work.positions);
@@ -110,17 +117,20 @@ void RunInPhases(const BoxJob& job, const Rows& rows, const LabelledPositions& a
     const int64_t y = positions.label[r];
     if (y >= 0) at.picked_exponential[r] = ExponentialAt(job, reduced, r, y);
   }
+  if (const auto head = HeadOf(job.run, positions)) {
+    kernels::Active().apply_head(*head, at, rows.count);
+  }
   AddLosses(job, rows, at, work, unit);
   if (!rows.gradient) return;
-  ScaleRows(job, reduced, at.coefficient, nullptr, nullptr, rows.count, job.run.gradient_real(),
-            rows.gradient, work);
+  ScaleRows(job, reduced, at.softmax_coefficient, nullptr, nullptr, rows.count,
+            job.run.gradient_real(), rows.gradient, work);
   FinishGradient(job, rows, at, positions);
 }
 
 void Run(const BoxJob& job, const Cut&, const Stretch& stretch, Workspace& work, UnitSums& unit) {
   RowTile tile(job, stretch, work);
   const Rows rows = tile.Open();
-  work.positions.Load(job.run, rows.first_position, rows.count, WeightOf::kLabel);
+  work.positions.Load(job.run, rows.first_position, rows.count, LabelledWeightOf(job.run));
   const LabelledPositions at = Prepare(job, rows, work);
   if (IsOnePass(job.run.plan)) {
     RunOnePass(job, rows, at, work, unit);

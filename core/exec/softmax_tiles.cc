@@ -6,15 +6,16 @@
 //   run      in one pass, if the gradient alone is wanted in the format of the predictions: a block
 //            is scaled and another one loaded while a third is reduced (Fuse)
 //            else in phases: reduce, losses, hits, probabilities, scale (RunInPhases)
+//   head     found once a block is reduced, before it is scaled; cross entropy has none
 //   label    the gradient's entry there is written by the kernel, except into a wider format
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <type_traits>
 
 #include "core/exec/hits.h"
-#include "core/exec/position_sums.h"
 #include "core/exec/runner.h"
 #include "core/exec/softmax_phases.h"
 
@@ -105,14 +106,16 @@ class Tiles {
 
   Tile<C> Open(int64_t i, int64_t width) {
     Positions& positions = work_.positions;
-    positions.Load(job_.run, job_.PositionAt(o_, i), width, WeightOf::kLabel);
-    kernels::LabelledPositions at = LabelledArrays(width, work_.labelled);
-    if (job_.run.class_weights.given()) {
+    positions.Load(job_.run, job_.PositionAt(o_, i), width, LabelledWeightOf(job_.run));
+    const bool has_head = job_.run.softmax_head != nullptr;
+    kernels::LabelledPositions at = LabelledArrays(width, has_head, work_.labelled);
+    if (job_.run.class_weights.given() && !has_head) {
       for (int64_t p = 0; p < width; ++p) {
         at.coefficient[p] = positions.gradient[p] * positions.weight[p];
       }
     } else {
       at.coefficient = positions.gradient.data();
+      if (!has_head) at.softmax_coefficient = at.coefficient;
     }
     const int64_t blocks = BlocksKept(width, fused_);
     C* narrow = work_.factors.Get<C>(2 * (width + kernels::kGroup));
@@ -128,8 +131,9 @@ class Tiles {
   }
 
   void Fuse(Tile<C>& tile) {
+    const std::optional<kernels::SoftmaxHead> head = HeadOf(job_.run, work_.positions);
     tile.any_nan = kernels::Active().fused_tile[Index(job_.run.real())](
-        job_.classes(), tile.In(), tile.at, tile.e,
+        job_.classes(), tile.In(), tile.at, head ? &*head : nullptr, tile.e,
         {.streaming = job_.streaming, .out = GradientOf(tile), .stride = job_.box.inner_count},
         job_.stop);
     SettleNaN(tile);
@@ -139,6 +143,9 @@ class Tiles {
   void RunInPhases(Tile<C>& tile) {
     tile.any_nan = kernels::Active().reduce_tile[Index(job_.run.real())](
         job_.classes(), tile.In(), tile.at, tile.e, job_.stop);
+    if (const auto head = HeadOf(job_.run, work_.positions)) {
+      kernels::Active().apply_head(*head, tile.at, tile.width);
+    }
     Losses(tile);
     WriteHits(tile);
     if (job_.run.plan.outputs().probabilities) WriteProbabilities(tile);
@@ -147,7 +154,8 @@ class Tiles {
 
   void Losses(Tile<C>& tile) {
     const int64_t first_output = o_ * job_.box.inner_count + tile.i;
-    kernels::Active().log1p(tile.at.rest, tile.width, tile.at.log1p_rest);
+    const bool has_head = job_.run.softmax_head != nullptr;
+    if (!has_head) kernels::Active().log1p(tile.at.rest, tile.width, tile.at.log1p_rest);
     for (int64_t p = 0; job_.run.plan.outputs().log_sum_exp && p < tile.width; ++p) {
       StoreReal(Real::kF64, tile.at.peak[p] + tile.at.log1p_rest[p], job_.out.log_sum_exp.data(),
                 first_output + p);
@@ -157,7 +165,7 @@ class Tiles {
         unit_.CountNonFinite(job_.PositionAt(o_, tile.i) + p);
       }
     }
-    kernels::Active().labelled_losses(tile.at, tile.width);
+    if (!has_head) kernels::Active().labelled_losses(tile.at, tile.width);
     AddLabelledLosses(job_, work_.positions, first_output, tile.at.loss, unit_);
   }
 
@@ -209,7 +217,7 @@ class Tiles {
 
   void WriteGradient(const Tile<C>& tile) {
     const Real out = job_.run.gradient_real();
-    kernels::Active().labelled_gradients(tile.at, tile.width);
+    if (!job_.run.softmax_head) kernels::Active().labelled_gradients(tile.at, tile.width);
     MakeFactors(tile, tile.at.scale);
     MakeLabelValues(tile, out);
     const bool kernel_writes_labels = kernels::SizeOf(out) <= static_cast<int64_t>(sizeof(C));
@@ -247,9 +255,10 @@ class Tiles {
   void SettleNaN(const Tile<C>& tile) const {
     const double* coefficient = tile.at.coefficient;
     const auto is_nan = [](double c) { return std::isnan(c); };
-    const bool from_upstream = job_.run.plan.tensors().upstream_gradient &&
-                               std::any_of(coefficient, coefficient + tile.width, is_nan);
-    if (!tile.any_nan && !from_upstream) return;
+    const bool may_be_nan = job_.run.plan.tensors().upstream_gradient || job_.run.softmax_head;
+    const bool any_nan =
+        tile.any_nan || (may_be_nan && std::any_of(coefficient, coefficient + tile.width, is_nan));
+    if (!any_nan) return;
     FillColumns(
         tile, job_.run.gradient_real(), GradientOf(tile),
         [&](int64_t p) { return std::isnan(tile.at.rest[p]) || std::isnan(coefficient[p]); },

@@ -79,17 +79,47 @@ struct PointwiseSums {
 };
 
 // Softmax of positions with one label each, an array for everything: what is known of each, and
-// (the last three) what follows from it.
+// (the last four) what follows from it. With d and z the loss's derivatives by log s_y and by the
+// log-sum-exp, the gradient is a (z - d) s_k, and at the label a (d (1 - s_y) + z s_y). For cross
+// entropy d = -1 and z = 0.
 struct LabelledPositions {
   double* peak;
   double* rest;
   double* log1p_rest;
-  double* picked;              // logit of the label, 0 where there is none
-  double* picked_exponential;  // e^(picked - peak), anything where there is none
-  double* coefficient;         // c, of the gradient's softmax part
-  double* loss;                // -log s_y
-  double* label_gradient;      // -c (1 - s_y), never -0
-  double* scale;               // c / sum of e^(x - peak)
+  double* picked;               // logit of the label, 0 where there is none
+  double* picked_exponential;   // e^(picked - peak), anything where there is none
+  double* coefficient;          // a, of either sign; 0 or NaN: so is the gradient
+  double* softmax_coefficient;  // a (z - d); without a SoftmaxHead `coefficient` itself
+  double* loss;                 // -log s_y, or what the head makes of it
+  double* label_gradient;       // at the label; never -0
+  double* scale;                // softmax_coefficient / sum of e^(x - peak)
+};
+
+// Positions whose sums are known, as the head of a softmax loss sees them.
+struct HeadInput {
+  int64_t first;              // in the caller's arrays over positions
+  int64_t count;              // at most kTileBlock
+  const double* minus_log_p;  // -log s_y >= 0, without cancellation
+  const double* log_sum_exp;
+  const double* probability;  // s_y
+  const double* others;       // 1 - s_y, without cancellation
+};
+
+// What the head makes of them, weights included: l, and its derivatives by log s_y and by the
+// log-sum-exp, of either sign. Where one is not finite because a row is not, it means nothing.
+struct HeadOutput {
+  double* loss;
+  double* label_slope;  // d
+  double* sum_slope;    // z
+};
+
+// The head of a softmax loss whose slopes follow from the reduced row: it is called once a row, or
+// block of positions, is reduced, and before it is scaled. Heads of constant slope (cross entropy)
+// need none.
+struct SoftmaxHead {
+  void (*body)(const SoftmaxHead& head, const HeadInput& in, const HeadOutput& out);
+  const double* options;  // of the loss
+  const double* weight;   // w(y) of each position
 };
 
 // What fused_rows works in; contents are not initialised and mean nothing afterwards.
@@ -142,13 +172,15 @@ struct KernelSet {
                                               const void* minus, int64_t rows, int64_t classes,
                                               bool streaming, void* out, Stop stop);
   // Both phases of rows with one label each, bit for bit as above, each row scaled while the next
-  // is reduced: out[r][k] = coefficient[r] * softmax(x)[r][k] in the format of x. Of
+  // is reduced: out[r][k] = softmax_coefficient[r] * softmax(x)[r][k] in the format of x. Of
   // LabelledPositions `coefficient` is given; peak, rest and picked_exponential (0 where label[r] <
-  // 0) are told. Not for f64: null. out may be x. Rows of NaN are left to the caller: anything is
-  // written there.
+  // 0) are told. With a head (which may be null) `picked` is given, too, and all that follows is
+  // told. Not for f64: null. out may be x. Rows of NaN are left to the caller: anything is written
+  // there.
   void (*fused_rows[kReals])(const void* x, int64_t rows, int64_t classes,
-                             const LabelledPositions& at, const int32_t* label, bool streaming,
-                             const FusedScratch& scratch, void* out, Stop stop);
+                             const LabelledPositions& at, const SoftmaxHead* head,
+                             const int32_t* label, bool streaming, const FusedScratch& scratch,
+                             void* out, Stop stop);
   // Dense targets, one row; cap may be +inf (see DenseSums).
   DenseSums (*dense_sums[kReals])(const void* x, const void* c, int64_t classes, RowSums row,
                                   double log1p_rest, double cap, Stop stop);
@@ -162,15 +194,20 @@ struct KernelSet {
   void (*scale_tile[kComputes][kReals])(int64_t classes, const TileScale& tile, Stop stop);
   // Both, bit for bit as above, a block scaled and another one loaded while a third is reduced: the
   // gradient of the labelled positions, in the format of x. e is scratch of three blocks. Of
-  // LabelledPositions `coefficient` is given; peak, rest and picked are told. to.out may be in.x.
+  // LabelledPositions `coefficient` is given; peak, rest and picked are told, and with a head
+  // (which may be null) all that follows. to.out may be in.x.
   bool (*fused_tile[kReals])(int64_t classes, const TileInput& in, const LabelledPositions& at,
-                             void* e, const TileOutput& to, Stop stop);
+                             const SoftmaxHead* head, void* e, const TileOutput& to, Stop stop);
 
   // -log s_y = (peak - x_y) + log1p(rest): no cancellation, however certain the row is. Arrays have
   // slack like scratch.
   void (*labelled_losses)(const LabelledPositions& positions, int64_t count);
-  // 1 - s_y as the sum of the other classes over the whole sum: label_gradient and scale.
+  // 1 - s_y as the sum of the other classes over the whole sum: label_gradient and scale, of a loss
+  // without a head.
   void (*labelled_gradients)(const LabelledPositions& positions, int64_t count);
+  // The same with one: peak, rest, picked, picked_exponential and coefficient are given; log1p_rest
+  // and all that follows are told. The coefficient becomes NaN where a slope is, unless it is 0.
+  void (*apply_head)(const SoftmaxHead& head, const LabelledPositions& positions, int64_t count);
 
   // out[i] = the label if 0 <= label < classes, kIgnoredLabel if it is *ignored (null: none is),
   // else kInvalidLabel.

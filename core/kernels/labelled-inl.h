@@ -20,13 +20,18 @@ struct LabelledGradient {
   Vec<double> scale;
 };
 
+// The sum of e^(x - peak) without the label's.
+HWY_INLINE Vec<double> Others(Vec<double> peak, Vec<double> rest, Vec<double> picked,
+                              Vec<double> picked_exponential) {
+  const auto under_peak = hn::Sub(hn::Set(Tag<double>(), 1.0), picked_exponential);
+  return hn::IfThenElse(hn::Eq(picked, peak), rest, hn::Add(rest, under_peak));
+}
+
 HWY_INLINE LabelledGradient GradientOf(Vec<double> peak, Vec<double> rest, Vec<double> picked,
                                        Vec<double> picked_exponential, Vec<double> coefficient) {
   const Tag<double> d;
-  const auto one = hn::Set(d, 1.0);
-  const auto whole = hn::Add(one, rest);
-  const auto under_peak = hn::Sub(one, picked_exponential);
-  const auto others = hn::IfThenElse(hn::Eq(picked, peak), rest, hn::Add(rest, under_peak));
+  const auto whole = hn::Add(hn::Set(d, 1.0), rest);
+  const auto others = Others(peak, rest, picked, picked_exponential);
   const auto gradient = hn::Mul(hn::Neg(coefficient), hn::Div(others, whole));
   return {hn::Add(gradient, hn::Zero(d)), hn::Div(coefficient, whole)};
 }

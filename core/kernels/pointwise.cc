@@ -5,28 +5,14 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target.
 #include "core/kernels/group-inl.h"
+#include "core/kernels/logarithms-inl.h"
 #include "core/kernels/reductions-inl.h"
 #include "core/kernels/stores-inl.h"
 #include "core/kernels/tables.h"
-#include "hwy/contrib/math/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lossd::kernels {
 namespace HWY_NAMESPACE {
-
-// log(x) for x >= 0, with the ends that the polynomial does not know.
-HWY_INLINE Vec<double> Log64(Vec<double> x) {
-  const Tag<double> d;
-  const auto infinity = hn::Set(d, kInfinity<double>);
-  auto y = hn::Log(d, x);
-  y = hn::IfThenElse(hn::Eq(x, hn::Zero(d)), hn::Neg(infinity), y);
-  return hn::IfThenElse(hn::Lt(x, infinity), y, x);  // also NaN
-}
-
-HWY_INLINE Vec<double> Log1p64(Vec<double> x) {
-  const Tag<double> d;
-  return hn::IfThenElse(hn::Lt(x, hn::Set(d, kInfinity<double>)), hn::Log1p(d, x), x);
-}
 
 template <class Body>
 HWY_INLINE void MapArray(const double* x, int64_t count, double* out, Body body) {

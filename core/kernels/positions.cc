@@ -11,6 +11,7 @@
 #include "core/kernels/group-inl.h"
 #include "core/kernels/labelled-inl.h"
 #include "core/kernels/reductions-inl.h"
+#include "core/kernels/softmax_head-inl.h"
 #include "core/kernels/stores-inl.h"
 #include "core/kernels/tables.h"
 
@@ -56,6 +57,10 @@ void LabelledGradients(const LabelledPositions& at, int64_t count) {
     hn::StoreU(g.label_gradient, d, at.label_gradient + p);
     hn::StoreU(g.scale, d, at.scale + p);
   }
+}
+
+void ApplyHeadToAll(const SoftmaxHead& head, const LabelledPositions& at, int64_t count) {
+  ApplyHead(head, at, 0, count);
 }
 
 template <class C>
@@ -140,6 +145,7 @@ void FillPositions(KernelSet& set) {
   set.read_labels[7] = ReadLabels<uint64_t>;
   set.labelled_losses = LabelledLosses;
   set.labelled_gradients = LabelledGradients;
+  set.apply_head = ApplyHeadToAll;
   set.narrow_finite[0] = NarrowFinite<float>;
   set.narrow_finite[1] = NarrowFinite<double>;
   set.fill_counted = FillCounted;

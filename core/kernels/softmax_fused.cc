@@ -7,6 +7,7 @@
 #include "core/kernels/float_row-inl.h"
 #include "core/kernels/group-inl.h"
 #include "core/kernels/small_rows-inl.h"
+#include "core/kernels/softmax_head-inl.h"
 #include "core/kernels/stores-inl.h"
 #include "core/kernels/tables.h"
 
@@ -86,7 +87,8 @@ HWY_INLINE void MakeFactors(double coefficient, double rest, const double* chunk
 
 template <Real R, bool kStreaming>
 void FuseRows(const void* x, int64_t rows, int64_t classes, const LabelledPositions& at,
-              const int32_t* label, const FusedScratch& scratch, void* out, Stop stop) {
+              const SoftmaxHead* head, const int32_t* label, const FusedScratch& scratch, void* out,
+              Stop stop) {
   float* mine = static_cast<float*>(scratch.e);
   float* before = mine + classes + kGroup;
   const auto scale_row = [&](int64_t r) HWY_ATTR {
@@ -102,7 +104,8 @@ void FuseRows(const void* x, int64_t rows, int64_t classes, const LabelledPositi
     at.peak[r] = sums.peak;
     at.rest[r] = sums.rest;
     at.picked_exponential[r] = PickedExponential(mine, scratch.chunk_scale, label[r]);
-    MakeFactors(at.coefficient[r], sums.rest, scratch.chunk_scale, classes, scratch.factor);
+    if (HWY_UNLIKELY(head != nullptr)) ApplyHead(*head, at, r, 1);
+    MakeFactors(at.softmax_coefficient[r], sums.rest, scratch.chunk_scale, classes, scratch.factor);
     std::swap(mine, before);
   }
   if (rows > 0) {
@@ -116,21 +119,25 @@ void FuseRows(const void* x, int64_t rows, int64_t classes, const LabelledPositi
 // The same for rows of at most kGroup classes, kGroup rows at a time.
 template <Real R, bool kStreaming>
 void FuseSmallRows(const void* x, int64_t rows, int64_t classes, const LabelledPositions& at,
-                   const int32_t* label, void* out) {
+                   const SoftmaxHead* head, const int32_t* label, void* out) {
   for (int64_t begin = 0; begin < rows; begin += kGroup) {
     SmallRows block(classes, std::min(kGroup, rows - begin));
     const void* from = At<R>(x, begin * classes);
     block.Load<R>(from);
     block.Reduce();
     block.MendRests<R>(from);
-    alignas(64) float factor[kGroup] = {};
     for (int64_t r = 0; r < block.rows; ++r) {
       const double rest = block.rest[r];
       const int32_t y = label[begin + r];
       at.peak[begin + r] = std::isnan(rest) ? kNotANumber.peak : block.peak[r];
       at.rest[begin + r] = rest;
       at.picked_exponential[begin + r] = y < 0 ? 0.0 : block.lanes[y * kGroup + r] * 0x1p-24;
-      const double scale = at.coefficient[begin + r] / (1.0 + rest) / ExpUnit(Compute::kFloat);
+    }
+    if (HWY_UNLIKELY(head != nullptr)) ApplyHead(*head, at, begin, block.rows);
+    alignas(64) float factor[kGroup] = {};
+    for (int64_t r = 0; r < block.rows; ++r) {
+      const double whole = 1.0 + block.rest[r];
+      const double scale = at.softmax_coefficient[begin + r] / whole / ExpUnit(Compute::kFloat);
       factor[r] = ToFinite<float>(scale);
     }
     block.Scale(factor);
@@ -143,18 +150,18 @@ void FuseSmallRows(const void* x, int64_t rows, int64_t classes, const LabelledP
 
 template <Real R>
 void FusedRows(const void* x, int64_t rows, int64_t classes, const LabelledPositions& at,
-               const int32_t* label, bool streaming, const FusedScratch& scratch, void* out,
-               Stop stop) {
+               const SoftmaxHead* head, const int32_t* label, bool streaming,
+               const FusedScratch& scratch, void* out, Stop stop) {
   if (classes <= kGroup) {
     const auto fuse = streaming ? FuseSmallRows<R, true> : FuseSmallRows<R, false>;
-    return fuse(x, rows, classes, at, label, out);
+    return fuse(x, rows, classes, at, head, label, out);
   }
   if constexpr (kCanStream<R, float>) {
     if (streaming && CanStream<R, float>(out)) {
-      return FuseRows<R, true>(x, rows, classes, at, label, scratch, out, stop);
+      return FuseRows<R, true>(x, rows, classes, at, head, label, scratch, out, stop);
     }
   }
-  FuseRows<R, false>(x, rows, classes, at, label, scratch, out, stop);
+  FuseRows<R, false>(x, rows, classes, at, head, label, scratch, out, stop);
 }
 
 void FillFusedRows(KernelSet& set) {

@@ -9,6 +9,7 @@
 #include "core/kernels/group-inl.h"
 #include "core/kernels/labelled-inl.h"
 #include "core/kernels/reductions-inl.h"
+#include "core/kernels/softmax_head-inl.h"
 #include "core/kernels/tables.h"
 #include "core/kernels/tile_reduce-inl.h"
 #include "core/kernels/tile_stages-inl.h"
@@ -154,18 +155,11 @@ HWY_NOINLINE bool Mend(const TileInput& in, int64_t classes, int64_t i, Group<do
 
 // TileScale::factor and label_value of a column.
 template <Real R, class C>
-HWY_INLINE void MakeFactors(const Group<double>& peaks, const Group<double>& rests,
-                            const Group<double>& picked, const double* coefficient, int64_t at,
-                            BlockValues<C>& values) {
-  Group<double> label_gradient;
+HWY_INLINE void StoreFactors(const Group<double>& scale, const Group<double>& label_gradient,
+                             int64_t at, BlockValues<C>& values) {
   Group<double> factor;
-  const Group<double> exponentials = LoadScratch(values.picked_exponential + at);
-  const Group<double> coefficients = LoadScratch(coefficient);
   for (int j = 0; j < kRegisters<double>; ++j) {
-    const LabelledGradient g =
-        GradientOf(peaks.v[j], rests.v[j], picked.v[j], exponentials.v[j], coefficients.v[j]);
-    label_gradient.v[j] = g.label_gradient;
-    factor.v[j] = Finite<C>(g.scale, 1 / ExpUnit(kComputeOf<C>));
+    factor.v[j] = Finite<C>(scale.v[j], 1 / ExpUnit(kComputeOf<C>));
   }
   StoreGroupAt<kOwnFormat<C>, double>(factor, values.factor, at, kTileBlock);
   if constexpr (SizeOf(R) >= static_cast<int64_t>(sizeof(C))) {
@@ -178,12 +172,41 @@ HWY_INLINE void MakeFactors(const Group<double>& peaks, const Group<double>& res
   }
 }
 
+// Of a loss without a head.
+template <Real R, class C>
+HWY_INLINE void MakeFactors(const Group<double>& peaks, const Group<double>& rests,
+                            const Group<double>& picked, const double* coefficient, int64_t at,
+                            BlockValues<C>& values) {
+  Group<double> label_gradient;
+  Group<double> scale;
+  const Group<double> exponentials = LoadScratch(values.picked_exponential + at);
+  const Group<double> coefficients = LoadScratch(coefficient);
+  for (int j = 0; j < kRegisters<double>; ++j) {
+    const LabelledGradient g =
+        GradientOf(peaks.v[j], rests.v[j], picked.v[j], exponentials.v[j], coefficients.v[j]);
+    label_gradient.v[j] = g.label_gradient;
+    scale.v[j] = g.scale;
+  }
+  StoreFactors<R, C>(scale, label_gradient, at, values);
+}
+
+// Of `count` positions of a column, the first of which is `first` of the tile.
+template <Real R, class C>
+HWY_NOINLINE void MakeHeadFactors(const SoftmaxHead& head, const LabelledPositions& at,
+                                  int64_t first, int64_t count, int64_t column,
+                                  BlockValues<C>& values) {
+  StoreScratch(LoadScratch(values.picked_exponential + column), at.picked_exponential + first);
+  ApplyHead(head, at, first, count);
+  StoreFactors<R, C>(LoadScratch(at.scale + first), LoadScratch(at.label_gradient + first), column,
+                     values);
+}
+
 // What is known of a reduced block, the first position of which is i of the tile. Whether there is
 // a NaN.
 template <Real R, class C, bool kGradient>
-HWY_INLINE bool FinishBlock(const TileInput& in, const LabelledPositions& at, int64_t classes,
-                            int64_t i, const ReduceStage<C>& reduce, BlockValues<C>& values,
-                            Stop stop) {
+HWY_INLINE bool FinishBlock(const TileInput& in, const LabelledPositions& at,
+                            const SoftmaxHead* head, int64_t classes, int64_t i,
+                            const ReduceStage<C>& reduce, BlockValues<C>& values, Stop stop) {
   for (int64_t c = 0; c < kColumns; ++c) StoreScratch(reduce.Rests(c), values.rest + c * kGroup);
   PickExponentials(values);
   bool any_nan = false;
@@ -199,6 +222,11 @@ HWY_INLINE bool FinishBlock(const TileInput& in, const LabelledPositions& at, in
     StoreScratch(peaks, at.peak + first);
     StoreScratch(rests, at.rest + first);
     if constexpr (kGradient) {
+      if (HWY_UNLIKELY(head != nullptr)) {
+        MakeHeadFactors<R, C>(*head, at, first, std::min(kGroup, in.width - first), c * kGroup,
+                              values);
+        continue;
+      }
       MakeFactors<R, C>(peaks, rests, picked, at.coefficient + first, c * kGroup, values);
     } else {
       StoreScratch(LoadScratch(values.picked_exponential + c * kGroup),
@@ -226,15 +254,15 @@ bool ReduceTile(int64_t classes, const TileInput& in, const LabelledPositions& a
     load.Begin(i + kTileBlock, next);
     ReduceStage<C> reduce(block, values.reference);
     ReduceBlock(reduce, load, none, classes, stop);
-    any_nan |= FinishBlock<R, C, false>(in, at, classes, i, reduce, values, stop);
+    any_nan |= FinishBlock<R, C, false>(in, at, nullptr, classes, i, reduce, values, stop);
     block = next;
   }
   return any_nan;
 }
 
 template <Real R, bool kStreaming>
-HWY_INLINE bool FuseTile(int64_t classes, const TileInput& in, const LabelledPositions& at, void* e,
-                         const TileOutput& to, Stop stop) {
+HWY_INLINE bool FuseTile(int64_t classes, const TileInput& in, const LabelledPositions& at,
+                         const SoftmaxHead* head, void* e, const TileOutput& to, Stop stop) {
   using C = ComputeOf<R>;
   LoadStage<R, C> load(in, classes);
   ScaleStage<R, C, kStreaming> scale(to.stride, classes);
@@ -251,7 +279,7 @@ HWY_INLINE bool FuseTile(int64_t classes, const TileInput& in, const LabelledPos
     load.Begin(i + kTileBlock, next);
     ReduceStage<C> reduce(block, values.reference);
     ReduceBlock(reduce, load, scale, classes, stop);
-    any_nan |= FinishBlock<R, C, true>(in, at, classes, i, reduce, values, stop);
+    any_nan |= FinishBlock<R, C, true>(in, at, head, classes, i, reduce, values, stop);
     scale.Begin({.e = block,
                  .factor = values.factor,
                  .label_value = values.label_value,
@@ -269,12 +297,13 @@ HWY_INLINE bool FuseTile(int64_t classes, const TileInput& in, const LabelledPos
 }
 
 template <Real R>
-bool FusedTile(int64_t classes, const TileInput& in, const LabelledPositions& at, void* e,
-               const TileOutput& to, Stop stop) {
+bool FusedTile(int64_t classes, const TileInput& in, const LabelledPositions& at,
+               const SoftmaxHead* head, void* e, const TileOutput& to, Stop stop) {
   if constexpr (kCanStream<R, ComputeOf<R>>) {
-    if (StreamsTile<R, ComputeOf<R>>(to)) return FuseTile<R, true>(classes, in, at, e, to, stop);
+    if (StreamsTile<R, ComputeOf<R>>(to))
+      return FuseTile<R, true>(classes, in, at, head, e, to, stop);
   }
-  return FuseTile<R, false>(classes, in, at, e, to, stop);
+  return FuseTile<R, false>(classes, in, at, head, e, to, stop);
 }
 
 template <class C, Real R, bool kStreaming>
