@@ -154,6 +154,11 @@ struct TileScale {
   TileOutput to;
 };
 
+// The head of an element loss: l and dl/dx of predictions x and targets t. x, t and slope are
+// scratch of the compute type; loss is scratch, too.
+using ElementBody = void (*)(const void* x, const void* t, int64_t count, const double* options,
+                             double* loss, void* slope);
+
 // All pointers may be unaligned. `rows` rows lie one after the other, `classes` apart. Scratch
 // (`e`, `c` and friends) is of the compute type and has kGroup elements of slack at its end.
 struct KernelSet {
@@ -231,6 +236,13 @@ struct KernelSet {
                                         double epsilon, double* g, Stop stop);
   PointwiseSums (*nll_row[kReals])(const void* x, const double* c, int64_t classes, double* g,
                                    Stop stop);
+
+  // The heads of heads-inl.h in their order.
+  int element_heads;
+  const ElementBody (*elements)[kComputes];
+  // out[i] = slope[i] * a[i], never -0; both of the compute type.
+  void (*scale_elements[kComputes][kReals])(const void* slope, const void* a, int64_t count,
+                                            bool streaming, void* out);
 
   // Widening copies. Float targets of f64 sources are rounded.
   void (*widen[kComputes][kReals])(const void* x, int64_t count, void* out);

@@ -12,6 +12,7 @@ void AddFusedRows(KernelSet& set);
 void AddSoftmaxTiles(KernelSet& set);
 void AddPointwise(KernelSet& set);
 void AddPositions(KernelSet& set);
+void AddElements(KernelSet& set);
 
 }  // namespace lossd::kernels
 

@@ -16,6 +16,7 @@ KernelSet MakeTable() {
   AddSoftmaxTiles(set);
   AddPointwise(set);
   AddPositions(set);
+  AddElements(set);
   return set;
 }
 

@@ -1,0 +1,140 @@
+// The heads of element losses and what is around them, on every target, against long double.
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "core/kernels/kernels.h"
+#include "core/kernels/narrow.h"
+#include "core/kernels/targets.h"
+#include "gtest/gtest.h"
+#include "tests/support/random.h"
+#include "tests/support/real.h"
+
+namespace lossd::oracle {
+namespace {
+
+using kernels::kGroup;
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+// Runs the body on every target this CPU has.
+template <class Body>
+void OnEveryTarget(Body body) {
+  const std::string active = kernels::ActiveTarget();
+  for (const std::string& target : kernels::SupportedTargets()) {
+    SCOPED_TRACE(target);
+    ASSERT_TRUE(kernels::ForceTarget(target));
+    body();
+  }
+  ASSERT_TRUE(kernels::ForceTarget(active));
+}
+
+struct ElementLoss {
+  int head;
+  Real (*loss)(Real x, Real t);
+  Real (*slope)(Real x, Real t);
+};
+const ElementLoss kSquaredError = {0, [](Real x, Real t) { return (x - t) * (x - t); },
+                                   [](Real x, Real t) { return 2 * (x - t); }};
+
+template <class C>
+void ExpectHead(const ElementLoss& of) {
+  constexpr auto kCompute = std::is_same_v<C, float> ? 0 : 1;
+  const Real unit = UnitRoundoff(kCompute == 0 ? DType::kF32 : DType::kF64);
+  const Real double_unit = UnitRoundoff(DType::kF64);
+  Random random(kCompute);
+  for (const int64_t count : {1, 15, 16, 17, 100}) {
+    std::vector<C> x(count + kGroup);
+    std::vector<C> t(count + kGroup);
+    for (int64_t i = 0; i < count; ++i) {
+      const Real scale = random.Pick<Real>({1e-25L, 1e-3L, 1, 1e6L, 1e25L});
+      x[i] = static_cast<C>(scale * random.Uniform(-4, 4));
+      t[i] =
+          random.OneIn(3) ? x[i] * static_cast<C>(1 + 1e-3) : static_cast<C>(random.Uniform(-4, 4));
+    }
+    std::vector<double> loss(count + kGroup);
+    std::vector<C> slope(count + kGroup);
+    kernels::Active().elements[of.head][kCompute](x.data(), t.data(), count, nullptr, loss.data(),
+                                                  slope.data());
+    for (int64_t i = 0; i < count; ++i) {
+      const Real want_loss = of.loss(x[i], t[i]);
+      const Real want_slope = of.slope(x[i], t[i]);
+      EXPECT_LE(std::fabs(loss[i] - want_loss), 16 * double_unit * std::fabs(want_loss))
+          << x[i] << " " << t[i] << " LOSSD_TEST_SEED=" << TestSeed();
+      EXPECT_LE(std::fabs(slope[i] - want_slope), 16 * unit * std::fabs(want_slope))
+          << x[i] << " " << t[i] << " LOSSD_TEST_SEED=" << TestSeed();
+    }
+  }
+}
+
+TEST(Elements, SquaredError) {
+  OnEveryTarget([] {
+    ASSERT_EQ(kernels::Active().element_heads, 1);
+    ExpectHead<float>(kSquaredError);
+    ExpectHead<double>(kSquaredError);
+  });
+}
+
+TEST(Elements, SquaredErrorOfInfinities) {
+  OnEveryTarget([] {
+    std::vector<double> x(3 + kGroup);
+    std::vector<double> t(3 + kGroup);
+    std::vector<double> loss(3 + kGroup);
+    std::vector<double> slope(3 + kGroup);
+    x[0] = t[1] = x[2] = t[2] = kInf;
+    kernels::Active().elements[0][1](x.data(), t.data(), 3, nullptr, loss.data(), slope.data());
+    EXPECT_EQ(loss[0], kInf);
+    EXPECT_EQ(loss[1], kInf);
+    EXPECT_EQ(slope[0], kInf);
+    EXPECT_EQ(slope[1], -kInf);
+    EXPECT_TRUE(std::isnan(loss[2]) && std::isnan(slope[2]));
+  });
+}
+
+// slope * a in every format, nothing behind the end written, never -0.
+template <class C>
+void ExpectScaled(kernels::Real real, DType dtype) {
+  constexpr auto kCompute = std::is_same_v<C, float> ? 0 : 1;
+  Random random(7);
+  for (const bool streaming : {false, true}) {
+    const int64_t count = 77;
+    std::vector<C> slope(count + kGroup);
+    std::vector<C> a(count + kGroup);
+    for (int64_t i = 0; i < count; ++i) {
+      slope[i] = static_cast<C>(random.Uniform(-4, 4));
+      a[i] = i % 5 == 0 ? C{0} : static_cast<C>(random.Uniform(-2, 2));
+    }
+    std::vector<std::byte> out((count + 1) * SizeOf(dtype), std::byte{0x55});
+    kernels::Active().scale_elements[kCompute][static_cast<int>(real)](
+        slope.data(), a.data(), count, streaming, out.data());
+    for (int64_t i = 0; i < count; ++i) {
+      const C product = slope[i] * a[i] + C{0};
+      const Real want = RoundTo(dtype, product);
+      const Real got = Widen(dtype, out.data() + i * SizeOf(dtype));
+      EXPECT_EQ(got, want) << i;
+      EXPECT_FALSE(got == 0 && std::signbit(got)) << i;
+    }
+    for (int64_t b = 0; b < SizeOf(dtype); ++b) {
+      EXPECT_EQ(out[count * SizeOf(dtype) + b], std::byte{0x55});
+    }
+  }
+}
+
+TEST(Elements, AreScaledIntoEveryFormat) {
+  OnEveryTarget([] {
+    ExpectScaled<float>(kernels::Real::kF32, DType::kF32);
+    ExpectScaled<float>(kernels::Real::kF64, DType::kF64);
+    ExpectScaled<float>(kernels::Real::kF16, DType::kF16);
+    ExpectScaled<float>(kernels::Real::kBF16, DType::kBF16);
+    ExpectScaled<double>(kernels::Real::kF32, DType::kF32);
+    ExpectScaled<double>(kernels::Real::kF64, DType::kF64);
+    ExpectScaled<double>(kernels::Real::kF16, DType::kF16);
+    ExpectScaled<double>(kernels::Real::kBF16, DType::kBF16);
+  });
+}
+
+}  // namespace
+}  // namespace lossd::oracle
