@@ -38,9 +38,10 @@ class Row {
     x_.insert(x_.end(), d.begin(), d.end());
     e_.resize(x_.size() + kGroup);
     double chunk_scale = 0;
-    RowSums sums{};
+    double peak = 0;
+    double rest = 0;
     Active().reduce_rows[0](x_.data(), 1, static_cast<int64_t>(x_.size()), e_.data(), &chunk_scale,
-                            &sums, /*stop=*/nullptr);
+                            &peak, &rest, /*stop=*/nullptr);
     return e_.data() + 1;
   }
 
