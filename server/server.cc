@@ -18,6 +18,7 @@
 #include "core/exec/loss_run.h"
 #include "core/exec/simd.h"
 #include "core/system/usable_threads.h"
+#include "lossd/losses.h"
 #include "lossd/status_macros.h"
 #include "server/admission/connection_account.h"
 #include "server/admission/memory_limit.h"
@@ -88,7 +89,7 @@ ServerInfo InfoOf(const wire::Limits& limits, const Executor& executor) {
   info.numerics_version = kNumericsVersion;
   info.simd_target = ActiveSimdTarget();
   info.threads = executor.threads();
-  info.losses.assign(kLossNames.begin(), kLossNames.end());
+  for (const LossFacts& loss : kLossFacts) info.losses.emplace_back(loss.name);
   for (const DType dtype : kAllDTypes) {
     if (IsFloating(dtype)) info.prediction_dtypes.push_back(dtype);
     info.label_dtypes.push_back(dtype);

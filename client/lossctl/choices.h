@@ -8,11 +8,6 @@
 
 namespace lossd::lossctl {
 
-inline constexpr Choice<Loss (*)()> kLosses[] = {
-    {"softmax", [] { return Loss(SoftmaxLoss{}); }},
-    {"multinomial_logistic", [] { return Loss(MultinomialLogisticLoss{}); }},
-    {"nll", [] { return Loss(NllLoss{}); }},
-};
 inline constexpr Choice<DType> kFloatingDTypes[] = {
     {"f32", DType::kF32},
     {"f64", DType::kF64},

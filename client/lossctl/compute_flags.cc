@@ -1,7 +1,11 @@
 #include "client/lossctl/compute_flags.h"
 
+#include <iterator>
 #include <limits>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "client/lossctl/choices.h"
 #include "lossd/status_macros.h"
 
@@ -11,20 +15,19 @@ namespace {
 using Flags = ComputeFlags;
 
 constexpr char kWhat[] = "What to compute";
+constexpr char kOptions[] = "Options of a loss";
 constexpr char kWeights[] = "Weights and labels";
 constexpr char kSums[] = "Reduction";
 constexpr char kGradient[] = "Gradient";
 constexpr char kFiles[] = "Files to write (with the layout of the predictions)";
 constexpr char kCall[] = "Server";
 
-constexpr FlagRow<ComputeFlags> kTable[] = {
+constexpr FlagRow<ComputeFlags> kFixed[] = {
     {&Flags::transport, "--transport", kCall, "auto|unary|stream",
      "default auto: by size; one message or a stream of blocks"},
     {&Flags::fan_out, "--fan-out", kCall, "N",
      "streams at once, which several servers share; default 1"},
 
-    {&Flags::loss, "--loss", kWhat, "softmax|multinomial_logistic|nll",
-     "required; the predictions are logits, probabilities or\nlog-probabilities, in this order"},
     {&Flags::predictions, "--predictions", kWhat, "F.npy", "required; f32, f64, f16 or bf16"},
     {&Flags::targets, "--targets", kWhat, "F.npy",
      "required; labels 0..C-1 (any integers, or whole floating\n"
@@ -49,10 +52,6 @@ constexpr FlagRow<ComputeFlags> kTable[] = {
     {&Flags::label_smoothing, "--label-smoothing", kWeights, "E", "in [0, 1); default 0"},
     {&Flags::loss_weight, "--loss-weight", kWeights, "L",
      "multiplies loss and gradient; default 1"},
-    {&Flags::log_epsilon, "--log-epsilon", kWeights, "E",
-     "multinomial_logistic: log max(x, E); default 1e-20"},
-    {&Flags::log_floor, "--log-floor", kWeights, "F",
-     "softmax: clamps the probability in the loss value;\ndefault 0, never"},
 
     {&Flags::reduction, "--reduction", kSums, "positions|valid|weight_sum|batch|\nsum|given|none",
      "what the sum is divided by. Default: the number of\npositions; weight_sum is the mean of "
@@ -130,30 +129,6 @@ absl::Status ReadNumber(const char* flag, const Flag& text, Field* value) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Loss> ReadLoss(const ComputeFlags& flags) {
-  LOSSD_ASSIGN_OR_RETURN(const std::string name, Required("--loss", flags.loss));
-  LOSSD_ASSIGN_OR_RETURN(const auto make,
-                         ParseChoice("--loss", name, absl::MakeConstSpan(kLosses)));
-  Loss loss = make();
-  auto* const softmax = std::get_if<SoftmaxLoss>(&loss);
-  auto* const multinomial = std::get_if<MultinomialLogisticLoss>(&loss);
-  if (flags.log_floor && softmax == nullptr) {
-    return absl::InvalidArgumentError("--log-floor is an option of --loss=softmax only");
-  }
-  if (flags.log_epsilon && multinomial == nullptr) {
-    return absl::InvalidArgumentError(
-        "--log-epsilon is an option of --loss=multinomial_logistic only");
-  }
-  if (softmax != nullptr) {
-    LOSSD_RETURN_IF_ERROR(ReadNumber("--log-floor", flags.log_floor, &softmax->log_floor));
-  }
-  if (multinomial != nullptr) {
-    LOSSD_RETURN_IF_ERROR(
-        ReadNumber("--log-epsilon", flags.log_epsilon, &multinomial->log_epsilon));
-  }
-  return loss;
-}
-
 absl::Status ReadIntegers(const ComputeFlags& flags, LossSpec* spec) {
   if (flags.class_axis) {
     LOSSD_ASSIGN_OR_RETURN(const int64_t axis, ParseInteger("--class-axis", *flags.class_axis));
@@ -170,13 +145,32 @@ absl::Status ReadIntegers(const ComputeFlags& flags, LossSpec* spec) {
   return absl::OkStatus();
 }
 
+// A text that a row of a flag points at; kept for good.
+const char* Kept(std::string text) { return (new std::string(std::move(text)))->c_str(); }
+
+// The rows above, behind those that follow from the catalogue of losses.
+std::vector<FlagRow<ComputeFlags>> MakeTable() {
+  std::vector<FlagRow<ComputeFlags>> table = {
+      {&Flags::loss, "--loss", kWhat, Kept(LossNames()),
+       Kept(absl::StrCat("required; the predictions are\n", LossPredictionsHelp()))}};
+  for (size_t i = 0; i < OptionFlags::kMembers.size(); ++i) {
+    table.push_back({OptionFlags::kMembers[i], Kept(OptionFlagName(OptionName(i))), kOptions, "E",
+                     Kept(OptionHelp(OptionName(i)))});
+  }
+  table.insert(table.end(), std::begin(kFixed), std::end(kFixed));
+  return table;
+}
+
 }  // namespace
 
-absl::Span<const FlagRow<ComputeFlags>> ComputeFlagTable() { return kTable; }
+absl::Span<const FlagRow<ComputeFlags>> ComputeFlagTable() {
+  static const auto& table = *new std::vector<FlagRow<ComputeFlags>>(MakeTable());
+  return table;
+}
 
 absl::StatusOr<LossSpec> ReadSpec(const ComputeFlags& flags) {
   LossSpec spec;
-  LOSSD_ASSIGN_OR_RETURN(spec.loss, ReadLoss(flags));
+  LOSSD_ASSIGN_OR_RETURN(spec.loss, ReadLoss(flags.loss, flags));
   LOSSD_RETURN_IF_ERROR(ReadIntegers(flags, &spec));
   LOSSD_RETURN_IF_ERROR(ReadChoice("--weight-normalization", flags.weight_normalization,
                                    absl::MakeConstSpan(kNormalizations),

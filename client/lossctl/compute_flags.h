@@ -8,13 +8,14 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "client/lossctl/flags.h"
+#include "client/lossctl/loss_flags.h"
 #include "lossd/client.h"
 #include "lossd/loss_spec.h"
 
 namespace lossd::lossctl {
 
 // The flags of `lossctl compute`, as text.
-struct ComputeFlags {
+struct ComputeFlags : OptionFlags {
   ServerFlags server;
   Flag transport;
   Flag fan_out;
@@ -33,8 +34,6 @@ struct ComputeFlags {
   std::vector<std::string> ignore_labels;
   Flag label_smoothing;
   Flag loss_weight;
-  Flag log_epsilon;
-  Flag log_floor;
 
   Flag reduction;
   Flag denominator;

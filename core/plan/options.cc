@@ -1,6 +1,5 @@
 #include "core/plan/options.h"
 
-#include <cmath>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -12,21 +11,23 @@
 namespace lossd::plan {
 namespace {
 
-// The comparisons are written so that a NaN fails them.
-
-absl::Status CheckUnitInterval(std::string_view field, double value) {
-  if (value >= 0 && value < 1) return absl::OkStatus();
-  return Refuse(field, NumberString(value), "a number in [0, 1)");
+absl::Status CheckRange(std::string_view field, double value, const Range& range) {
+  if (range.Has(value)) return absl::OkStatus();
+  return Refuse(field, NumberString(value), range.wanted);
 }
 
-absl::Status CheckLoss(const Loss& loss) {
-  if (const auto* softmax = std::get_if<SoftmaxLoss>(&loss)) {
-    return CheckUnitInterval("softmax.log_floor", softmax->log_floor);
-  }
-  if (const auto* multinomial = std::get_if<MultinomialLogisticLoss>(&loss)) {
-    return CheckUnitInterval("multinomial_logistic.log_epsilon", multinomial->log_epsilon);
-  }
-  return absl::OkStatus();
+absl::Status CheckLoss(const Loss& any) {
+  return std::visit(
+      []<class L>(const L& loss) -> absl::Status {
+        for (const Option<L>& option : LossRow<L>::kOptions) {
+          const double value = loss.*option.member;
+          if (option.range.Has(value)) continue;
+          const std::string name = std::string(LossRow<L>::kName).append(".").append(option.name);
+          return Refuse(name, NumberString(value), option.range.wanted);
+        }
+        return absl::OkStatus();
+      },
+      any);
 }
 
 absl::Status CheckWeightNormalization(const LossSpec& spec, const LossTensorDescs& tensors) {
@@ -59,6 +60,7 @@ absl::Status CheckReduction(const LossSpec& spec, const Geometry& geometry) {
                   absl::StrCat("another one: the class axis ", geometry.class_axis,
                                " is the batch dimension"));
   }
+  constexpr Range kDenominators = Range::FiniteFromZero();
   const bool given = spec.reduction == Reduction::kGiven;
   if (!spec.denominator) {
     if (!given) return absl::OkStatus();
@@ -66,15 +68,18 @@ absl::Status CheckReduction(const LossSpec& spec, const Geometry& geometry) {
   }
   const std::string value = NumberString(*spec.denominator);
   if (!given) return Refuse("denominator", value, "none: the reduction is not GIVEN");
-  if (*spec.denominator >= 0 && std::isfinite(*spec.denominator)) return absl::OkStatus();
-  return Refuse("denominator", value, "a finite number >= 0");
+  if (kDenominators.Has(*spec.denominator)) return absl::OkStatus();
+  return Refuse("denominator", value, kDenominators.wanted);
 }
 
 absl::Status CheckOutputs(const LossSpec& spec) {
-  if (std::holds_alternative<SoftmaxLoss>(spec.loss)) return absl::OkStatus();
-  const std::string_view wanted = "false: only the softmax loss has it";
-  if (spec.outputs.log_sum_exp) return Refuse("outputs.log_sum_exp", "true", wanted);
-  if (spec.outputs.probabilities) return Refuse("outputs.probabilities", "true", wanted);
+  const Family family = FactsOf(spec.loss).family;
+  for (const OutputRow<bool>& row : kOutputRows<bool>) {
+    if (!(spec.outputs.*row.member) || row.family.value_or(family) == family) continue;
+    return Refuse(
+        std::string("outputs.").append(row.name), "true",
+        absl::StrCat("false: only the ", std::string(NameOf(*row.family)), " loss has it"));
+  }
   return absl::OkStatus();
 }
 
@@ -85,14 +90,11 @@ absl::Status CheckOptions(const LossSpec& spec, const LossTensorDescs& tensors,
   LOSSD_RETURN_IF_ERROR(CheckLoss(spec.loss));
   LOSSD_RETURN_IF_ERROR(CheckWeightNormalization(spec, tensors));
   LOSSD_RETURN_IF_ERROR(CheckIgnoreLabels(spec, tensors.target_kind));
-  LOSSD_RETURN_IF_ERROR(CheckUnitInterval("label_smoothing", spec.label_smoothing));
-  if (!(spec.loss_weight >= 0 && std::isfinite(spec.loss_weight))) {
-    return Refuse("loss_weight", NumberString(spec.loss_weight), "a finite number >= 0");
-  }
+  LOSSD_RETURN_IF_ERROR(
+      CheckRange("label_smoothing", spec.label_smoothing, Range::FromZeroToBelowOne()));
+  LOSSD_RETURN_IF_ERROR(CheckRange("loss_weight", spec.loss_weight, Range::FiniteFromZero()));
   LOSSD_RETURN_IF_ERROR(CheckReduction(spec, geometry));
-  if (!std::isfinite(spec.gradient_scale)) {
-    return Refuse("gradient_scale", NumberString(spec.gradient_scale), "a finite number");
-  }
+  LOSSD_RETURN_IF_ERROR(CheckRange("gradient_scale", spec.gradient_scale, Range::Finite()));
   if (spec.gradient_dtype) {
     LOSSD_RETURN_IF_ERROR(CheckFloating("gradient_dtype", *spec.gradient_dtype));
   }

@@ -13,4 +13,21 @@ void PartialSums::Merge(const PartialSums& other) {
   correct_count += other.correct_count;
 }
 
+LossResult LossResult::From(const PartialSums& sums, double denominator,
+                            double loss_without_denominator, bool hits_wanted) {
+  LossResult result;
+  result.loss_sum = sums.loss_sum.Round();
+  result.weight_sum = sums.weight_sum.Round();
+  result.denominator = denominator;
+  result.loss = denominator == 0 ? loss_without_denominator : result.loss_sum / denominator;
+  result.position_count = sums.position_count;
+  result.valid_count = sums.valid_count;
+  result.ignored_count = sums.ignored_count;
+  result.clamped_count = sums.clamped_count;
+  result.nonfinite_count = sums.nonfinite_count;
+  if (hits_wanted) result.correct_count = sums.correct_count;
+  result.exact = sums;
+  return result;
+}
+
 }  // namespace lossd

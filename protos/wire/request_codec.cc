@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
 #include "lossd/v1/loss.pb.h"
+#include "protos/wire/loss_codec.h"
 #include "protos/wire/spec_codec.h"
 #include "protos/wire/tensor_codec.h"
 #include "protos/wire/walker.h"
@@ -34,9 +35,12 @@ enum Slot {
   kSide,
   kBlockProbabilities,
   kBlockPredictions,
+  kLoss,
 };
 
+constexpr auto kSpecRules = LossFields(kLoss);
 constexpr FieldRule kRequestRules[] = {
+    MessageField(Request::kSpecFieldNumber, kSpecRules),
     TensorField(Request::kClassIndicesFieldNumber, kClassIndices),
     TensorField(Request::kClassProbabilitiesFieldNumber, kClassProbabilities),
     TensorField(Request::kClassWeightsFieldNumber, kClassWeights),
@@ -106,7 +110,7 @@ absl::Status ReadTensors(const Request& request, const LargeFields& large, Carri
 absl::Status ReadRequest(const Request& request, const LargeFields& large, Carries carries,
                          DecodedRequest& read) {
   if (!request.has_spec()) return NotSet("spec", "a LossSpec");
-  LOSSD_ASSIGN_OR_RETURN(read.spec, FromProto(request.spec()));
+  LOSSD_ASSIGN_OR_RETURN(read.spec, FromProto(request.spec(), large, kLoss));
   LOSSD_RETURN_IF_ERROR(ReadTensors(request, large, carries, read.tensors));
   read.storage = large.storage();
   return absl::OkStatus();

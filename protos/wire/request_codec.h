@@ -43,12 +43,7 @@ struct DecodedHeader {
   std::vector<Box> boxes;  // empty: everything
 };
 
-enum class SideKind : int8_t {
-  kClassWeights = 1,
-  kPositionWeights = 2,
-  kUpstreamGradient = 3,
-  kTargets = 4,
-};
+using lossd::SideKind;
 
 struct DecodedSideData {
   SideKind kind = SideKind::kTargets;

@@ -2,10 +2,10 @@
 
 #include <string>
 #include <utility>
-#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
+#include "protos/wire/loss_codec.h"
 
 namespace lossd::wire {
 namespace {
@@ -28,43 +28,6 @@ static_assert(Same(AllIgnoredPolicy::kNan, v1::ALL_IGNORED_POLICY_NAN));
 static_assert(Same(AllIgnoredPolicy::kError, v1::ALL_IGNORED_POLICY_ERROR));
 static_assert(Same(NonFinitePolicy::kPropagate, v1::NON_FINITE_POLICY_PROPAGATE));
 static_assert(Same(NonFinitePolicy::kError, v1::NON_FINITE_POLICY_ERROR));
-
-absl::StatusOr<Loss> ReadLoss(const v1::LossSpec& spec) {
-  switch (spec.loss_case()) {
-    case v1::LossSpec::kSoftmax:
-      return SoftmaxLoss{.log_floor = spec.softmax().log_floor()};
-    case v1::LossSpec::kMultinomialLogistic: {
-      MultinomialLogisticLoss loss;
-      if (spec.multinomial_logistic().has_log_epsilon()) {
-        loss.log_epsilon = spec.multinomial_logistic().log_epsilon();
-      }
-      return loss;
-    }
-    case v1::LossSpec::kNll:
-      return NllLoss{};
-    case v1::LossSpec::LOSS_NOT_SET:
-      break;
-  }
-  return absl::InvalidArgumentError(
-      "spec.loss is not set; wanted one of softmax, multinomial_logistic, nll");
-}
-
-// The loss as one of the first fields of `spec`.
-struct LossWriter {
-  Writer& spec;
-
-  void operator()(const SoftmaxLoss& loss) const {
-    Writer softmax;
-    softmax.Double(v1::SoftmaxLoss::kLogFloorFieldNumber, loss.log_floor);
-    spec.Message(v1::LossSpec::kSoftmaxFieldNumber, std::move(softmax));
-  }
-  void operator()(const MultinomialLogisticLoss& loss) const {
-    Writer multinomial;
-    multinomial.SetDouble(v1::MultinomialLogisticLoss::kLogEpsilonFieldNumber, loss.log_epsilon);
-    spec.Message(v1::LossSpec::kMultinomialLogisticFieldNumber, std::move(multinomial));
-  }
-  void operator()(const NllLoss&) const { spec.Message(v1::LossSpec::kNllFieldNumber, Writer()); }
-};
 
 Writer ToProto(const OutputSet& outputs) {
   using Outputs = v1::Outputs;
@@ -106,9 +69,10 @@ absl::Status RefuseEnum(const FieldName& field, int number,
       absl::StrCat(name, " is ", number, ", which is not known; wanted one of ", wanted));
 }
 
-absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec) {
+absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec, const LargeFields& large,
+                                   int loss_slot) {
   LossSpec read;
-  LOSSD_ASSIGN_OR_RETURN(read.loss, ReadLoss(spec));
+  LOSSD_ASSIGN_OR_RETURN(read.loss, ReadLoss(spec, large, loss_slot));
   if (spec.has_class_axis()) read.class_axis = spec.class_axis();
   if (spec.has_weight_normalization()) {
     LOSSD_ASSIGN_OR_RETURN(
@@ -154,7 +118,7 @@ Writer ToProto(const LossSpec& spec) {
   const auto set_enum = [&written](int number, auto value) {
     written.SetNumber(number, static_cast<int>(value));
   };
-  std::visit(LossWriter{written}, spec.loss);
+  WriteLoss(spec.loss, written);
   if (spec.class_axis) written.SetNumber(Spec::kClassAxisFieldNumber, *spec.class_axis);
   if (spec.weight_normalization) {
     set_enum(Spec::kWeightNormalizationFieldNumber, *spec.weight_normalization);

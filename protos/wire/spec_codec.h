@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "lossd/loss_spec.h"
 #include "lossd/v1/loss.pb.h"
+#include "protos/wire/walker.h"
 #include "protos/wire/writer.h"
 
 namespace lossd::wire {
@@ -40,8 +41,10 @@ absl::StatusOr<Core> ReadEnum(const FieldName& field, int number, const EnumType
   return static_cast<Core>(number);
 }
 
-// Absent fields get their defaults; ranges are not checked.
-absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec);
+// Absent fields get their defaults; ranges are not checked. The loss is in `loss_slot`, see
+// ReadLoss.
+absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec, const LargeFields& large,
+                                   int loss_slot);
 Writer ToProto(const LossSpec& spec);
 
 Box FromProto(const v1::Box& box);

@@ -52,7 +52,7 @@ class PlainWalker {
   bool Walk(absl::Span<const FieldRule> rules) { return Level(rules, end_); }
 
   const Skeleton& skeleton() const { return skeleton_; }
-  std::array<ScatteredBytes, kMaxSlots>& slots() { return slots_; }
+  Slots& slots() { return slots_; }
 
  private:
   // One message, up to `end`.
@@ -84,8 +84,9 @@ class PlainWalker {
   // The value, up to `end`, of a field that a rule names.
   bool Followed(const FieldRule& rule, uint32_t tag, const uint8_t* end) {
     if (rule.inside.empty()) {
-      slots_[rule.slot] = ScatteredBytes(
-          ByteSpan(reinterpret_cast<const std::byte*>(at_), static_cast<size_t>(end - at_)));
+      slots_[rule.slot] = {rule.number,
+                           ScatteredBytes(ByteSpan(reinterpret_cast<const std::byte*>(at_),
+                                                   static_cast<size_t>(end - at_)))};
       at_ = end;
       return true;
     }
@@ -140,7 +141,7 @@ class PlainWalker {
   const uint8_t* at_;
   const uint8_t* const end_;
   Skeleton skeleton_;
-  std::array<ScatteredBytes, kMaxSlots> slots_;
+  Slots slots_;
 };
 
 class Walker {
@@ -153,7 +154,7 @@ class Walker {
   }
 
   const Skeleton& skeleton() const { return skeleton_; }
-  std::array<ScatteredBytes, kMaxSlots>& slots() { return slots_; }
+  Slots& slots() { return slots_; }
 
  private:
   // One message, up to position `end`, which lies within the bytes.
@@ -193,8 +194,9 @@ class Walker {
   Verdict Followed(const FieldRule& rule, uint32_t tag, int length) {
     const int body = in_.CurrentPosition();
     if (rule.inside.empty()) {
+      if (rule.small && !Count(length)) return Verdict::kTooLarge;
       if (!in_.Skip(length)) return Verdict::kInvalid;
-      slots_[rule.slot] = Range(body, length);
+      slots_[rule.slot] = {rule.number, Range(body, length)};
       return Verdict::kPlain;
     }
     const CodedInputStream::Limit limit = in_.PushLimit(length);
@@ -247,13 +249,13 @@ class Walker {
   size_t piece_ = 0;         // of Range: where the last one ended
   int64_t piece_begin_ = 0;  // offset of that piece
   Skeleton skeleton_;
-  std::array<ScatteredBytes, kMaxSlots> slots_;
+  Slots slots_;
 };
 
 }  // namespace
 
 ScatteredBytes LargeFields::Bytes(int slot, const std::string& parsed) const {
-  if (parsed.empty()) return slots_[slot];
+  if (parsed.empty()) return slots_[slot].bytes;
   return ScatteredBytes(ByteSpan(reinterpret_cast<const std::byte*>(parsed.data()), parsed.size()));
 }
 

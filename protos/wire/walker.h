@@ -26,7 +26,7 @@
 namespace lossd::wire {
 
 // Large fields of one message are told apart by small numbers that the message's codec chooses.
-inline constexpr int kMaxSlots = 9;
+inline constexpr int kMaxSlots = 10;
 inline constexpr int kMaxTensorSlots = 6;  // tensors take the first ones
 
 // A length-delimited field to follow: bytes that go to a slot, or a message with such a field
@@ -35,6 +35,7 @@ struct FieldRule {
   int number;
   int slot;                            // of the bytes; unused where `inside` is not empty
   absl::Span<const FieldRule> inside;  // fields of the message
+  bool small = false;                  // the bytes count as small ones
 };
 
 // Tensor.data, by slot.
@@ -44,6 +45,7 @@ inline constexpr FieldRule kTensorData[kMaxTensorSlots] = {
     {kTensorDataField, 3, {}}, {kTensorDataField, 4, {}}, {kTensorDataField, 5, {}}};
 
 constexpr FieldRule BytesField(int number, int slot) { return {number, slot, {}}; }
+constexpr FieldRule SmallField(int number, int slot) { return {number, slot, {}, true}; }
 constexpr FieldRule TensorField(int number, int slot) {
   return {number, -1, absl::Span<const FieldRule>(&kTensorData[slot], 1)};
 }
@@ -51,11 +53,23 @@ constexpr FieldRule MessageField(int number, absl::Span<const FieldRule> inside)
   return {number, -1, inside};
 }
 
+// The field that a slot holds.
+struct Slot {
+  int number = 0;
+  ScatteredBytes bytes;
+};
+using Slots = std::array<Slot, kMaxSlots>;
+
 // Where the large fields lie.
 class LargeFields {
  public:
   // The bytes of a field, given the string of the parsed message: one of the two places holds them.
   ScatteredBytes Bytes(int slot, const std::string& parsed) const;
+
+  // The same of a field that may be one of several: its number, or 0 where there is none or the
+  // message was parsed whole, and its bytes.
+  int number(int slot) const { return slots_[slot].number; }
+  const ScatteredBytes& bytes(int slot) const { return slots_[slot].bytes; }
 
   // Keeps all bytes alive: the received message, or the parsed one where that was unusual.
   const std::shared_ptr<const void>& storage() const { return storage_; }
@@ -72,7 +86,7 @@ class LargeFields {
                            int64_t max_small_bytes, google::protobuf::MessageLite& small,
                            MakeWhole make_whole);
 
-  std::array<ScatteredBytes, kMaxSlots> slots_;
+  Slots slots_;
   std::shared_ptr<const void> storage_;
 };
 

@@ -69,7 +69,7 @@ void CallRecord::WriteAudit() const {
       {.identity = identity_,
        .peer = peer,
        .method = NameOf(call_.method),
-       .loss = call_.loss ? kLossNames[*call_.loss] : "",
+       .loss = call_.loss ? kLossFacts[*call_.loss].name : "",
        .code = code,
        .reason = reason_,
        .bytes_in = call_.received_bytes,

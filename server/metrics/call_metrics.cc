@@ -20,7 +20,7 @@ size_t IndexOf(Method method) { return static_cast<size_t>(method); }
 size_t LossIndex(const std::optional<size_t>& loss) { return loss ? *loss + 1 : 0; }
 
 std::string LossLabel(size_t index) {
-  return index == 0 ? "none" : std::string(kLossNames[index - 1]);
+  return index == 0 ? "none" : std::string(kLossFacts[index - 1].name);
 }
 
 int64_t Nanoseconds(Interval interval) {

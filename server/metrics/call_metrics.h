@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "lossd/losses.h"
 #include "server/admission/instant.h"
 #include "server/admission/method.h"
 #include "server/metrics/histogram.h"
@@ -39,8 +40,8 @@ class CallMetrics {
 
  private:
   static constexpr size_t kMethods = kMethodNames.size();
-  static constexpr size_t kLosses = kLossNames.size() + 1;  // the first is none
-  static constexpr size_t kCodes = 17;                      // of gRPC
+  static constexpr size_t kLosses = kLossCount + 1;  // the first is none
+  static constexpr size_t kCodes = 17;               // of gRPC
 
   template <class T>
   using ByMethod = std::array<T, kMethods>;

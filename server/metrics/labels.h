@@ -5,17 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <variant>
-
-#include "lossd/loss_spec.h"
 
 // What calls are told apart by, where they are counted: closed sets, so that no caller can make the
 // server keep one counter more.
 namespace lossd {
-
-// In the order of lossd::Loss.
-inline constexpr std::array<std::string_view, std::variant_size_v<Loss>> kLossNames = {
-    "softmax", "multinomial_logistic", "nll"};
 
 // What a call's time goes to. The phases of a stream overlap.
 enum class Phase : int8_t {

@@ -72,12 +72,15 @@ void AddPositionTensors(const Factors& factors, Random& random, LossCase& c) {
 void AddScalars(const Factors& factors, Random& random, LossCase& c) {
   LossSpec& spec = c.spec;
   spec.loss = factors.loss;
-  if (auto* softmax = std::get_if<SoftmaxLoss>(&spec.loss); softmax && random.OneIn(5)) {
-    softmax->log_floor = random.Pick({1e-20, 0.01});
-  }
-  if (auto* multinomial = std::get_if<MultinomialLogisticLoss>(&spec.loss)) {
-    multinomial->log_epsilon = random.Pick({1e-20, 1e-20, 0.0, 1e-3, 0.3});
-  }
+  std::visit(
+      [&random]<class L>(L& loss) {
+        for (const Option<L>& option : LossRow<L>::kOptions) {
+          const double usual = option.default_value();
+          const double value = random.Pick({usual, usual, 0.0, 1e-20, 1e-3, 0.3});
+          if (option.range.Has(value)) loss.*option.member = value;
+        }
+      },
+      spec.loss);
   const int rank = factors.rank;
   const int default_axis = rank == 1 ? 0 : factors.layout == Layout::kRowMajor ? 1 : rank - 2;
   if (factors.axis != default_axis || random.OneIn(2)) {
@@ -114,9 +117,15 @@ std::vector<int64_t> LabelShape(std::vector<int64_t> shape, int axis, bool remov
 }
 
 Real TypicalPrediction(const Loss& loss, Random& random) {
-  if (std::holds_alternative<SoftmaxLoss>(loss)) return random.Uniform(-8, 8);
-  if (std::holds_alternative<NllLoss>(loss)) return random.Uniform(-10, 0);
-  return random.OneIn(16) ? Real(0) : random.Uniform(0, 1);
+  switch (FactsOf(loss).predictions) {
+    case Domain::kLogits:
+      return random.Uniform(-8, 8);
+    case Domain::kProbabilities:
+      return random.OneIn(16) ? Real(0) : random.Uniform(0, 1);
+    case Domain::kLogProbabilities:
+      return random.Uniform(-10, 0);
+  }
+  return 0;
 }
 
 LossCase MakeCase(const Factors& factors, Random& random) {

@@ -9,7 +9,7 @@
 
 namespace lossd::oracle {
 
-inline const Loss kLosses[] = {SoftmaxLoss{}, MultinomialLogisticLoss{}, NllLoss{}};
+inline constexpr auto& kLosses = kDefaultLosses;
 inline constexpr DType kFloatDTypes[] = {DType::kF32, DType::kF64, DType::kF16, DType::kBF16};
 
 enum class WeightsForm { kNone, kPerClass, kOneSample, kFull };
@@ -43,7 +43,7 @@ std::vector<int64_t> LabelShape(std::vector<int64_t> shape, int axis, bool remov
 // Predictions such as the loss expects: logits, probabilities or log-probabilities.
 Real TypicalPrediction(const Loss& loss, Random& random);
 
-// A softmax, multinomial or nll case of `rows` x `classes` (row-major, index targets) with typical
+// A case of `rows` x `classes` (row-major, index targets) with typical
 // predictions and all outputs.
 LossCase PlainCase(const Loss& loss, DType dtype, int64_t rows, int64_t classes, Random& random);
 

@@ -68,17 +68,14 @@ double AnyReal(Input& input) {
 
 LossSpec AnySpec(Input& input) {
   LossSpec spec;
-  switch (input.Byte() % 3) {
-    case 0:
-      if (input.Flag()) spec.loss = SoftmaxLoss{.log_floor = AnyReal(input)};
-      break;
-    case 1:
-      spec.loss = MultinomialLogisticLoss{};
-      if (input.Flag()) spec.loss = MultinomialLogisticLoss{.log_epsilon = AnyReal(input)};
-      break;
-    default:
-      spec.loss = NllLoss{};
-  }
+  spec.loss = kDefaultLosses[input.Byte() % kLossCount];
+  std::visit(
+      [&input]<class L>(L& loss) {
+        for (const Option<L>& option : LossRow<L>::kOptions) {
+          if (input.Flag()) loss.*option.member = AnyReal(input);
+        }
+      },
+      spec.loss);
   const auto one_in_four = [&input] { return input.Byte() % 4 == 3; };
   if (one_in_four()) spec.class_axis = static_cast<int>(input.Integer());
   if (one_in_four()) spec.weight_normalization = static_cast<WeightNormalization>(input.Byte() % 5);

@@ -206,9 +206,8 @@ Part AnyHeader(Input& input) {
   v1::ComputeRequest& request = *part.mutable_header()->mutable_request();
   v1::LossSpec& spec = *request.mutable_spec();
   spec.set_class_axis(axis);
-  if (loss % 3 == 0) spec.mutable_softmax();
-  if (loss % 3 == 1) spec.mutable_multinomial_logistic();
-  if (loss % 3 == 2) spec.mutable_nll();
+  const auto* const losses = v1::LossSpec::descriptor()->FindOneofByName("loss");
+  spec.GetReflection()->MutableMessage(&spec, losses->field(loss % losses->field_count()));
   if ((loss & 8) != 0) spec.set_reduction(v1::REDUCTION_VALID);
   if ((parts & 16) != 0) spec.set_reduction(v1::REDUCTION_WEIGHT_SUM);
   const auto describe = [&](v1::Tensor* tensor, const Shape& extents) {

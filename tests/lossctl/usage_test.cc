@@ -237,7 +237,7 @@ TEST_F(Usage, VersionAndHelpGoToStandardOutput) {
 TEST(ReadSpec, FillsEveryField) {
   ComputeFlags flags;
   flags.loss = "multinomial_logistic";
-  flags.log_epsilon = "0.25";
+  OptionFlag("log_epsilon", flags) = "0.25";
   flags.class_axis = "-3";
   flags.weight_normalization = "global";
   flags.ignore_labels = {"-100", "7"};
@@ -266,7 +266,7 @@ TEST(ReadSpec, FillsEveryField) {
 
   ComputeFlags softmax;
   softmax.loss = "softmax";
-  softmax.log_floor = "1e-20";
+  OptionFlag("log_floor", softmax) = "1e-20";
   EXPECT_EQ(std::get<SoftmaxLoss>(ReadSpec(softmax)->loss).log_floor, 1e-20);
 }
 

@@ -42,21 +42,18 @@ LossInputs LossCase::inputs() const {
   return views;
 }
 
-std::string NameOf(const Loss& loss) {
-  if (std::holds_alternative<SoftmaxLoss>(loss)) return "softmax";
-  if (std::holds_alternative<MultinomialLogisticLoss>(loss)) return "multinomial_logistic";
-  return "nll";
-}
+std::string NameOf(const Loss& loss) { return std::string(FactsOf(loss).name); }
 
 std::string Describe(const LossCase& loss_case) {
   const LossSpec& spec = loss_case.spec;
   std::string text = NameOf(spec.loss);
-  if (const auto* softmax = std::get_if<SoftmaxLoss>(&spec.loss)) {
-    absl::StrAppend(&text, " log_floor=", softmax->log_floor);
-  }
-  if (const auto* multinomial = std::get_if<MultinomialLogisticLoss>(&spec.loss)) {
-    absl::StrAppend(&text, " log_epsilon=", multinomial->log_epsilon);
-  }
+  std::visit(
+      [&text]<class L>(const L& loss) {
+        for (const Option<L>& option : LossRow<L>::kOptions) {
+          absl::StrAppend(&text, " ", std::string(option.name), "=", loss.*option.member);
+        }
+      },
+      spec.loss);
   if (spec.class_axis) absl::StrAppend(&text, " class_axis=", *spec.class_axis);
   if (spec.weight_normalization) {
     absl::StrAppend(&text, " weight_normalization=", static_cast<int>(*spec.weight_normalization));
@@ -84,12 +81,12 @@ std::string Describe(const LossCase& loss_case) {
 }
 
 OutputSet AllOutputs(const Loss& loss) {
-  const bool softmax = std::holds_alternative<SoftmaxLoss>(loss);
-  return {.gradient = true,
-          .position_losses = true,
-          .log_sum_exp = softmax,
-          .argmax_hits = true,
-          .probabilities = softmax};
+  const Family family = FactsOf(loss).family;
+  OutputSet outputs;
+  for (const OutputRow<bool>& row : kOutputRows<bool>) {
+    outputs.*row.member = row.family.value_or(family) == family;
+  }
+  return outputs;
 }
 
 }  // namespace lossd::oracle

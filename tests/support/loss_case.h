@@ -46,7 +46,7 @@ struct LossCase {
   LossInputs inputs() const;
 };
 
-// "softmax", "multinomial_logistic", "nll".
+// As LossSpec has it.
 std::string NameOf(const Loss& loss);
 
 // Everything but the values, in a few lines, for failure messages.

@@ -305,7 +305,7 @@ void Computation::SideOutputs(const Position& position) {
     answer_.hits[position.address] = LowestIndexOfMaximum(position.row.x) == wanted ? 1 : 0;
     answer_.correct_count += answer_.hits[position.address];
   }
-  if (!std::holds_alternative<SoftmaxLoss>(spec_.loss)) return;
+  if (FactsOf(spec_.loss).family != Family::kSoftmax) return;
   answer_.log_sum_exp.values[position.address] = row.log_sum_exp;
   answer_.log_sum_exp.bounds[position.address] =
       row.log_sum_exp_bound + HalfUlp(DType::kF64, row.log_sum_exp);

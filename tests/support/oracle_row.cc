@@ -119,7 +119,7 @@ void SoftmaxSlopeOf(const Row& row, const SoftmaxParts& parts, Real u, Real smal
   }
 }
 
-void SoftmaxRow(const SoftmaxLoss& loss, const Row& row, Real u, Real smallest, RowAnswer& answer) {
+void RowOf(const SoftmaxLoss& loss, const Row& row, Real u, Real smallest, RowAnswer& answer) {
   const bool all_masked =
       std::all_of(row.x.begin(), row.x.end(), [](Real x) { return x == -kInf; });
   if (all_masked || std::any_of(row.x.begin(), row.x.end(), Poisonous)) {
@@ -166,8 +166,8 @@ bool PoisonRow(const Row& row, RowAnswer& answer) {
   return false;
 }
 
-void MultinomialRow(const MultinomialLogisticLoss& loss, const Row& row, Real u,
-                    RowAnswer& answer) {
+void RowOf(const MultinomialLogisticLoss& loss, const Row& row, Real u, Real /*smallest*/,
+           RowAnswer& answer) {
   if (PoisonRow(row, answer)) return;
   const Real epsilon = loss.log_epsilon;
   for (int64_t k = 0; k < row.classes(); ++k) {
@@ -186,7 +186,7 @@ void MultinomialRow(const MultinomialLogisticLoss& loss, const Row& row, Real u,
   }
 }
 
-void NllRow(const Row& row, Real u, Real smallest, RowAnswer& answer) {
+void RowOf(const NllLoss&, const Row& row, Real u, Real smallest, RowAnswer& answer) {
   if (PoisonRow(row, answer)) return;
   for (int64_t k = 0; k < row.classes(); ++k) {
     const Real coefficient = row.coefficient(k);
@@ -207,13 +207,8 @@ RowAnswer ComputeRow(const Loss& loss, const Row& row, DType compute_type) {
   answer.slope.assign(row.x.size(), 0);
   answer.slope_bound.assign(row.x.size(), 0);
   const Real u = UnitRoundoff(compute_type);
-  if (const auto* softmax = std::get_if<SoftmaxLoss>(&loss)) {
-    SoftmaxRow(*softmax, row, u, SmallestNormal(compute_type), answer);
-  } else if (const auto* multinomial = std::get_if<MultinomialLogisticLoss>(&loss)) {
-    MultinomialRow(*multinomial, row, u, answer);
-  } else {
-    NllRow(row, u, SmallestNormal(compute_type), answer);
-  }
+  // A loss without a RowOf of its own does not compile.
+  std::visit([&](const auto& l) { RowOf(l, row, u, SmallestNormal(compute_type), answer); }, loss);
   return answer;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "lossd/exact_sum.h"
+#include "lossd/losses.h"
 
 namespace lossd::wire_test {
 namespace {
@@ -28,17 +29,12 @@ constexpr int kSizes[] = {0, 4, 8, 2, 2, 1, 2, 4, 8, 1, 2, 4, 8};
 
 void FillSpec(Random& random, v1::LossSpec& spec) {
   const auto sometimes = [&] { return random.OneIn(2); };
-  switch (random.Below(3)) {
-    case 0:
-      spec.mutable_softmax();
-      if (sometimes()) spec.mutable_softmax()->set_log_floor(AnyDouble(random));
-      break;
-    case 1:
-      spec.mutable_multinomial_logistic();
-      if (sometimes()) spec.mutable_multinomial_logistic()->set_log_epsilon(AnyDouble(random));
-      break;
-    default:
-      spec.mutable_nll();
+  const auto* const losses = v1::LossSpec::descriptor()->FindOneofByName("loss");
+  google::protobuf::Message& loss = *spec.GetReflection()->MutableMessage(
+      &spec, losses->field(static_cast<int>(random.Below(losses->field_count()))));
+  for (int i = 0; i < loss.GetDescriptor()->field_count(); ++i) {
+    const auto* const option = loss.GetDescriptor()->field(i);
+    if (sometimes()) loss.GetReflection()->SetDouble(&loss, option, AnyDouble(random));
   }
   if (sometimes()) spec.set_class_axis(static_cast<int32_t>(AnyInt(random)));
   if (sometimes()) {
@@ -217,9 +213,16 @@ v1::ComputeStreamResponse SampleSummary(Random& random) {
 
 void FillDefaults(v1::ComputeRequest& request) {
   v1::LossSpec& spec = *request.mutable_spec();
-  if (spec.has_multinomial_logistic() && !spec.multinomial_logistic().has_log_epsilon()) {
-    spec.mutable_multinomial_logistic()->set_log_epsilon(1e-20);
-  }
+  ForEachLoss([&spec]<class L>(const L&) {
+    if (spec.loss_case() != LossRow<L>::kNumber) return;
+    const auto* const field = v1::LossSpec::descriptor()->FindFieldByNumber(LossRow<L>::kNumber);
+    google::protobuf::Message& loss = *spec.GetReflection()->MutableMessage(&spec, field);
+    for (const Option<L>& option : LossRow<L>::kOptions) {
+      const auto* const its = loss.GetDescriptor()->FindFieldByNumber(option.number);
+      if (!its->has_presence() || loss.GetReflection()->HasField(loss, its)) continue;
+      loss.GetReflection()->SetDouble(&loss, its, option.default_value());
+    }
+  });
   if (!spec.has_loss_weight()) spec.set_loss_weight(1);
   if (!spec.has_reduction()) spec.set_reduction(v1::REDUCTION_POSITIONS);
   if (!spec.has_gradient_scale()) spec.set_gradient_scale(1);

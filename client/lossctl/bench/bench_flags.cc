@@ -1,6 +1,7 @@
 #include "client/lossctl/bench/bench_flags.h"
 
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/lossctl/choices.h"
+#include "client/lossctl/loss_flags.h"
 #include "lossd/status_macros.h"
 
 namespace lossd::lossctl {
@@ -24,7 +26,7 @@ constexpr int kMaxCallers = 1024;
 constexpr int kCallersAtARate = 64;
 constexpr int64_t kMaxElements = int64_t{1} << 36;
 
-constexpr FlagRow<BenchFlags> kTable[] = {
+constexpr FlagRow<BenchFlags> kFixed[] = {
     {&Flags::transport, "--transport", kCall, "auto|unary|stream",
      "default auto: by size; one message or a stream of blocks"},
     {&Flags::fan_out, "--fan-out", kCall, "N",
@@ -34,8 +36,6 @@ constexpr FlagRow<BenchFlags> kTable[] = {
      "of a call that fails for want of a server; default 4,\nas the client library has it; 1 shows "
      "every failure"},
 
-    {&Flags::loss, "--loss", kWhat, "softmax|multinomial_logistic|nll",
-     "with its gradient; default softmax"},
     {&Flags::shape, "--shape", kWhat, "NxC[xINNER...]",
      "of the predictions, row-major, C classes; default 256x1000"},
     {&Flags::dtype, "--dtype", kWhat, "f32|f64|f16|bf16", "of the predictions; default f32"},
@@ -90,10 +90,8 @@ absl::StatusOr<std::vector<int64_t>> ParseShape(const std::string& text) {
 
 absl::Status ReadProblem(const BenchFlags& flags, BenchPlan* plan) {
   plan->loss = flags.loss.value_or("softmax");
-  LOSSD_ASSIGN_OR_RETURN(const auto make,
-                         ParseChoice("--loss", plan->loss, absl::MakeConstSpan(kLosses)));
   ProblemShape& problem = plan->problem;
-  problem.loss = make();
+  LOSSD_ASSIGN_OR_RETURN(problem.loss, ReadLoss(plan->loss));
   LOSSD_ASSIGN_OR_RETURN(problem.dtype, ParseChoice("--dtype", flags.dtype.value_or("f32"),
                                                     absl::MakeConstSpan(kFloatingDTypes)));
   LOSSD_ASSIGN_OR_RETURN(problem.shape, ParseShape(flags.shape.value_or("256x1000")));
@@ -120,7 +118,16 @@ absl::Status ReadLoad(const BenchFlags& flags, Load* load) {
 
 }  // namespace
 
-absl::Span<const FlagRow<BenchFlags>> BenchFlagTable() { return kTable; }
+absl::Span<const FlagRow<BenchFlags>> BenchFlagTable() {
+  static const auto& losses = *new std::string(LossNames());
+  static const auto& table = *new std::vector<FlagRow<BenchFlags>>([] {
+    std::vector<FlagRow<BenchFlags>> rows = {
+        {&Flags::loss, "--loss", kWhat, losses.c_str(), "with its gradient; default softmax"}};
+    rows.insert(rows.end(), std::begin(kFixed), std::end(kFixed));
+    return rows;
+  }());
+  return table;
+}
 
 absl::StatusOr<BenchPlan> ReadBench(const BenchFlags& flags) {
   BenchPlan plan;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <random>
-#include <variant>
 
 #include "lossd/status_macros.h"
 
@@ -30,21 +29,27 @@ Format FormatOf(DType dtype) {
 }
 
 // Which numbers a loss takes: magnitudes in [2^low, 2^high), of which sign.
-struct Domain {
+struct Magnitudes {
   int low;
   int high;
   bool positive;
   bool negative;
 };
 
-Domain DomainOf(const Loss& loss) {
-  if (std::holds_alternative<SoftmaxLoss>(loss)) return {-4, 3, true, true};
-  if (std::holds_alternative<NllLoss>(loss)) return {-4, 3, false, true};
-  return {-6, 0, true, false};
+Magnitudes MagnitudesOf(Domain predictions) {
+  switch (predictions) {
+    case Domain::kLogits:
+      return {-4, 3, true, true};
+    case Domain::kProbabilities:
+      return {-6, 0, true, false};
+    case Domain::kLogProbabilities:
+      return {-4, 3, false, true};
+  }
+  return {};
 }
 
-// Fills memory with numbers of the domain, composed of bits, so that no type needs a conversion.
-void Fill(const Domain& domain, DType dtype, std::mt19937_64& random,
+// Fills memory with such numbers, composed of bits, so that no type needs a conversion.
+void Fill(const Magnitudes& domain, DType dtype, std::mt19937_64& random,
           std::vector<std::byte>& memory) {
   const Format format = FormatOf(dtype);
   const size_t size = SizeOf(dtype);
@@ -81,7 +86,7 @@ Problem::Problem(const ProblemShape& shape)
   label_shape.erase(label_shape.begin() + 1);
   for (Input& input : inputs_) {
     input.predictions.resize(elements_ * SizeOf(shape.dtype));
-    Fill(DomainOf(shape.loss), shape.dtype, random, input.predictions);
+    Fill(MagnitudesOf(FactsOf(shape.loss).predictions), shape.dtype, random, input.predictions);
     input.labels.resize(*ElementCount(label_shape));
     for (int64_t& label : input.labels) label = static_cast<int64_t>(random() % classes);
     input.views.predictions = {{shape.dtype, shape.shape}, input.predictions};

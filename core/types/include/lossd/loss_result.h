@@ -36,6 +36,11 @@ struct LossResult {
   int64_t nonfinite_count = 0;           // rows made NaN by their predictions
   std::optional<int64_t> correct_count;  // with OutputSet::argmax_hits
   PartialSums exact;                     // the same, mergeable
+
+  // The answer to merged sums: rounds each once. `loss_without_denominator` is the loss where D is
+  // 0; `hits_wanted` says whether OutputSet::argmax_hits is on.
+  static LossResult From(const PartialSums& sums, double denominator,
+                         double loss_without_denominator, bool hits_wanted);
 };
 
 }  // namespace lossd

@@ -1,0 +1,92 @@
+#ifndef LOSSD_CLIENT_LOSSCTL_LOSS_FLAGS_H_
+#define LOSSD_CLIENT_LOSSCTL_LOSS_FLAGS_H_
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "client/lossctl/flags.h"
+#include "lossd/losses.h"
+
+// The flags that follow from the catalogue of losses: --loss, and one for each option of a loss.
+// Options of several losses that have one name share a flag.
+
+namespace lossd::lossctl {
+
+namespace loss_flags_internal {
+
+constexpr size_t CountOptions() {
+  size_t count = 0;
+  ForEachLoss([&count]<class L>(const L&) { count += LossRow<L>::kOptions.size(); });
+  return count;
+}
+
+struct Names {
+  std::array<std::string_view, CountOptions()> names;
+  size_t count = 0;
+};
+
+constexpr Names DistinctNames() {
+  Names distinct;
+  ForEachLoss([&distinct]<class L>(const L&) {
+    for (const Option<L>& option : LossRow<L>::kOptions) {
+      auto* const end = distinct.names.data() + distinct.count;
+      if (std::find(distinct.names.data(), end, option.name) == end) {
+        distinct.names[distinct.count++] = option.name;
+      }
+    }
+  });
+  return distinct;
+}
+inline constexpr Names kNames = DistinctNames();
+
+template <size_t I>
+struct Slot {
+  Flag text;
+};
+template <class Indices>
+struct Slots;
+template <size_t... I>
+struct Slots<std::index_sequence<I...>> : Slot<I>... {
+  static constexpr std::array<Flag Slots::*, sizeof...(I)> kMembers = {&Slot<I>::text...};
+};
+
+}  // namespace loss_flags_internal
+
+// The text of each flag of an option.
+using OptionFlags =
+    loss_flags_internal::Slots<std::make_index_sequence<loss_flags_internal::kNames.count>>;
+
+// The name of the option (log_floor) that flag number `index` is for.
+constexpr std::string_view OptionName(size_t index) {
+  return loss_flags_internal::kNames.names[index];
+}
+
+// The flag of an option. Precondition: some loss has it.
+Flag& OptionFlag(std::string_view option, OptionFlags& flags);
+
+// "--log-floor"
+std::string OptionFlagName(std::string_view option);
+
+// What an option does, a line for each loss that has it.
+std::string OptionHelp(std::string_view option);
+
+// "softmax|multinomial_logistic"
+std::string LossNames();
+
+// "logits: softmax", a line for each kind of predictions.
+std::string LossPredictionsHelp();
+
+// The loss that --loss names, with default options.
+absl::StatusOr<Loss> ReadLoss(const std::string& name);
+
+// The loss with the options that are given; refuses those that it does not have.
+absl::StatusOr<Loss> ReadLoss(const Flag& loss, const OptionFlags& flags);
+
+}  // namespace lossd::lossctl
+
+#endif  // LOSSD_CLIENT_LOSSCTL_LOSS_FLAGS_H_

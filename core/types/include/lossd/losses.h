@@ -1,0 +1,202 @@
+#ifndef LOSSD_LOSSES_H_
+#define LOSSD_LOSSES_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include "absl/types/span.h"
+#include "lossd/tensors.h"
+
+// The catalogue of losses: of each a struct with its options, and a row. Formulas are in
+// docs/semantics.md. A loss without a row does not compile; codec, checks, flags, metrics, bench
+// and tests loop over the rows.
+
+namespace lossd {
+
+// What a loss reduces, and thereby how it is computed.
+enum class Family : int8_t {
+  kPick,     // one class of each position
+  kSoftmax,  // the exponentials of all classes of each position
+};
+
+// What predictions are.
+enum class Domain : int8_t { kLogits, kProbabilities, kLogProbabilities };
+
+constexpr std::string_view NameOf(Family family) {
+  switch (family) {
+    case Family::kPick:
+      return "pick";
+    case Family::kSoftmax:
+      return "softmax";
+  }
+  return "";
+}
+
+constexpr std::string_view NameOf(Domain domain) {
+  switch (domain) {
+    case Domain::kLogits:
+      return "logits";
+    case Domain::kProbabilities:
+      return "probabilities";
+    case Domain::kLogProbabilities:
+      return "log-probabilities";
+  }
+  return "";
+}
+
+// The values that a number may have.
+struct Range {
+  double least;
+  double most;
+  bool has_least;
+  bool has_most;
+  std::string_view wanted;  // the same in words
+
+  // A NaN is in no range.
+  constexpr bool Has(double value) const {
+    return (has_least ? value >= least : value > least) &&
+           (has_most ? value <= most : value < most);
+  }
+
+  static constexpr Range FromZeroToBelowOne() { return {0, 1, true, false, "a number in [0, 1)"}; }
+  static constexpr Range Finite() {
+    return {-kInfinity, kInfinity, false, false, "a finite number"};
+  }
+  static constexpr Range FiniteFromZero() {
+    return {0, kInfinity, true, false, "a finite number >= 0"};
+  }
+
+ private:
+  static constexpr double kInfinity = std::numeric_limits<double>::infinity();
+};
+
+// An option of loss L. In the loss's message it is a double: `optional` where its default is not 0.
+template <class L>
+struct Option {
+  int number;             // its field in the message of the loss
+  std::string_view name;  // of that field; --log-floor is the flag of log_floor
+  double L::*member;
+  Range range;
+  std::string_view help;
+
+  static constexpr L kDefaults = {};
+  constexpr double default_value() const { return kDefaults.*member; }
+};
+
+// Whether a loss must be given a tensor. Of several kOneOf, exactly one. Others are refused.
+enum class Presence : int8_t { kRequired, kOneOf, kOptional };
+struct TensorRule {
+  Role role;
+  Presence presence;
+};
+
+// No primary template: a loss without a row does not compile.
+template <class L>
+struct LossRow;
+
+// What losses over classes take.
+inline constexpr TensorRule kClassTensors[] = {
+    {Role::kClassIndices, Presence::kOneOf},        {Role::kClassProbabilities, Presence::kOneOf},
+    {Role::kClassWeights, Presence::kOptional},     {Role::kPositionWeights, Presence::kOptional},
+    {Role::kUpstreamGradient, Presence::kOptional}, {Role::kPredictions, Presence::kRequired}};
+
+struct SoftmaxLoss {
+  double log_floor = 0;
+};
+template <>
+struct LossRow<SoftmaxLoss> {
+  static constexpr int kNumber = 1;  // its field in lossd.v1.LossSpec
+  static constexpr std::string_view kName = "softmax";
+  static constexpr Family kFamily = Family::kSoftmax;
+  static constexpr Domain kPredictions = Domain::kLogits;
+  static constexpr absl::Span<const TensorRule> kTensors = kClassTensors;
+  static constexpr std::array<Option<SoftmaxLoss>, 1> kOptions = {
+      {{1, "log_floor", &SoftmaxLoss::log_floor, Range::FromZeroToBelowOne(),
+        "clamps the probability in the loss value"}}};
+};
+
+struct MultinomialLogisticLoss {
+  double log_epsilon = 1e-20;
+};
+template <>
+struct LossRow<MultinomialLogisticLoss> {
+  static constexpr int kNumber = 2;
+  static constexpr std::string_view kName = "multinomial_logistic";
+  static constexpr Family kFamily = Family::kPick;
+  static constexpr Domain kPredictions = Domain::kProbabilities;
+  static constexpr absl::Span<const TensorRule> kTensors = kClassTensors;
+  static constexpr std::array<Option<MultinomialLogisticLoss>, 1> kOptions = {
+      {{1, "log_epsilon", &MultinomialLogisticLoss::log_epsilon, Range::FromZeroToBelowOne(),
+        "the loss is -log max(x, this)"}}};
+};
+
+struct NllLoss {};
+template <>
+struct LossRow<NllLoss> {
+  static constexpr int kNumber = 3;
+  static constexpr std::string_view kName = "nll";
+  static constexpr Family kFamily = Family::kPick;
+  static constexpr Domain kPredictions = Domain::kLogProbabilities;
+  static constexpr absl::Span<const TensorRule> kTensors = kClassTensors;
+  static constexpr std::array<Option<NllLoss>, 0> kOptions = {};
+};
+
+// A spec may be wrong in every field: LossPlan::Make is what checks it.
+using Loss = std::variant<SoftmaxLoss, MultinomialLogisticLoss, NllLoss>;
+inline constexpr size_t kLossCount = std::variant_size_v<Loss>;
+
+// A row, whatever the loss.
+struct LossFacts {
+  int number;
+  std::string_view name;
+  Family family;
+  Domain predictions;
+  absl::Span<const TensorRule> tensors;
+};
+
+namespace losses_internal {
+
+template <size_t... I>
+constexpr auto Facts(std::index_sequence<I...>) {
+  return std::array<LossFacts, sizeof...(I)>{
+      LossFacts{LossRow<std::variant_alternative_t<I, Loss>>::kNumber,
+                LossRow<std::variant_alternative_t<I, Loss>>::kName,
+                LossRow<std::variant_alternative_t<I, Loss>>::kFamily,
+                LossRow<std::variant_alternative_t<I, Loss>>::kPredictions,
+                LossRow<std::variant_alternative_t<I, Loss>>::kTensors}...};
+}
+
+template <size_t... I>
+constexpr auto Defaults(std::index_sequence<I...>) {
+  return std::array<Loss, sizeof...(I)>{std::variant_alternative_t<I, Loss>{}...};
+}
+
+}  // namespace losses_internal
+
+// By index of the variant: the rows, and the losses with their default options.
+inline constexpr auto kLossFacts = losses_internal::Facts(std::make_index_sequence<kLossCount>());
+inline constexpr auto kDefaultLosses =
+    losses_internal::Defaults(std::make_index_sequence<kLossCount>());
+
+inline const LossFacts& FactsOf(const Loss& loss) { return kLossFacts[loss.index()]; }
+
+// The options of a loss.
+template <class L>
+constexpr const auto& OptionsOf(const L&) {
+  return LossRow<L>::kOptions;
+}
+
+// Calls visit(default loss) with each type of the variant.
+template <class Visit>
+constexpr void ForEachLoss(Visit visit) {
+  for (const Loss& loss : kDefaultLosses) std::visit(visit, loss);
+}
+
+}  // namespace lossd
+
+#endif  // LOSSD_LOSSES_H_
