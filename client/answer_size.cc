@@ -3,35 +3,36 @@
 namespace lossd {
 namespace {
 
-// With NONE they come whether there is a buffer or not.
-bool HasPositionLosses(const ComputeJob& job) {
-  return !job.into.position_losses.empty() || job.spec.reduction == Reduction::kNone;
+// The outputs that come: with NONE also the losses of positions, whether there is a buffer or not.
+OutputSet Wanted(const ComputeJob& job) {
+  OutputSet wanted = OutputsFor(job.into);
+  wanted.position_losses |= job.spec.reduction == Reduction::kNone;
+  return wanted;
 }
 
 }  // namespace
 
 int64_t WholeAnswerBytes(const ComputeJob& job) {
-  const LossOutputs& into = job.into;
+  const OutputSet wanted = Wanted(job);
   int64_t bytes = 0;
-  for (const MutableByteSpan buffer : {into.gradient, into.position_losses, into.log_sum_exp,
-                                       into.argmax_hits, into.probabilities}) {
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    const OutputRow<MutableByteSpan>& row = kOutputRows<MutableByteSpan>[i];
+    const MutableByteSpan buffer = job.into.*row.member;
     bytes += static_cast<int64_t>(buffer.size());
-  }
-  if (HasPositionLosses(job) && into.position_losses.empty() && job.geometry) {
-    bytes += job.geometry->positions() * int64_t{sizeof(double)};
+    if (buffer.empty() && wanted.*kOutputRows<bool>[i].member && job.geometry) {
+      bytes +=
+          job.geometry->positions() * job.geometry->RowsOf(row) * job.geometry->OutputSize(row);
+    }
   }
   return bytes;
 }
 
 int64_t BlockAnswerBytes(const ComputeJob& job, const BlockPlan& plan) {
-  const Geometry& geometry = *job.geometry;
-  const LossOutputs& into = job.into;
+  const OutputSet wanted = Wanted(job);
   int64_t bytes = 0;  // of one position
-  if (!into.gradient.empty()) bytes += geometry.classes * geometry.gradient_size;
-  if (!into.probabilities.empty()) bytes += geometry.classes * geometry.prediction_size;
-  if (HasPositionLosses(job)) bytes += sizeof(double);
-  if (!into.log_sum_exp.empty()) bytes += sizeof(double);
-  if (!into.argmax_hits.empty()) bytes += 1;
+  for (const OutputRow<bool>& row : kOutputRows<bool>) {
+    if (wanted.*row.member) bytes += job.geometry->RowsOf(row) * job.geometry->OutputSize(row);
+  }
   return plan.max_positions() * bytes;
 }
 

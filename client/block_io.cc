@@ -4,9 +4,10 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 
 namespace lossd {
 namespace {
@@ -25,34 +26,25 @@ wire::Payload Packed(ByteSpan tensor, const Runs& runs) {
 
 // One output: what came, where it goes.
 struct Placement {
-  absl::string_view name;
+  std::string_view name;
   const ScatteredBytes* from;  // nullptr: missing
   MutableByteSpan to;          // the whole buffer; empty: not wanted
   Runs runs;
 };
 
-absl::Status Place(const std::array<Placement, 5>& placements) {
+absl::Status Place(const std::array<Placement, kOutputCount>& placements) {
   for (const Placement& p : placements) {
     if (p.to.empty()) continue;
     const int64_t got = p.from ? p.from->size() : 0;
     if (got != p.runs.total()) {
       return absl::InternalError(absl::StrCat("the server answered with ", got, " bytes of ",
-                                              p.name, "; wanted ", p.runs.total()));
+                                              std::string(p.name), "; wanted ", p.runs.total()));
     }
   }
   for (const Placement& p : placements) {
     if (!p.to.empty()) Scatter(*p.from, p.runs, p.to);
   }
   return absl::OkStatus();
-}
-
-template <class T>
-const T* Get(const std::optional<T>& field) {
-  return field.has_value() ? &*field : nullptr;
-}
-
-const ScatteredBytes* Data(const std::optional<wire::WireTensor>& field) {
-  return field.has_value() ? &field->data : nullptr;
 }
 
 Runs WholeOf(MutableByteSpan buffer) { return {0, 1, static_cast<int64_t>(buffer.size()), 0}; }
@@ -88,29 +80,26 @@ void Scatter(const ScatteredBytes& packed, const Runs& runs, MutableByteSpan ten
 
 absl::Status PlaceBox(const wire::OutputFields<ScatteredBytes>& outputs, const Geometry& geometry,
                       const Box& box, const LossOutputs& into) {
-  const auto classes = [&](int64_t size) { return RunsOf(geometry, box, geometry.classes, size); };
-  const auto positions = [&](int64_t size) { return RunsOf(geometry, box, 1, size); };
-  return Place({{
-      {"gradient", Get(outputs.gradient), into.gradient, classes(geometry.gradient_size)},
-      {"probabilities", Get(outputs.probabilities), into.probabilities,
-       classes(geometry.prediction_size)},
-      {"position_losses", Get(outputs.position_losses), into.position_losses, positions(8)},
-      {"log_sum_exp", Get(outputs.log_sum_exp), into.log_sum_exp, positions(8)},
-      {"argmax_hits", Get(outputs.argmax_hits), into.argmax_hits, positions(1)},
-  }});
+  std::array<Placement, kOutputCount> placements;
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    const OutputRow<MutableByteSpan>& row = kOutputRows<MutableByteSpan>[i];
+    const auto& field = outputs.*kOutputRows<std::optional<ScatteredBytes>>[i].member;
+    placements[i] = {row.name, field ? &*field : nullptr, into.*row.member,
+                     RunsOf(geometry, box, geometry.RowsOf(row), geometry.OutputSize(row))};
+  }
+  return Place(placements);
 }
 
 absl::Status PlaceWhole(const wire::OutputFields<wire::WireTensor>& outputs,
                         const LossOutputs& into) {
-  return Place({{
-      {"gradient", Data(outputs.gradient), into.gradient, WholeOf(into.gradient)},
-      {"probabilities", Data(outputs.probabilities), into.probabilities,
-       WholeOf(into.probabilities)},
-      {"position_losses", Data(outputs.position_losses), into.position_losses,
-       WholeOf(into.position_losses)},
-      {"log_sum_exp", Data(outputs.log_sum_exp), into.log_sum_exp, WholeOf(into.log_sum_exp)},
-      {"argmax_hits", Data(outputs.argmax_hits), into.argmax_hits, WholeOf(into.argmax_hits)},
-  }});
+  std::array<Placement, kOutputCount> placements;
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    const OutputRow<MutableByteSpan>& row = kOutputRows<MutableByteSpan>[i];
+    const auto& field = outputs.*kOutputRows<std::optional<wire::WireTensor>>[i].member;
+    const MutableByteSpan to = into.*row.member;
+    placements[i] = {row.name, field ? &field->data : nullptr, to, WholeOf(to)};
+  }
+  return Place(placements);
 }
 
 }  // namespace lossd

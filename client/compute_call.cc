@@ -18,13 +18,12 @@ constexpr int64_t kReplyEnvelopeBytes = 2 << 10;
 
 constexpr int kMaxFanOut = 256;
 
-int64_t SizeOf(const std::optional<TensorView>& view) {
-  return view ? static_cast<int64_t>(view->bytes.size()) : 0;
-}
-
 int64_t RequestDataBytes(const LossInputs& in) {
-  return SizeOf(in.predictions) + SizeOf(in.targets) + SizeOf(in.class_weights) +
-         SizeOf(in.position_weights) + SizeOf(in.upstream_gradient);
+  int64_t bytes = 0;
+  ForEachTensor(in, [&bytes](const TensorFacts&, const TensorView& view) {
+    bytes += static_cast<int64_t>(view.bytes.size());
+  });
+  return bytes;
 }
 
 }  // namespace
@@ -95,17 +94,11 @@ absl::StatusOr<bool> ComputeCall::ChooseUnary() {
 }
 
 absl::StatusOr<grpc::ByteBuffer> ComputeCall::UnaryRequest() const {
-  const auto lend = [this](const TensorView& view) {
+  const auto lend = [this](const TensorFacts&, const TensorView& view) {
     return wire::OutgoingTensor{view.desc.dtype, view.desc.shape, view.desc.layout,
                                 job_.loans.Lend(view.bytes)};
   };
-  const auto lend_if = [&](const std::optional<TensorView>& view) {
-    return view ? std::make_optional(lend(*view)) : std::nullopt;
-  };
-  const LossInputs& in = job_.inputs;
-  return wire::EncodeComputeRequest(
-      job_.spec, {lend(in.predictions), in.target_kind, lend(in.targets), lend_if(in.class_weights),
-                  lend_if(in.position_weights), lend_if(in.upstream_gradient)});
+  return wire::EncodeComputeRequest(job_.spec, MapTensors<wire::OutgoingTensor>(job_.inputs, lend));
 }
 
 void ComputeCall::AttemptUnary(Report report) {

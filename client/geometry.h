@@ -21,6 +21,14 @@ struct Geometry {
   int64_t probability_size = 0;  // of the targets that travel in blocks; 0 where they come whole
 
   int64_t positions() const { return outer * inner; }
+  // Bytes of an element of a tensor, 0 where it does not travel in blocks; of an output.
+  int64_t BlockSize(const TensorFacts& tensor) const;
+  int64_t OutputSize(const OutputFacts& output) const;
+  // Elements that an output has for each position.
+  int64_t RowsOf(const OutputFacts& output) const {
+    return output.per == Per::kElement ? classes : 1;
+  }
+
   int64_t predictions_bytes() const { return positions() * classes * prediction_size; }
 
   friend bool operator==(const Geometry&, const Geometry&) = default;

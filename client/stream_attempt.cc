@@ -38,20 +38,9 @@ absl::Status CheckSums(const PartialSums& sums, const Box& box) {
 }  // namespace
 
 LossResult MergedResult(const LossResult& summary, const PartialSums& sums) {
-  LossResult result;
-  result.loss_sum = sums.loss_sum.Round();
-  result.weight_sum = sums.weight_sum.Round();
-  result.denominator = summary.denominator;
   // Where D is 0 a policy decided, on the whole tensor, and so for every call alike.
-  result.loss = summary.denominator == 0 ? summary.loss : result.loss_sum / summary.denominator;
-  result.position_count = sums.position_count;
-  result.valid_count = sums.valid_count;
-  result.ignored_count = sums.ignored_count;
-  result.clamped_count = sums.clamped_count;
-  result.nonfinite_count = sums.nonfinite_count;
-  if (summary.correct_count.has_value()) result.correct_count = sums.correct_count;
-  result.exact = sums;
-  return result;
+  return LossResult::From(sums, summary.denominator, summary.loss,
+                          summary.correct_count.has_value());
 }
 
 StreamAttempt::StreamAttempt(const ComputeJob& job, BlockLedger* ledger,

@@ -1,7 +1,6 @@
 #include "client/stream_source.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,29 +12,17 @@ namespace {
 
 // Smaller pieces of side data would be all envelope.
 constexpr int64_t kMinPieceBytes = 4 << 10;
-constexpr size_t kMaxHeaderBoxes = 65536;
-
-LossTensorDescs DescsOf(const LossInputs& inputs) {
-  const auto desc = [](const std::optional<TensorView>& view) {
-    return view ? std::make_optional(view->desc) : std::nullopt;
-  };
-  return {inputs.predictions.desc,       inputs.target_kind,
-          inputs.targets.desc,           desc(inputs.class_weights),
-          desc(inputs.position_weights), desc(inputs.upstream_gradient)};
-}
+constexpr size_t kMaxHeaderBoxes = wire::kMaxBoxes;
 
 }  // namespace
 
 StreamSource::StreamSource(const ComputeJob& job, const BlockLedger* ledger)
     : job_(job), ledger_(ledger) {
   if (!ledger_) return;
-  const auto add = [this](wire::SideKind kind, const std::optional<TensorView>& view) {
-    if (view.has_value() && !view->bytes.empty()) sides_.push_back({kind, view->bytes});
-  };
-  add(wire::SideKind::kClassWeights, job.inputs.class_weights);
-  add(wire::SideKind::kPositionWeights, job.inputs.position_weights);
-  add(wire::SideKind::kUpstreamGradient, job.inputs.upstream_gradient);
-  if (job.geometry->probability_size == 0) add(wire::SideKind::kTargets, job.inputs.targets);
+  ForEachSideTensor(job.inputs, [&](const TensorFacts& row, const TensorView& view) {
+    const bool in_blocks = job.geometry->BlockSize(row) != 0;
+    if (!in_blocks && !view.bytes.empty()) sides_.push_back({*row.side_kind, view.bytes});
+  });
   next_block_ = ledger_->NextUnanswered(0);
 }
 
@@ -67,15 +54,17 @@ absl::StatusOr<grpc::ByteBuffer> StreamSource::NextBlock() {
   const Geometry& geometry = *job_.geometry;
   const Box box = ledger_->plan().At(next_block_);
   next_block_ = ledger_->NextUnanswered(next_block_ + 1);
-  const auto gather = [&](const TensorView& tensor, int64_t element_size) {
-    return Gather(tensor.bytes, RunsOf(geometry, box, geometry.classes, element_size), job_.loans);
-  };
-  std::vector<wire::Payload> probabilities;
-  if (geometry.probability_size != 0) {
-    probabilities = gather(job_.inputs.targets, geometry.probability_size);
+  using Payloads = std::vector<wire::Payload>;
+  BlockTensors<Payloads> tensors;
+  for (size_t i = 0; i < kTensorCount; ++i) {
+    const TensorRow<TensorView>& row = kTensorRows<TensorView>[i];
+    const TensorView* const tensor = TensorOf(job_.inputs, row);
+    const int64_t size = geometry.BlockSize(row);
+    if (tensor == nullptr || size == 0) continue;
+    tensors.*kTensorRows<Payloads>[i].in_block =
+        Gather(tensor->bytes, RunsOf(geometry, box, geometry.classes, size), job_.loans);
   }
-  return wire::EncodeBlock(box, std::move(probabilities),
-                           gather(job_.inputs.predictions, geometry.prediction_size));
+  return wire::EncodeBlock(box, std::move(tensors));
 }
 
 absl::StatusOr<grpc::ByteBuffer> StreamSource::EncodeNext() {

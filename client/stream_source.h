@@ -30,7 +30,7 @@ class StreamSource {
 
  private:
   struct Side {
-    wire::SideKind kind;
+    SideKind kind;
     ByteSpan bytes;
   };
 

@@ -1,5 +1,6 @@
 #include "client/lossctl/compute_flags.h"
 
+#include <algorithm>
 #include <iterator>
 #include <limits>
 #include <utility>
@@ -145,6 +146,14 @@ absl::Status ReadIntegers(const ComputeFlags& flags, LossSpec* spec) {
   return absl::OkStatus();
 }
 
+// Every side tensor has a flag.
+static_assert(std::ranges::all_of(kTensorRows<Flag>, [](const TensorRow<Flag>& tensor) {
+  return tensor.whole == nullptr ||
+         std::ranges::any_of(kFixed, [&](const FlagRow<ComputeFlags>& row) {
+           return row.flag == static_cast<Flag Flags::*>(tensor.whole);
+         });
+}));
+
 // A text that a row of a flag points at; kept for good.
 const char* Kept(std::string text) { return (new std::string(std::move(text)))->c_str(); }
 
@@ -166,6 +175,11 @@ std::vector<FlagRow<ComputeFlags>> MakeTable() {
 absl::Span<const FlagRow<ComputeFlags>> ComputeFlagTable() {
   static const auto& table = *new std::vector<FlagRow<ComputeFlags>>(MakeTable());
   return table;
+}
+
+const char* NameOf(Flag ComputeFlags::*flag) {
+  const auto table = ComputeFlagTable();
+  return std::ranges::find(table, flag, &FlagRow<ComputeFlags>::flag)->name;
 }
 
 absl::StatusOr<LossSpec> ReadSpec(const ComputeFlags& flags) {

@@ -1,6 +1,7 @@
 #ifndef LOSSD_LOSSCTL_COMPUTE_FLAGS_H_
 #define LOSSD_LOSSCTL_COMPUTE_FLAGS_H_
 
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,8 +15,8 @@
 
 namespace lossd::lossctl {
 
-// The flags of `lossctl compute`, as text.
-struct ComputeFlags : OptionFlags {
+// The flags of `lossctl compute`, as text: the files of side tensors are flags of their names.
+struct ComputeFlags : OptionFlags, SideTensors<Flag> {
   ServerFlags server;
   Flag transport;
   Flag fan_out;
@@ -23,14 +24,11 @@ struct ComputeFlags : OptionFlags {
 
   Flag loss;
   Flag predictions;
-  Flag targets;
   Flag target_kind;
   Flag class_axis;
   Flag fortran_order;
 
-  Flag class_weights;
   Flag weight_normalization;
-  Flag position_weights;
   std::vector<std::string> ignore_labels;
   Flag label_smoothing;
   Flag loss_weight;
@@ -40,7 +38,6 @@ struct ComputeFlags : OptionFlags {
   Flag all_ignored;
   Flag non_finite;
 
-  Flag upstream_gradient;
   Flag gradient_scale;
   Flag gradient_dtype;
 
@@ -51,8 +48,17 @@ struct ComputeFlags : OptionFlags {
   Flag probabilities_out;
 };
 
+// The flags of the files to write, in the order of kOutputRows.
+inline constexpr std::array<Flag ComputeFlags::*, kOutputCount> kOutputFlags = {
+    &ComputeFlags::gradient_out, &ComputeFlags::position_losses_out, &ComputeFlags::log_sum_exp_out,
+    &ComputeFlags::hits_out, &ComputeFlags::probabilities_out};
+static_assert(kOutputFlags.back() != nullptr);
+
 // Those that take a value.
 absl::Span<const FlagRow<ComputeFlags>> ComputeFlagTable();
+
+// "--class-weights". Precondition: the table has it.
+const char* NameOf(Flag ComputeFlags::*flag);
 
 // What the flags ask for. Ranges are the server's to check; here only: is it a number, is it one of
 // the names, does the option belong to the loss.

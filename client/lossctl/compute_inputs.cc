@@ -76,16 +76,6 @@ absl::Status CheckAxisIsMeant(const ComputeFlags& flags, const ComputeInputs& in
 
 }  // namespace
 
-std::optional<int> ClassAxis(const std::optional<int>& wanted, const TensorDesc& predictions) {
-  const int rank = static_cast<int>(predictions.shape.size());
-  if (!wanted) {
-    if (rank < 2) return rank == 1 ? std::optional(0) : std::nullopt;
-    return predictions.layout == Layout::kRowMajor ? 1 : rank - 2;
-  }
-  if (*wanted < -rank || *wanted >= rank) return std::nullopt;
-  return *wanted < 0 ? *wanted + rank : *wanted;
-}
-
 TargetKind GuessTargetKind(const TensorDesc& targets, const TensorDesc& predictions,
                            int class_axis) {
   const bool probabilities =
@@ -121,12 +111,13 @@ absl::StatusOr<ComputeInputs> ReadInputs(const ComputeFlags& flags, const LossSp
   LOSSD_ASSIGN_OR_RETURN(
       tensors.targets, Keep("--targets", indices ? std::move(target) : ToFloats(target), &inputs));
   LOSSD_RETURN_IF_ERROR(CheckAxisIsMeant(flags, inputs));
-  LOSSD_RETURN_IF_ERROR(
-      ReadOptional("--class-weights", flags.class_weights, &inputs, &tensors.class_weights));
-  LOSSD_RETURN_IF_ERROR(ReadOptional("--position-weights", flags.position_weights, &inputs,
-                                     &tensors.position_weights));
-  LOSSD_RETURN_IF_ERROR(ReadOptional("--upstream-gradient", flags.upstream_gradient, &inputs,
-                                     &tensors.upstream_gradient));
+  for (size_t i = 0; i < kTensorCount; ++i) {
+    const TensorRow<TensorView>& row = kTensorRows<TensorView>[i];
+    if (row.sometimes == nullptr) continue;
+    Flag ComputeFlags::*const flag = kTensorRows<Flag>[i].whole;
+    LOSSD_RETURN_IF_ERROR(
+        ReadOptional(NameOf(flag), flags.*flag, &inputs, &(tensors.*row.sometimes)));
+  }
   return inputs;
 }
 

@@ -8,6 +8,7 @@
 #include "client/lossctl/compute_flags.h"
 #include "client/npy/npy.h"
 #include "lossd/loss_spec.h"
+#include "lossd/shapes.h"
 
 namespace lossd::lossctl {
 
@@ -21,9 +22,6 @@ struct ComputeInputs {
 
 // Reads the files. Errors name flag and file.
 absl::StatusOr<ComputeInputs> ReadInputs(const ComputeFlags& flags, const LossSpec& spec);
-
-// The class axis counted from the front; nullopt where the tensor has no such axis.
-std::optional<int> ClassAxis(const std::optional<int>& wanted, const TensorDesc& predictions);
 
 // Probabilities (0 and 1 of any dtype among them) if they have the shape of the predictions, which
 // labels have with one class only: then it is labels that are meant.

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/npy/npy.h"
+#include "lossd/shapes.h"
 #include "lossd/status_macros.h"
 
 namespace lossd::lossctl {
@@ -19,8 +20,7 @@ absl::Status At(const char* flag, const absl::Status& status) {
 
 std::vector<int64_t> LabelShape(const ComputeInputs& inputs) {
   const LossInputs& tensors = inputs.tensors;
-  std::vector<int64_t> shape = tensors.predictions.desc.shape;
-  shape.erase(shape.begin() + inputs.class_axis);
+  std::vector<int64_t> shape = Without(tensors.predictions.desc.shape, inputs.class_axis);
   // Labels of another size are for the server to refuse.
   if (tensors.target_kind == TargetKind::kClassIndices &&
       ElementCount(tensors.targets.desc.shape) == ElementCount(shape)) {
@@ -55,23 +55,17 @@ absl::Status ComputeOutputs::Add(const char* flag, const Flag& path, const Tenso
 absl::StatusOr<ComputeOutputs> ComputeOutputs::Make(const ComputeFlags& flags, const LossSpec& spec,
                                                     const ComputeInputs& inputs) {
   const TensorDesc& predictions = inputs.tensors.predictions.desc;
-  TensorDesc gradient = predictions;
-  if (spec.gradient_dtype) gradient.dtype = *spec.gradient_dtype;
-  TensorDesc numbers{DType::kF64, LabelShape(inputs), predictions.layout};
-  TensorDesc hits = numbers;
-  hits.dtype = DType::kU8;
-
+  const DType gradient = spec.gradient_dtype.value_or(predictions.dtype);
+  const std::vector<int64_t> labels = LabelShape(inputs);
   ComputeOutputs outputs;
-  LossOutputs& into = outputs.into_;
-  LOSSD_RETURN_IF_ERROR(
-      outputs.Add("--gradient-out", flags.gradient_out, gradient, &into.gradient));
-  LOSSD_RETURN_IF_ERROR(outputs.Add("--position-losses-out", flags.position_losses_out, numbers,
-                                    &into.position_losses));
-  LOSSD_RETURN_IF_ERROR(
-      outputs.Add("--log-sum-exp-out", flags.log_sum_exp_out, numbers, &into.log_sum_exp));
-  LOSSD_RETURN_IF_ERROR(outputs.Add("--hits-out", flags.hits_out, hits, &into.argmax_hits));
-  LOSSD_RETURN_IF_ERROR(outputs.Add("--probabilities-out", flags.probabilities_out, predictions,
-                                    &into.probabilities));
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    const OutputRow<MutableByteSpan>& row = kOutputRows<MutableByteSpan>[i];
+    const TensorDesc desc = {row.DTypeFor(predictions.dtype, gradient),
+                             row.per == Per::kElement ? predictions.shape : labels,
+                             predictions.layout};
+    LOSSD_RETURN_IF_ERROR(outputs.Add(NameOf(kOutputFlags[i]), flags.*kOutputFlags[i], desc,
+                                      &(outputs.into_.*row.member)));
+  }
   return outputs;
 }
 

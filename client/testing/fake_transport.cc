@@ -32,21 +32,21 @@ struct Owned {
   LossInputs views;  // of `bytes`
 };
 
-struct OwnedOutputs {
-  Bytes gradient, position_losses, log_sum_exp, argmax_hits, probabilities;
+// Memory for each output that is wanted.
+Outputs<Bytes> MemoryFor(const OutputSet& wanted, const Geometry& g) {
+  return MapOutputs<Bytes>(wanted, [&g](const OutputFacts& row, bool is_wanted) {
+    return Bytes(is_wanted ? g.positions() * g.RowsOf(row) * g.OutputSize(row) : 0);
+  });
+}
 
-  OwnedOutputs(const OutputSet& wanted, const Geometry& g)
-      : gradient(wanted.gradient ? g.positions() * g.classes * g.gradient_size : 0),
-        position_losses(wanted.position_losses ? g.positions() * 8 : 0),
-        log_sum_exp(wanted.log_sum_exp ? g.positions() * 8 : 0),
-        argmax_hits(wanted.argmax_hits ? g.positions() : 0),
-        probabilities(wanted.probabilities ? g.positions() * g.classes * g.prediction_size : 0) {}
-
-  LossOutputs Views() {
-    return {absl::MakeSpan(gradient), absl::MakeSpan(position_losses), absl::MakeSpan(log_sum_exp),
-            absl::MakeSpan(argmax_hits), absl::MakeSpan(probabilities)};
+LossOutputs Views(Outputs<Bytes>& memory) {
+  LossOutputs views;
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    views.*kOutputRows<MutableByteSpan>[i].member =
+        absl::MakeSpan(memory.*kOutputRows<Bytes>[i].member);
   }
-};
+  return views;
+}
 
 // Makes `to` a tensor of a request: memory of the described size, filled with `data` if there is
 // any.
@@ -62,20 +62,14 @@ absl::Status Own(const wire::WireTensor& from, Bytes& to, TensorView& view) {
   return absl::OkStatus();
 }
 
-absl::Status Own(const std::optional<wire::WireTensor>& from, std::optional<Bytes>& to,
-                 std::optional<TensorView>& view) {
-  if (!from.has_value()) return absl::OkStatus();
-  return Own(*from, to.emplace(), view.emplace());
-}
-
 absl::Status Own(const LossTensors<wire::WireTensor>& from, Owned& to) {
-  to.views.target_kind = from.target_kind;
-  LOSSD_RETURN_IF_ERROR(Own(from.predictions, to.bytes.predictions, to.views.predictions));
-  LOSSD_RETURN_IF_ERROR(Own(from.targets, to.bytes.targets, to.views.targets));
-  LOSSD_RETURN_IF_ERROR(Own(from.class_weights, to.bytes.class_weights, to.views.class_weights));
-  LOSSD_RETURN_IF_ERROR(
-      Own(from.position_weights, to.bytes.position_weights, to.views.position_weights));
-  return Own(from.upstream_gradient, to.bytes.upstream_gradient, to.views.upstream_gradient);
+  for (size_t i = 0; i < kTensorCount; ++i) {
+    const wire::WireTensor* const tensor = TensorOf(from, kTensorRows<wire::WireTensor>[i]);
+    if (tensor == nullptr) continue;
+    LOSSD_RETURN_IF_ERROR(Own(*tensor, AddTensor(kTensorRows<Bytes>[i], to.bytes),
+                              AddTensor(kTensorRows<TensorView>[i], to.views)));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<wire::Message> Encoded(absl::StatusOr<grpc::ByteBuffer> buffer) {
@@ -90,25 +84,21 @@ absl::StatusOr<wire::Message> ComputeUnary(const FakeService& service,
   LOSSD_RETURN_IF_ERROR(Own(request.tensors, owned));
   const std::optional<Geometry> geometry = GeometryOf(request.spec, owned.views);
   if (!geometry.has_value()) return absl::InvalidArgumentError("the shapes do not fit together");
-  OwnedOutputs outputs(request.spec.outputs, *geometry);
+  Outputs<Bytes> outputs = MemoryFor(request.spec.outputs, *geometry);
   LOSSD_ASSIGN_OR_RETURN(const LossResult result,
-                         service.compute(request.spec, owned.views, outputs.Views()));
+                         service.compute(request.spec, owned.views, Views(outputs)));
   wire::OutputFields<wire::OutgoingTensor> fields;
   const TensorDesc& predictions = request.tensors.predictions.desc;
   const TensorDesc& labels = request.tensors.targets.desc;
-  const auto fill = [](std::optional<wire::OutgoingTensor>& field, bool wanted, DType dtype,
-                       const TensorDesc& like, const Bytes& bytes) {
-    if (wanted) field = {dtype, like.shape, like.layout, Lasting(bytes)};
-  };
-  const OutputSet& wanted = request.spec.outputs;
-  fill(fields.gradient, wanted.gradient, request.spec.gradient_dtype.value_or(predictions.dtype),
-       predictions, outputs.gradient);
-  fill(fields.probabilities, wanted.probabilities, predictions.dtype, predictions,
-       outputs.probabilities);
-  fill(fields.position_losses, wanted.position_losses, DType::kF64, labels,
-       outputs.position_losses);
-  fill(fields.log_sum_exp, wanted.log_sum_exp, DType::kF64, labels, outputs.log_sum_exp);
-  fill(fields.argmax_hits, wanted.argmax_hits, DType::kU8, labels, outputs.argmax_hits);
+  const DType gradient = request.spec.gradient_dtype.value_or(predictions.dtype);
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    const OutputRow<Bytes>& row = kOutputRows<Bytes>[i];
+    if (!(request.spec.outputs.*kOutputRows<bool>[i].member)) continue;
+    const TensorDesc& like = row.per == Per::kElement ? predictions : labels;
+    fields.*kOutputRows<std::optional<wire::OutgoingTensor>>[i].member =
+        wire::OutgoingTensor{row.DTypeFor(predictions.dtype, gradient), like.shape, like.layout,
+                             Lasting(outputs.*row.member)};
+  }
   return Encoded(wire::EncodeComputeResponse(result, std::move(fields)));
 }
 
@@ -139,11 +129,10 @@ class ComputePeer : public StreamPeer {
   }
 
   absl::Status TakeSide(const wire::DecodedSideData& side) {
-    Bytes* to = &owned_.bytes.targets;
-    const auto choose = [&to](std::optional<Bytes>& bytes) { to = bytes ? &*bytes : nullptr; };
-    if (side.kind == wire::SideKind::kClassWeights) choose(owned_.bytes.class_weights);
-    if (side.kind == wire::SideKind::kPositionWeights) choose(owned_.bytes.position_weights);
-    if (side.kind == wire::SideKind::kUpstreamGradient) choose(owned_.bytes.upstream_gradient);
+    Bytes* to = nullptr;
+    for (const TensorRow<Bytes>& row : kTensorRows<Bytes>) {
+      if (row.side_kind == side.kind && !to) to = TensorOf(owned_.bytes, row);
+    }
     if (!to || side.offset_bytes < 0 ||
         side.offset_bytes + side.data.size() > static_cast<int64_t>(to->size())) {
       return absl::InvalidArgumentError("side data outside of its tensor");
@@ -153,25 +142,27 @@ class ComputePeer : public StreamPeer {
   }
 
   absl::Status TakeBlock(const wire::DecodedBlock& block) {
-    const auto take = [&](const ScatteredBytes& from, int64_t element_size, Bytes& to) {
-      const Runs runs = RunsOf(*geometry_, block.box, geometry_->classes, element_size);
-      if (from.size() != runs.total()) return false;
-      Scatter(from, runs, absl::MakeSpan(to));
-      return true;
-    };
-    if (!take(block.predictions, geometry_->prediction_size, owned_.bytes.predictions) ||
-        !take(block.class_probabilities, geometry_->probability_size, owned_.bytes.targets)) {
-      // Where targets come whole, they are not part of blocks, and 0 bytes are what is wanted.
-      return absl::InvalidArgumentError("a block that is not as large as its box");
+    for (size_t i = 0; i < kTensorCount; ++i) {
+      const TensorRow<ScatteredBytes>& row = kTensorRows<ScatteredBytes>[i];
+      if (row.block_field == 0) continue;
+      // Where a tensor comes whole, it is not part of blocks, and 0 bytes are what is wanted.
+      Bytes* const to = TensorOf(owned_.bytes, kTensorRows<Bytes>[i]);
+      const Runs runs =
+          RunsOf(*geometry_, block.box, geometry_->classes, to ? geometry_->BlockSize(row) : 0);
+      const ScatteredBytes& from = block.*row.in_block;
+      if (from.size() != runs.total()) {
+        return absl::InvalidArgumentError("a block that is not as large as its box");
+      }
+      if (to != nullptr) Scatter(from, runs, absl::MakeSpan(*to));
     }
     boxes_.push_back(block.box);
     return absl::OkStatus();
   }
 
   absl::Status Answer(StreamReply& reply) {
-    OwnedOutputs outputs(spec_.outputs, *geometry_);
+    Outputs<Bytes> outputs = MemoryFor(spec_.outputs, *geometry_);
     LOSSD_ASSIGN_OR_RETURN(const LossResult result,
-                           service_->compute(spec_, owned_.views, outputs.Views()));
+                           service_->compute(spec_, owned_.views, Views(outputs)));
     for (const Box& box : boxes_) {
       LOSSD_ASSIGN_OR_RETURN(const wire::Message block,
                              Encoded(wire::EncodeBlockResult(box, {}, Fields(outputs, box))));
@@ -182,11 +173,11 @@ class ComputePeer : public StreamPeer {
     return absl::OkStatus();
   }
 
-  wire::OutputFields<wire::Payload> Fields(const OwnedOutputs& outputs, const Box& box) const {
-    const auto cut = [&](const Bytes& whole, int64_t rows,
-                         int64_t element_size) -> std::optional<wire::Payload> {
+  wire::OutputFields<wire::Payload> Fields(const Outputs<Bytes>& outputs, const Box& box) const {
+    const auto cut = [&](const OutputFacts& row,
+                         const Bytes& whole) -> std::optional<wire::Payload> {
       if (whole.empty()) return std::nullopt;
-      const Runs runs = RunsOf(*geometry_, box, rows, element_size);
+      const Runs runs = RunsOf(*geometry_, box, geometry_->RowsOf(row), geometry_->OutputSize(row));
       Bytes packed;
       for (int64_t i = 0; i < runs.count; ++i) {
         const auto first = whole.begin() + runs.first + i * runs.stride;
@@ -194,12 +185,7 @@ class ComputePeer : public StreamPeer {
       }
       return Lasting(packed);
     };
-    return {
-        .position_losses = cut(outputs.position_losses, 1, 8),
-        .log_sum_exp = cut(outputs.log_sum_exp, 1, 8),
-        .argmax_hits = cut(outputs.argmax_hits, 1, 1),
-        .probabilities = cut(outputs.probabilities, geometry_->classes, geometry_->prediction_size),
-        .gradient = cut(outputs.gradient, geometry_->classes, geometry_->gradient_size)};
+    return MapOutputs<std::optional<wire::Payload>>(outputs, cut);
   }
 
   const std::shared_ptr<const FakeService> service_;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 #include <vector>
 
@@ -175,24 +174,9 @@ absl::StatusOr<PartialSums> LossRun::RunBox(const Box& box, const BoxInputs& in,
 }
 
 LossResult LossRun::Finish(const PartialSums& sums) const {
-  const LossSpec& spec = plan().spec();
-  LossResult result;
-  result.exact = sums;
-  result.loss_sum = sums.loss_sum.Round();
-  result.weight_sum = sums.weight_sum.Round();
-  result.denominator = denominator();
-  if (denominator() != 0) {
-    result.loss = result.loss_sum / denominator();
-  } else if (!plan().fixed_denominator() && spec.all_ignored_policy == AllIgnoredPolicy::kNan) {
-    result.loss = std::numeric_limits<double>::quiet_NaN();
-  }
-  result.position_count = sums.position_count;
-  result.valid_count = sums.valid_count;
-  result.ignored_count = sums.ignored_count;
-  result.clamped_count = sums.clamped_count;
-  result.nonfinite_count = sums.nonfinite_count;
-  if (plan().outputs().argmax_hits) result.correct_count = sums.correct_count;
-  return result;
+  const bool nan =
+      !plan().fixed_denominator() && plan().spec().all_ignored_policy == AllIgnoredPolicy::kNan;
+  return LossResult::From(sums, denominator(), nan ? kNaN : 0, plan().outputs().argmax_hits);
 }
 
 }  // namespace lossd

@@ -19,19 +19,12 @@ inline constexpr int kNumericsVersion = 5;
 
 // The bytes of the tensors that are known whole before the first block. Each is exactly as large as
 // the plan says (LossPlan's descriptions); none is copied, and all must outlive the LossRun.
-struct SideBytes {
-  ByteSpan targets;  // empty where the targets travel in the blocks
-  ByteSpan class_weights;
-  ByteSpan position_weights;
-  ByteSpan upstream_gradient;
-};
+// The targets are empty where they travel in the blocks.
+using SideBytes = SideTensors<ByteSpan>;
 
 // Predictions (and class probabilities, where targets do not come whole) of one box, packed as
 // [outer_count][C][inner_count].
-struct BoxInputs {
-  ScatteredBytes predictions;
-  ScatteredBytes class_probabilities;
-};
+using BoxInputs = BlockTensors<ScatteredBytes>;
 
 // One loss computation whose labels and weights have been checked and whose denominator is known.
 // Immutable: boxes may be computed at the same time from several threads.

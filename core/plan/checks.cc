@@ -17,16 +17,21 @@ absl::string_view View(std::string_view text) { return {text.data(), text.size()
 
 }  // namespace
 
-absl::Status Refuse(std::string_view field, std::string_view value, std::string_view wanted) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(View(field), " is ", View(value), "; wanted ", View(wanted)));
+std::string Field::Text() const {
+  const absl::string_view dot = message.empty() ? "" : ".";
+  return absl::StrCat(View(message), dot, View(name));
 }
 
-absl::Status RefuseShape(std::string_view field, const std::vector<int64_t>& shape,
+absl::Status Refuse(const Field& field, std::string_view value, std::string_view wanted) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(field.Text(), " is ", View(value), "; wanted ", View(wanted)));
+}
+
+absl::Status RefuseShape(const Field& field, const std::vector<int64_t>& shape,
                          std::string_view wanted) {
   if (shape.size() <= kMaxRank) return Refuse(field, ShapeString(shape), wanted);
   return absl::InvalidArgumentError(
-      absl::StrCat(View(field), " has rank ", shape.size(), "; wanted ", View(wanted)));
+      absl::StrCat(field.Text(), " has rank ", shape.size(), "; wanted ", View(wanted)));
 }
 
 std::string NumberString(double value) {
@@ -36,19 +41,19 @@ std::string NumberString(double value) {
   return std::string(text, end);
 }
 
-absl::Status CheckEnum(std::string_view field, int value, int last, std::string_view wanted) {
+absl::Status CheckEnum(const Field& field, int value, int last, std::string_view wanted) {
   if (value >= 1 && value <= last) return absl::OkStatus();
   if (value == 0) return Refuse(field, "unspecified", wanted);
   return absl::UnimplementedError(
-      absl::StrCat(View(field), " is ", value, "; wanted ", View(wanted)));
+      absl::StrCat(field.Text(), " is ", value, "; wanted ", View(wanted)));
 }
 
-absl::Status CheckDTypeKnown(std::string_view field, DType dtype) {
+absl::Status CheckDTypeKnown(const Field& field, DType dtype) {
   return CheckEnum(field, static_cast<int>(dtype), static_cast<int>(std::size(kAllDTypes)),
                    "f32, f64, f16, bf16, i8, i16, i32, i64, u8, u16, u32 or u64");
 }
 
-absl::Status CheckFloating(std::string_view field, DType dtype) {
+absl::Status CheckFloating(const Field& field, DType dtype) {
   LOSSD_RETURN_IF_ERROR(CheckDTypeKnown(field, dtype));
   if (IsFloating(dtype)) return absl::OkStatus();
   return Refuse(field, Name(dtype), "f32, f64, f16 or bf16");

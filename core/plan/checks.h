@@ -13,12 +13,26 @@
 // enum or a number wherever it stands.
 namespace lossd::plan {
 
+// The name of a field: put together where an error needs it, which valid requests do not.
+struct Field {
+  Field(const char* name_in) : name(name_in) {}         // NOLINT(google-explicit-constructor)
+  Field(std::string_view name_in) : name(name_in) {}    // NOLINT(google-explicit-constructor)
+  Field(const std::string& name_in) : name(name_in) {}  // NOLINT(google-explicit-constructor)
+  Field(std::string_view message_in, std::string_view name_in)
+      : message(message_in), name(name_in) {}
+
+  std::string Text() const;
+
+  std::string_view message;  // empty: `name` is all
+  std::string_view name;
+};
+
 // kInvalidArgument "FIELD is VALUE; wanted WANTED".
-absl::Status Refuse(std::string_view field, std::string_view value, std::string_view wanted);
+absl::Status Refuse(const Field& field, std::string_view value, std::string_view wanted);
 
 // kInvalidArgument "FIELD is [2,10]; wanted WANTED", or "FIELD has rank 9; wanted WANTED" where the
 // extents are too many to be printed.
-absl::Status RefuseShape(std::string_view field, const std::vector<int64_t>& shape,
+absl::Status RefuseShape(const Field& field, const std::vector<int64_t>& shape,
                          std::string_view wanted);
 
 // The shortest decimal that reads back as `value`; "nan" whatever the sign of the NaN.
@@ -26,12 +40,12 @@ std::string NumberString(double value);
 
 // Of an enum whose values are 1..last and stand for the names in `wanted`: kInvalidArgument for 0
 // (unspecified), kUnimplemented for any other number.
-absl::Status CheckEnum(std::string_view field, int value, int last, std::string_view wanted);
+absl::Status CheckEnum(const Field& field, int value, int last, std::string_view wanted);
 
-absl::Status CheckDTypeKnown(std::string_view field, DType dtype);
+absl::Status CheckDTypeKnown(const Field& field, DType dtype);
 
 // Also refuses dtypes that are not floating.
-absl::Status CheckFloating(std::string_view field, DType dtype);
+absl::Status CheckFloating(const Field& field, DType dtype);
 
 }  // namespace lossd::plan
 

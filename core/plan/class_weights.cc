@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/plan/checks.h"
+#include "lossd/shapes.h"
 #include "lossd/status_macros.h"
 
 namespace lossd::plan {

@@ -6,12 +6,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "core/plan/checks.h"
+#include "lossd/shapes.h"
 #include "lossd/status_macros.h"
 
 namespace lossd::plan {
 namespace {
 
-absl::Status CheckLayoutKnown(std::string_view field, Layout layout) {
+absl::Status CheckLayoutKnown(const Field& field, Layout layout) {
   return CheckEnum(field, static_cast<int>(layout), 2, "ROW_MAJOR or COLUMN_MAJOR");
 }
 
@@ -40,23 +41,11 @@ absl::Status CheckPredictionShape(const std::vector<int64_t>& shape) {
 }
 
 absl::StatusOr<int> ResolveClassAxis(std::optional<int> class_axis, const TensorDesc& predictions) {
+  if (const std::optional<int> axis = ClassAxis(class_axis, predictions)) return *axis;
   const int rank = static_cast<int>(predictions.shape.size());
-  if (!class_axis) {
-    if (rank == 1) return 0;
-    return predictions.layout == Layout::kRowMajor ? 1 : rank - 2;
-  }
-  if (*class_axis < -rank || *class_axis >= rank) {
-    return Refuse("class_axis", absl::StrCat(*class_axis),
-                  absl::StrCat(-rank, "..", rank - 1, ", since predictions.shape is ",
-                               ShapeString(predictions.shape)));
-  }
-  return *class_axis < 0 ? *class_axis + rank : *class_axis;
-}
-
-int64_t Product(absl::Span<const int64_t> extents) {
-  int64_t product = 1;
-  for (const int64_t extent : extents) product *= extent;
-  return product;
+  return Refuse("class_axis", absl::StrCat(*class_axis),
+                absl::StrCat(-rank, "..", rank - 1, ", since predictions.shape is ",
+                             ShapeString(predictions.shape)));
 }
 
 }  // namespace
@@ -81,14 +70,12 @@ absl::StatusOr<Geometry> MakeGeometry(const TensorDesc& predictions,
         "predictions.shape", shape,
         absl::StrCat("at most ", kMaxClasses, " classes along the class axis ", axis));
   }
-  geometry.outer = Product(absl::MakeConstSpan(shape).first(axis));
-  geometry.inner = Product(absl::MakeConstSpan(shape).subspan(axis + 1));
-  const bool row_major = predictions.layout == Layout::kRowMajor;
-  if (!row_major) std::swap(geometry.outer, geometry.inner);
+  const Extents extents = ExtentsOf(predictions, axis);
+  geometry.outer = extents.outer;
+  geometry.inner = extents.inner;
 
-  const int rank = static_cast<int>(shape.size());
-  const int batch_axis = row_major ? 0 : rank - 1;
-  if (rank == 1) {
+  const int batch_axis = BatchAxis(predictions);
+  if (shape.size() == 1) {
     geometry.batch = 1;
   } else if (batch_axis != axis) {
     geometry.batch_axis = batch_axis;
@@ -97,7 +84,7 @@ absl::StatusOr<Geometry> MakeGeometry(const TensorDesc& predictions,
   return geometry;
 }
 
-absl::Status CheckLayout(std::string_view field, const TensorDesc& tensor,
+absl::Status CheckLayout(const Field& field, const TensorDesc& tensor,
                          const TensorDesc& predictions) {
   LOSSD_RETURN_IF_ERROR(CheckLayoutKnown(field, tensor.layout));
   if (tensor.layout == predictions.layout) return absl::OkStatus();
@@ -110,17 +97,10 @@ absl::Status CheckLayout(std::string_view field, const TensorDesc& tensor,
                 absl::StrCat(LayoutName(predictions.layout), ", the predictions' layout"));
 }
 
-absl::Status CheckLabelShape(std::string_view field, const TensorDesc& tensor,
+absl::Status CheckLabelShape(const Field& field, const TensorDesc& tensor,
                              const TensorDesc& predictions, const Geometry& geometry) {
-  // The same extents but the class axis's, which is missing or 1.
-  const auto shape = absl::MakeConstSpan(tensor.shape);
-  const auto whole = absl::MakeConstSpan(predictions.shape);
   const int axis = geometry.class_axis;
-  const bool kept = shape.size() == whole.size() && shape[axis] == 1;
-  if ((kept || shape.size() + 1 == whole.size()) && shape.first(axis) == whole.first(axis) &&
-      shape.subspan(axis + (kept ? 1 : 0)) == whole.subspan(axis + 1)) {
-    return absl::OkStatus();
-  }
+  if (IsLabelShape(tensor.shape, predictions.shape, axis)) return absl::OkStatus();
   const std::vector<int64_t> removed = Without(predictions.shape, axis);
   std::vector<int64_t> one = predictions.shape;
   one[axis] = 1;
@@ -128,12 +108,6 @@ absl::Status CheckLabelShape(std::string_view field, const TensorDesc& tensor,
       field, tensor.shape,
       absl::StrCat(ShapeString(removed), " or ", ShapeString(one), ": the predictions' shape ",
                    ShapeString(predictions.shape), " with the class axis ", axis, " removed or 1"));
-}
-
-std::vector<int64_t> Without(const std::vector<int64_t>& shape, int axis) {
-  std::vector<int64_t> rest = shape;
-  rest.erase(rest.begin() + axis);
-  return rest;
 }
 
 }  // namespace lossd::plan

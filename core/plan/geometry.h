@@ -3,11 +3,10 @@
 
 #include <cstdint>
 #include <optional>
-#include <string_view>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/plan/checks.h"
 #include "lossd/tensor.h"
 
 namespace lossd::plan {
@@ -39,15 +38,12 @@ absl::StatusOr<Geometry> MakeGeometry(const TensorDesc& predictions, std::option
 
 // kInvalidArgument unless `tensor` is in the predictions' layout, or its bytes are the same in
 // both.
-absl::Status CheckLayout(std::string_view field, const TensorDesc& tensor,
+absl::Status CheckLayout(const Field& field, const TensorDesc& tensor,
                          const TensorDesc& predictions);
 
 // kInvalidArgument unless the shape is the predictions' with the class axis 1 or removed.
-absl::Status CheckLabelShape(std::string_view field, const TensorDesc& tensor,
+absl::Status CheckLabelShape(const Field& field, const TensorDesc& tensor,
                              const TensorDesc& predictions, const Geometry& geometry);
-
-// `shape` without dimension `axis`.
-std::vector<int64_t> Without(const std::vector<int64_t>& shape, int axis);
 
 }  // namespace lossd::plan
 

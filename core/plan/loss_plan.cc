@@ -8,42 +8,46 @@
 #include "core/plan/class_weights.h"
 #include "core/plan/geometry.h"
 #include "core/plan/options.h"
+#include "lossd/shapes.h"
 #include "lossd/status_macros.h"
 
 namespace lossd {
 namespace {
 
+// Checks a tensor that has an element for each position, or for each element of the predictions.
+absl::Status CheckTensor(const TensorFacts& row, const TensorDesc& tensor,
+                         const TensorDesc& predictions, const plan::Geometry& geometry) {
+  const auto field = [&row](const char* part) { return plan::Field(row.name, part); };
+  LOSSD_RETURN_IF_ERROR(row.floating ? plan::CheckFloating(field("dtype"), tensor.dtype)
+                                     : plan::CheckDTypeKnown(field("dtype"), tensor.dtype));
+  if (row.per == Per::kPosition) {
+    LOSSD_RETURN_IF_ERROR(plan::CheckLabelShape(field("shape"), tensor, predictions, geometry));
+  } else if (tensor.shape != predictions.shape) {
+    return plan::RefuseShape(
+        field("shape"), tensor.shape,
+        absl::StrCat("the predictions' shape ", ShapeString(predictions.shape)));
+  }
+  return plan::CheckLayout(field("layout"), tensor, predictions);
+}
+
 absl::Status CheckTargets(const LossTensorDescs& tensors, const plan::Geometry& geometry) {
-  const TensorDesc& targets = tensors.targets;
-  switch (tensors.target_kind) {
-    case TargetKind::kClassIndices:
-      LOSSD_RETURN_IF_ERROR(plan::CheckDTypeKnown("class_indices.dtype", targets.dtype));
-      LOSSD_RETURN_IF_ERROR(
-          plan::CheckLabelShape("class_indices.shape", targets, tensors.predictions, geometry));
-      return plan::CheckLayout("class_indices.layout", targets, tensors.predictions);
-    case TargetKind::kClassProbabilities:
-      LOSSD_RETURN_IF_ERROR(plan::CheckFloating("class_probabilities.dtype", targets.dtype));
-      if (targets.shape != tensors.predictions.shape) {
-        return plan::RefuseShape(
-            "class_probabilities.shape", targets.shape,
-            absl::StrCat("the predictions' shape ", ShapeString(tensors.predictions.shape)));
-      }
-      return plan::CheckLayout("class_probabilities.layout", targets, tensors.predictions);
+  for (const TensorRow<TensorDesc>& row : kTensorRows<TensorDesc>) {
+    if (row.target_kind != tensors.target_kind) continue;
+    return CheckTensor(row, tensors.targets, tensors.predictions, geometry);
   }
   return absl::UnimplementedError(absl::StrCat("the kind of the targets is ",
                                                static_cast<int>(tensors.target_kind),
                                                "; wanted class indices or class probabilities"));
 }
 
-// A floating tensor with one element per position.
-absl::Status CheckPerPosition(std::string_view name, const TensorDesc& tensor,
-                              const TensorDesc& predictions, const plan::Geometry& geometry) {
-  const auto field = [name](const char* part) {
-    return absl::StrCat(absl::string_view(name.data(), name.size()), ".", part);
-  };
-  LOSSD_RETURN_IF_ERROR(plan::CheckFloating(field("dtype"), tensor.dtype));
-  LOSSD_RETURN_IF_ERROR(plan::CheckLabelShape(field("shape"), tensor, predictions, geometry));
-  return plan::CheckLayout(field("layout"), tensor, predictions);
+// Checks what is neither predictions nor targets nor class weights.
+absl::Status CheckOthers(const LossTensorDescs& tensors, const plan::Geometry& geometry) {
+  return CheckTensors(tensors, [&](const TensorFacts& row, const TensorDesc& tensor) {
+    if (row.target_kind || row.per == Per::kClass || row.role == Role::kPredictions) {
+      return absl::OkStatus();
+    }
+    return CheckTensor(row, tensor, tensors.predictions, geometry);
+  });
 }
 
 std::optional<double> FixedDenominator(const LossSpec& spec, const plan::Geometry& geometry) {
@@ -106,16 +110,9 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
         made.class_weights_,
         plan::MakeClassWeightsPlan(*tensors.class_weights, normalization, predictions, geometry));
   }
-  if (tensors.position_weights) {
-    LOSSD_RETURN_IF_ERROR(
-        CheckPerPosition("position_weights", *tensors.position_weights, predictions, geometry));
-  }
-  if (tensors.upstream_gradient) {
-    LOSSD_RETURN_IF_ERROR(
-        CheckPerPosition("upstream_gradient", *tensors.upstream_gradient, predictions, geometry));
-  }
+  LOSSD_RETURN_IF_ERROR(CheckOthers(tensors, geometry));
   if (tensors.target_kind == TargetKind::kClassProbabilities) {
-    made.positions_shape_ = plan::Without(predictions.shape, geometry.class_axis);
+    made.positions_shape_ = Without(predictions.shape, geometry.class_axis);
   }
   made.fixed_denominator_ = FixedDenominator(spec, geometry);
   made.tensors_ = std::move(tensors);
@@ -129,14 +126,21 @@ bool LossPlan::targets_come_whole() const {
 LossPlan::BoxBytes LossPlan::BytesOf(const Box& box) const {
   const int64_t positions = box.outer_count * box.inner_count;
   const int64_t elements = positions * classes_;
+  const auto size = [&](Per per, DType dtype) {
+    return (per == Per::kElement ? elements : positions) * SizeOf(dtype);
+  };
   BoxBytes bytes;
-  bytes.predictions = elements * SizeOf(dtype());
-  if (!targets_come_whole()) bytes.class_probabilities = elements * SizeOf(tensors_.targets.dtype);
-  if (outputs().gradient) bytes.gradient = elements * SizeOf(gradient_dtype());
-  if (outputs().position_losses) bytes.position_losses = positions * SizeOf(DType::kF64);
-  if (outputs().log_sum_exp) bytes.log_sum_exp = positions * SizeOf(DType::kF64);
-  if (outputs().argmax_hits) bytes.argmax_hits = positions * SizeOf(DType::kU8);
-  if (outputs().probabilities) bytes.probabilities = elements * SizeOf(dtype());
+  for (size_t i = 0; i < kTensorCount; ++i) {
+    const TensorRow<TensorDesc>& row = kTensorRows<TensorDesc>[i];
+    const TensorDesc* const tensor = TensorOf(tensors_, row);
+    if (tensor == nullptr || !IsInBlocks(row)) continue;
+    bytes.*kTensorRows<int64_t>[i].in_block = size(row.per, tensor->dtype);
+  }
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    const OutputRow<bool>& row = kOutputRows<bool>[i];
+    if (!(outputs().*row.member)) continue;
+    bytes.*kOutputRows<int64_t>[i].member = size(row.per, row.DTypeFor(dtype(), gradient_dtype()));
+  }
   return bytes;
 }
 

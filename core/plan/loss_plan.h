@@ -2,7 +2,6 @@
 #define LOSSD_CORE_PLAN_LOSS_PLAN_H_
 
 #include <cstdint>
-#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -76,18 +75,16 @@ class LossPlan {
   // probabilities where they decide D. Otherwise they travel block by block.
   bool targets_come_whole() const;
 
+  // Whether a tensor of the request travels block by block; otherwise it is known whole before the
+  // first block.
+  bool IsInBlocks(const TensorFacts& tensor) const {
+    return tensor.block_field != 0 && !(tensor.target_kind && targets_come_whole());
+  }
+
   // Exact sizes of the tensors and of the outputs, in bytes; 0 for what is absent.
   int64_t predictions_bytes() const { return positions() * classes_ * SizeOf(dtype()); }
   Box whole() const { return {0, outer_, 0, inner_}; }
-  struct BoxBytes {
-    int64_t predictions = 0;
-    int64_t class_probabilities = 0;  // 0 where targets come whole
-    int64_t gradient = 0;
-    int64_t position_losses = 0;
-    int64_t log_sum_exp = 0;
-    int64_t argmax_hits = 0;
-    int64_t probabilities = 0;
-  };
+  struct BoxBytes : BlockTensors<int64_t>, Outputs<int64_t> {};
   BoxBytes BytesOf(const Box& box) const;
 
   // kInvalidArgument unless every box is inside the tensor and none is empty.

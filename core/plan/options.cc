@@ -11,7 +11,7 @@
 namespace lossd::plan {
 namespace {
 
-absl::Status CheckRange(std::string_view field, double value, const Range& range) {
+absl::Status CheckRange(const Field& field, double value, const Range& range) {
   if (range.Has(value)) return absl::OkStatus();
   return Refuse(field, NumberString(value), range.wanted);
 }
@@ -22,8 +22,7 @@ absl::Status CheckLoss(const Loss& any) {
         for (const Option<L>& option : LossRow<L>::kOptions) {
           const double value = loss.*option.member;
           if (option.range.Has(value)) continue;
-          const std::string name = std::string(LossRow<L>::kName).append(".").append(option.name);
-          return Refuse(name, NumberString(value), option.range.wanted);
+          return Refuse({LossRow<L>::kName, option.name}, NumberString(value), option.range.wanted);
         }
         return absl::OkStatus();
       },

@@ -2,18 +2,14 @@
 
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/message.h>
-#include <google/protobuf/wire_format_lite.h>
 
-#include <algorithm>
 #include <bit>
 #include <optional>
 #include <string>
 #include <utility>
 #include <variant>
 
-#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/types/span.h"
@@ -22,17 +18,6 @@ namespace lossd::wire {
 namespace {
 
 using google::protobuf::FieldDescriptor;
-using google::protobuf::internal::WireFormatLite;
-using google::protobuf::io::CodedInputStream;
-
-using Bytes = absl::InlinedVector<uint8_t, 64>;
-
-Bytes Flat(const ScatteredBytes& bytes) {
-  Bytes flat(bytes.size());
-  bytes.CopyTo(0, bytes.size(), reinterpret_cast<std::byte*>(flat.data()));
-  return flat;
-}
-
 // The loss with that field of LossSpec, and default options.
 std::optional<Loss> LossOf(int number) {
   for (size_t i = 0; i < kLossCount; ++i) {
@@ -49,22 +34,16 @@ absl::Status NoLoss() {
       absl::StrCat("spec.loss is not set; wanted one of ", absl::StrJoin(kLossFacts, ", ", name)));
 }
 
-// Options as encoders write them. False: there is something else, for generated code to judge.
+// Precondition: IsPlainLoss.
 template <class L>
-bool ReadOptions(absl::Span<const uint8_t> bytes, L& loss) {
-  constexpr size_t kOptionBytes = 1 + sizeof(double);
-  for (; !bytes.empty(); bytes.remove_prefix(kOptionBytes)) {
-    const auto& options = LossRow<L>::kOptions;
-    const auto* const option =
-        std::find_if(options.begin(), options.end(), [&](const Option<L>& o) {
-          return bytes[0] == WireFormatLite::MakeTag(o.number, WireFormatLite::WIRETYPE_FIXED64);
-        });
-    if (option == options.end() || bytes.size() < kOptionBytes) return false;
+void ReadOptions(absl::Span<const uint8_t> message, L& loss) {
+  for (; !message.empty(); message.remove_prefix(kOptionBytes)) {
     uint64_t bits = 0;
-    CodedInputStream::ReadLittleEndian64FromArray(bytes.data() + 1, &bits);
-    loss.*option->member = std::bit_cast<double>(bits);
+    google::protobuf::io::CodedInputStream::ReadLittleEndian64FromArray(message.data() + 1, &bits);
+    for (const Option<L>& option : LossRow<L>::kOptions) {
+      if (message[0] == OptionTag(option.number)) loss.*option.member = std::bit_cast<double>(bits);
+    }
   }
-  return true;
 }
 
 // The loss of a spec that generated code has parsed.
@@ -88,33 +67,15 @@ absl::StatusOr<Loss> ReadParsed(const v1::LossSpec& spec) {
   return *loss;
 }
 
-// A message that generated code has to parse: the loss as field `number` of a spec.
-absl::StatusOr<Loss> Parse(int number, const Bytes& bytes) {
-  std::string text;
-  {
-    google::protobuf::io::StringOutputStream stream(&text);
-    google::protobuf::io::CodedOutputStream out(&stream);
-    WireFormatLite::WriteTag(number, WireFormatLite::WIRETYPE_LENGTH_DELIMITED, &out);
-    out.WriteVarint32(static_cast<uint32_t>(bytes.size()));
-    out.WriteRaw(bytes.data(), static_cast<int>(bytes.size()));
-  }
-  v1::LossSpec spec;
-  if (spec.ParseFromString(text)) return ReadParsed(spec);
-  return absl::InvalidArgumentError(
-      absl::StrCat("spec.loss of ", bytes.size(), " bytes is not valid protobuf"));
-}
-
 }  // namespace
 
 absl::StatusOr<Loss> ReadLoss(const v1::LossSpec& spec, const LargeFields& large, int slot) {
-  const int number = large.number(slot);
-  if (number == 0) return ReadParsed(spec);
-  Loss loss = *LossOf(number);
-  const Bytes bytes = Flat(large.bytes(slot));
-  const bool plain =
-      std::visit([&bytes](auto& of_type) { return ReadOptions(bytes, of_type); }, loss);
-  if (!plain) return Parse(number, bytes);
-  return loss;
+  if (large.all_parsed()) return ReadParsed(spec);
+  const Slot& kept = large.slot(slot);
+  std::optional<Loss> loss = LossOf(kept.number);
+  if (!loss) return NoLoss();
+  std::visit([&kept](auto& of_type) { ReadOptions(kept.small, of_type); }, *loss);
+  return *loss;
 }
 
 void WriteLoss(const Loss& loss, Writer& spec) {

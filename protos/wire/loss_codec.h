@@ -1,10 +1,13 @@
 #ifndef LOSSD_WIRE_LOSS_CODEC_H_
 #define LOSSD_WIRE_LOSS_CODEC_H_
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "lossd/losses.h"
 #include "lossd/v1/loss.pb.h"
 #include "protos/wire/walker.h"
@@ -15,10 +18,31 @@
 
 namespace lossd::wire {
 
+// An option as encoders write it: a tag of one byte and a double.
+inline constexpr size_t kOptionBytes = 1 + sizeof(double);
+constexpr uint8_t OptionTag(int number) { return static_cast<uint8_t>(number << 3 | 1); }
+
+// Whether the message of a loss has nothing but options as encoders write them.
+template <class L>
+bool IsPlainLoss(absl::Span<const uint8_t> message) {
+  for (; !message.empty(); message.remove_prefix(kOptionBytes)) {
+    const auto has_tag = [&](const Option<L>& option) {
+      return message[0] == OptionTag(option.number);
+    };
+    if (message.size() < kOptionBytes || std::ranges::none_of(LossRow<L>::kOptions, has_tag)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 // The fields of LossSpec that are losses, whichever it is in one slot.
 constexpr std::array<FieldRule, kLossCount> LossFields(int slot) {
   std::array<FieldRule, kLossCount> rules{};
-  for (size_t i = 0; i < kLossCount; ++i) rules[i] = SmallField(kLossFacts[i].number, slot);
+  size_t i = 0;
+  ForEachLoss([&]<class L>(const L&) {
+    rules[i++] = SmallField(LossRow<L>::kNumber, slot, kLossFacts[0].number, &IsPlainLoss<L>);
+  });
   return rules;
 }
 

@@ -1,13 +1,13 @@
 #include "protos/wire/request_codec.h"
 
-#include <optional>
+#include <algorithm>
+#include <array>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
 #include "lossd/v1/loss.pb.h"
-#include "protos/wire/loss_codec.h"
 #include "protos/wire/spec_codec.h"
 #include "protos/wire/tensor_codec.h"
 #include "protos/wire/walker.h"
@@ -16,52 +16,48 @@
 namespace lossd::wire {
 namespace {
 
-static_assert(static_cast<int>(SideKind::kClassWeights) == v1::SideData::KIND_CLASS_WEIGHTS);
-static_assert(static_cast<int>(SideKind::kPositionWeights) == v1::SideData::KIND_POSITION_WEIGHTS);
-static_assert(static_cast<int>(SideKind::kUpstreamGradient) ==
-              v1::SideData::KIND_UPSTREAM_GRADIENT);
-static_assert(static_cast<int>(SideKind::kTargets) == v1::SideData::KIND_TARGETS);
-
 using Request = v1::ComputeRequest;
 using Part = v1::ComputeStreamRequest;
 
-enum Slot {
-  kClassIndices,
-  kClassProbabilities,
-  kClassWeights,
-  kPositionWeights,
-  kUpstreamGradient,
-  kPredictions,
-  kSide,
-  kBlockProbabilities,
-  kBlockPredictions,
-  kLoss,
-};
+// Slots: of tensors the index of their row, also for what a block has of them.
+constexpr int kTensors = static_cast<int>(kTensorCount);
+constexpr SpecSlots kSpec = {.loss = kTensors, .outputs = kTensors + 1};
+constexpr int kSide = kTensors + 2;
+static_assert(kTensors <= kMaxTensorSlots && kSide < kMaxSlots);
 
-constexpr auto kSpecRules = LossFields(kLoss);
-constexpr FieldRule kRequestRules[] = {
-    MessageField(Request::kSpecFieldNumber, kSpecRules),
-    TensorField(Request::kClassIndicesFieldNumber, kClassIndices),
-    TensorField(Request::kClassProbabilitiesFieldNumber, kClassProbabilities),
-    TensorField(Request::kClassWeightsFieldNumber, kClassWeights),
-    TensorField(Request::kPositionWeightsFieldNumber, kPositionWeights),
-    TensorField(Request::kUpstreamGradientFieldNumber, kUpstreamGradient),
-    TensorField(Request::kPredictionsFieldNumber, kPredictions),
-};
+constexpr auto kSpecRules = SpecFields(kSpec);
+constexpr auto kRequestRules = [] {
+  std::array<FieldRule, kTensorCount + 1> rules{};
+  rules[kTensors] = MessageField(Request::kSpecFieldNumber, kSpecRules);
+  int first_target = 0;
+  for (int slot = 0; slot < kTensors; ++slot) {
+    const TensorFacts& row = kTensorRows<WireTensor>[slot];
+    if (row.target_kind && first_target == 0) first_target = row.number();
+    rules[slot] = TensorField(row.number(), slot, row.target_kind ? first_target : row.number());
+  }
+  return rules;
+}();
 constexpr FieldRule kHeaderRules[] = {
     MessageField(v1::StreamHeader::kRequestFieldNumber, kRequestRules),
 };
 constexpr FieldRule kSideRules[] = {
     BytesField(v1::SideData::kDataFieldNumber, kSide),
 };
-constexpr FieldRule kBlockRules[] = {
-    BytesField(v1::PredictionBlock::kClassProbabilitiesFieldNumber, kBlockProbabilities),
-    BytesField(v1::PredictionBlock::kPredictionsFieldNumber, kBlockPredictions),
-};
+constexpr size_t kBlockTensors = std::ranges::count_if(
+    kTensorRows<WireTensor>, [](const TensorFacts& row) { return row.block_field != 0; });
+constexpr auto kBlockRules = [] {
+  std::array<FieldRule, kBlockTensors> rules{};
+  size_t count = 0;
+  for (int slot = 0; slot < kTensors; ++slot) {
+    const int number = kTensorRows<WireTensor>[slot].block_field;
+    if (number != 0) rules[count++] = BytesField(number, slot);
+  }
+  return rules;
+}();
 constexpr FieldRule kPartRules[] = {
-    MessageField(Part::kHeaderFieldNumber, kHeaderRules),
-    MessageField(Part::kSideDataFieldNumber, kSideRules),
-    MessageField(Part::kBlockFieldNumber, kBlockRules),
+    MessageField(Part::kHeaderFieldNumber, Part::kHeaderFieldNumber, kHeaderRules),
+    MessageField(Part::kSideDataFieldNumber, Part::kHeaderFieldNumber, kSideRules),
+    MessageField(Part::kBlockFieldNumber, Part::kHeaderFieldNumber, kBlockRules),
 };
 static_assert(kTensorDataField == v1::Tensor::kDataFieldNumber);
 
@@ -69,49 +65,43 @@ absl::Status NotSet(absl::string_view field, absl::string_view wanted) {
   return absl::InvalidArgumentError(absl::StrCat(field, " is not set; wanted ", wanted));
 }
 
-absl::Status ReadOptionalTensor(absl::string_view field, bool present, const v1::Tensor& tensor,
-                                const LargeFields& large, int slot, Carries carries,
-                                std::optional<WireTensor>& into) {
-  if (!present) return absl::OkStatus();
-  LOSSD_ASSIGN_OR_RETURN(into, ReadTensor(field, tensor, large, slot, carries));
-  return absl::OkStatus();
+// "class_indices or class_probabilities"
+std::string TargetNames() {
+  std::string names;
+  for (const TensorFacts& row : kTensorRows<WireTensor>) {
+    if (!row.target_kind) continue;
+    absl::StrAppend(&names, names.empty() ? "" : " or ", std::string(row.name));
+  }
+  return names;
 }
 
-absl::Status ReadTensors(const Request& request, const LargeFields& large, Carries carries,
+absl::Status ReadTensors(const FieldSource& source, Carries carries,
                          LossTensors<WireTensor>& read) {
-  if (request.targets_case() == Request::TARGETS_NOT_SET) {
-    return NotSet("targets", "class_indices or class_probabilities");
+  bool has_targets = false;
+  bool has_predictions = false;
+  std::array<bool, kTensorCount> has;
+  for (int slot = 0; slot < kTensors; ++slot) {
+    const TensorFacts& row = kTensorRows<WireTensor>[slot];
+    has[slot] = HasTensor(source, row.number(), slot);
+    has_targets |= has[slot] && row.target_kind;
+    has_predictions |= has[slot] && row.role == Role::kPredictions;
   }
-  if (!request.has_predictions()) return NotSet("predictions", "a tensor");
-  if (request.has_class_indices()) {
-    read.target_kind = TargetKind::kClassIndices;
-    LOSSD_ASSIGN_OR_RETURN(read.targets, ReadTensor("class_indices", request.class_indices(), large,
-                                                    kClassIndices, carries));
-  } else {
-    read.target_kind = TargetKind::kClassProbabilities;
-    LOSSD_ASSIGN_OR_RETURN(read.targets,
-                           ReadTensor("class_probabilities", request.class_probabilities(), large,
-                                      kClassProbabilities, carries));
+  if (!has_targets) return NotSet("targets", TargetNames());
+  if (!has_predictions) return NotSet("predictions", "a tensor");
+  for (int slot = 0; slot < kTensors; ++slot) {
+    if (!has[slot]) continue;
+    const TensorRow<WireTensor>& row = kTensorRows<WireTensor>[slot];
+    LOSSD_RETURN_IF_ERROR(
+        ReadTensor(row.name, source, row.number(), slot, carries, AddTensor(row, read)));
   }
-  LOSSD_RETURN_IF_ERROR(ReadOptionalTensor("class_weights", request.has_class_weights(),
-                                           request.class_weights(), large, kClassWeights, carries,
-                                           read.class_weights));
-  LOSSD_RETURN_IF_ERROR(ReadOptionalTensor("position_weights", request.has_position_weights(),
-                                           request.position_weights(), large, kPositionWeights,
-                                           carries, read.position_weights));
-  LOSSD_RETURN_IF_ERROR(ReadOptionalTensor("upstream_gradient", request.has_upstream_gradient(),
-                                           request.upstream_gradient(), large, kUpstreamGradient,
-                                           carries, read.upstream_gradient));
-  LOSSD_ASSIGN_OR_RETURN(read.predictions, ReadTensor("predictions", request.predictions(), large,
-                                                      kPredictions, carries));
   return absl::OkStatus();
 }
 
 absl::Status ReadRequest(const Request& request, const LargeFields& large, Carries carries,
                          DecodedRequest& read) {
   if (!request.has_spec()) return NotSet("spec", "a LossSpec");
-  LOSSD_ASSIGN_OR_RETURN(read.spec, FromProto(request.spec(), large, kLoss));
-  LOSSD_RETURN_IF_ERROR(ReadTensors(request, large, carries, read.tensors));
+  LOSSD_ASSIGN_OR_RETURN(read.spec, FromProto(request.spec(), large, kSpec));
+  LOSSD_RETURN_IF_ERROR(ReadTensors({large, request}, carries, read.tensors));
   read.storage = large.storage();
   return absl::OkStatus();
 }
@@ -125,7 +115,9 @@ absl::StatusOr<DecodedHeader> ReadHeader(const v1::StreamHeader& header, const L
                                                    " entries; wanted at most ", kMaxBoxes));
   }
   read.boxes.reserve(header.boxes_size());
-  for (const v1::Box& box : header.boxes()) read.boxes.push_back(FromProto(box));
+  for (const v1::Box& box : header.boxes()) {
+    read.boxes.push_back(FromProto(box));
+  }
   return read;
 }
 
@@ -135,43 +127,29 @@ absl::StatusOr<DecodedSideData> ReadSideData(const v1::SideData& side, const Lar
       read.kind, ReadEnum<SideKind>("side_data.kind", side.kind(),
                                     {v1::SideData::Kind_IsValid, v1::SideData::Kind_descriptor}));
   read.offset_bytes = side.offset_bytes();
-  read.data = large.Bytes(kSide, side.data());
+  read.data = ReadBytes({large, side}, v1::SideData::kDataFieldNumber, kSide);
   read.storage = large.storage();
   return read;
 }
 
 absl::StatusOr<DecodedBlock> ReadBlock(const v1::PredictionBlock& block, const LargeFields& large) {
   if (!block.has_box()) return NotSet("block.box", "a Box");
-  return DecodedBlock{
-      .box = FromProto(block.box()),
-      .class_probabilities = large.Bytes(kBlockProbabilities, block.class_probabilities()),
-      .predictions = large.Bytes(kBlockPredictions, block.predictions()),
-      .storage = large.storage()};
-}
-
-void WriteOptional(int number, std::optional<OutgoingTensor> tensor, Writer& writer) {
-  if (tensor) WriteTensor(number, *std::move(tensor), writer);
+  DecodedBlock read;
+  read.box = FromProto(block.box());
+  for (int slot = 0; slot < kTensors; ++slot) {
+    const TensorRow<ScatteredBytes>& row = kTensorRows<ScatteredBytes>[slot];
+    if (row.block_field == 0) continue;
+    read.*row.in_block = ReadBytes({large, block}, row.block_field, slot);
+  }
+  read.storage = large.storage();
+  return read;
 }
 
 void WriteTensors(LossTensors<OutgoingTensor> tensors, Writer& writer) {
-  WriteTensor(tensors.target_kind == TargetKind::kClassIndices
-                  ? Request::kClassIndicesFieldNumber
-                  : Request::kClassProbabilitiesFieldNumber,
-              std::move(tensors.targets), writer);
-  WriteOptional(Request::kClassWeightsFieldNumber, std::move(tensors.class_weights), writer);
-  WriteOptional(Request::kPositionWeightsFieldNumber, std::move(tensors.position_weights), writer);
-  WriteOptional(Request::kUpstreamGradientFieldNumber, std::move(tensors.upstream_gradient),
-                writer);
-  WriteTensor(Request::kPredictionsFieldNumber, std::move(tensors.predictions), writer);
-}
-
-// What a tensor is, without its bytes.
-OutgoingTensor Described(const TensorDesc& desc) {
-  return {desc.dtype, desc.shape, desc.layout, {}};
-}
-std::optional<OutgoingTensor> Described(const std::optional<TensorDesc>& desc) {
-  if (!desc) return std::nullopt;
-  return Described(*desc);
+  for (const TensorRow<OutgoingTensor>& row : kTensorRows<OutgoingTensor>) {
+    OutgoingTensor* const tensor = TensorOf(tensors, row);
+    if (tensor != nullptr) WriteTensor(row.number(), std::move(*tensor), writer);
+  }
 }
 
 absl::StatusOr<grpc::ByteBuffer> FinishPart(int number, Writer&& part) {
@@ -182,17 +160,14 @@ absl::StatusOr<grpc::ByteBuffer> FinishPart(int number, Writer&& part) {
 
 }  // namespace
 
-LossTensorDescs DecodedRequest::Descs() const {
-  const auto desc = [](const std::optional<WireTensor>& tensor) -> std::optional<TensorDesc> {
-    if (!tensor) return std::nullopt;
-    return tensor->desc;
-  };
-  return {.predictions = tensors.predictions.desc,
-          .target_kind = tensors.target_kind,
-          .targets = tensors.targets.desc,
-          .class_weights = desc(tensors.class_weights),
-          .position_weights = desc(tensors.position_weights),
-          .upstream_gradient = desc(tensors.upstream_gradient)};
+BlockTensors<int64_t> SizesOf(const BlockTensors<ScatteredBytes>& block) {
+  BlockTensors<int64_t> sizes;
+  for (size_t i = 0; i < kTensorCount; ++i) {
+    const TensorRow<ScatteredBytes>& row = kTensorRows<ScatteredBytes>[i];
+    if (row.block_field == 0) continue;
+    sizes.*kTensorRows<int64_t>[i].in_block = (block.*row.in_block).size();
+  }
+  return sizes;
 }
 
 absl::StatusOr<DecodedRequest> DecodeComputeRequest(const Message& message) {
@@ -233,13 +208,12 @@ absl::StatusOr<grpc::ByteBuffer> EncodeStreamHeader(const LossSpec& spec,
                                                     const std::vector<Box>& boxes) {
   Writer request;
   request.Message(Request::kSpecFieldNumber, ToProto(spec));
-  WriteTensors({.predictions = Described(tensors.predictions),
-                .target_kind = tensors.target_kind,
-                .targets = Described(tensors.targets),
-                .class_weights = Described(tensors.class_weights),
-                .position_weights = Described(tensors.position_weights),
-                .upstream_gradient = Described(tensors.upstream_gradient)},
-               request);
+  WriteTensors(
+      MapTensors<OutgoingTensor>(tensors,
+                                 [](const TensorFacts&, const TensorDesc& desc) {
+                                   return OutgoingTensor{desc.dtype, desc.shape, desc.layout, {}};
+                                 }),
+      request);
   Writer header;
   header.Message(v1::StreamHeader::kRequestFieldNumber, std::move(request));
   for (const Box& box : boxes) header.Message(v1::StreamHeader::kBoxesFieldNumber, ToProto(box));
@@ -255,13 +229,14 @@ absl::StatusOr<grpc::ByteBuffer> EncodeSideData(SideKind kind, int64_t offset_by
 }
 
 absl::StatusOr<grpc::ByteBuffer> EncodeBlock(const Box& box,
-                                             std::vector<Payload> class_probabilities,
-                                             std::vector<Payload> predictions) {
+                                             BlockTensors<std::vector<Payload>> tensors) {
+  using Payloads = std::vector<Payload>;
   Writer writer;
   writer.Message(v1::PredictionBlock::kBoxFieldNumber, ToProto(box));
-  writer.Bytes(v1::PredictionBlock::kClassProbabilitiesFieldNumber,
-               absl::MakeSpan(class_probabilities));
-  writer.Bytes(v1::PredictionBlock::kPredictionsFieldNumber, absl::MakeSpan(predictions));
+  for (const TensorRow<Payloads>& row : kTensorRows<Payloads>) {
+    if (row.block_field == 0) continue;
+    writer.Bytes(row.block_field, absl::MakeSpan(tensors.*row.in_block));
+  }
   return FinishPart(Part::kBlockFieldNumber, std::move(writer));
 }
 

@@ -19,8 +19,8 @@
 // (*_UNSPECIFIED: kInvalidArgument, unknown numbers: kUnimplemented, both naming the field); the
 // rank is at most 8 and no extent negative; in a unary request the bytes of every tensor equal
 // product(shape) * size(dtype); in a stream header they are empty and the boxes at most kMaxBoxes.
-// What is not stated: kInvalidArgument. Ranges of options and the fit of shapes are LossPlan's
-// concern.
+// What is not stated: kInvalidArgument. Ranges of options and the fit of
+// shapes are LossPlan's concern.
 
 namespace lossd::wire {
 
@@ -35,7 +35,7 @@ struct DecodedRequest {
   // Keeps the tensors' bytes alive; Message::storage() unless the message was of unusual form.
   std::shared_ptr<const void> storage;
 
-  LossTensorDescs Descs() const;
+  LossTensorDescs Descs() const { return DescsOf(tensors); }
 };
 
 struct DecodedHeader {
@@ -52,12 +52,13 @@ struct DecodedSideData {
   std::shared_ptr<const void> storage;
 };
 
-struct DecodedBlock {
+struct DecodedBlock : BlockTensors<ScatteredBytes> {
   Box box;
-  ScatteredBytes class_probabilities;
-  ScatteredBytes predictions;
   std::shared_ptr<const void> storage;
 };
+
+// How many bytes a block has of each tensor.
+BlockTensors<int64_t> SizesOf(const BlockTensors<ScatteredBytes>& block);
 
 using DecodedStreamPart = std::variant<DecodedHeader, DecodedSideData, DecodedBlock>;
 
@@ -75,8 +76,7 @@ absl::StatusOr<grpc::ByteBuffer> EncodeSideData(SideKind kind, int64_t offset_by
 
 // The payloads of each field are sent one after the other as one field.
 absl::StatusOr<grpc::ByteBuffer> EncodeBlock(const Box& box,
-                                             std::vector<Payload> class_probabilities,
-                                             std::vector<Payload> predictions);
+                                             BlockTensors<std::vector<Payload>> tensors);
 
 }  // namespace lossd::wire
 

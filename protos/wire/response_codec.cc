@@ -1,7 +1,7 @@
 #include "protos/wire/response_codec.h"
 
+#include <array>
 #include <optional>
-#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,22 +19,25 @@ namespace {
 using Response = v1::ComputeResponse;
 using Answer = v1::ComputeStreamResponse;
 
-enum Slot { kPositionLosses, kLogSumExp, kArgmaxHits, kProbabilities, kGradient };
+// Slots are the indices of the rows.
+constexpr int kOutputs = static_cast<int>(kOutputCount);
+static_assert(kOutputs <= kMaxTensorSlots);
 
-constexpr FieldRule kResponseRules[] = {
-    TensorField(Response::kPositionLossesFieldNumber, kPositionLosses),
-    TensorField(Response::kLogSumExpFieldNumber, kLogSumExp),
-    TensorField(Response::kArgmaxHitsFieldNumber, kArgmaxHits),
-    TensorField(Response::kProbabilitiesFieldNumber, kProbabilities),
-    TensorField(Response::kGradientFieldNumber, kGradient),
-};
-constexpr FieldRule kBlockRules[] = {
-    BytesField(v1::BlockResult::kPositionLossesFieldNumber, kPositionLosses),
-    BytesField(v1::BlockResult::kLogSumExpFieldNumber, kLogSumExp),
-    BytesField(v1::BlockResult::kArgmaxHitsFieldNumber, kArgmaxHits),
-    BytesField(v1::BlockResult::kProbabilitiesFieldNumber, kProbabilities),
-    BytesField(v1::BlockResult::kGradientFieldNumber, kGradient),
-};
+constexpr auto kResponseRules = [] {
+  std::array<FieldRule, kOutputCount> rules{};
+  for (int slot = 0; slot < kOutputs; ++slot) {
+    const int number = kOutputRows<bool>[slot].response_field;
+    rules[slot] = TensorField(number, slot, number);
+  }
+  return rules;
+}();
+constexpr auto kBlockRules = [] {
+  std::array<FieldRule, kOutputCount> rules{};
+  for (int slot = 0; slot < kOutputs; ++slot) {
+    rules[slot] = BytesField(kOutputRows<bool>[slot].block_field, slot);
+  }
+  return rules;
+}();
 constexpr FieldRule kAnswerRules[] = {MessageField(Answer::kBlockFieldNumber, kBlockRules)};
 
 absl::Status NotSet(absl::string_view field) {
@@ -46,27 +49,13 @@ absl::Status AsInternal(const absl::Status& status) {
   return absl::InternalError(absl::StrCat("answer: ", status.message()));
 }
 
-absl::Status ReadOutput(absl::string_view field, bool present, const v1::Tensor& tensor,
-                        const LargeFields& large, int slot, std::optional<WireTensor>& into) {
-  if (!present) return absl::OkStatus();
-  LOSSD_ASSIGN_OR_RETURN(into, ReadTensor(field, tensor, large, slot, Carries::kBytes));
-  return absl::OkStatus();
-}
-
-absl::Status ReadOutputs(const Response& response, const LargeFields& large,
-                         OutputFields<WireTensor>& read) {
-  LOSSD_RETURN_IF_ERROR(ReadOutput("position_losses", response.has_position_losses(),
-                                   response.position_losses(), large, kPositionLosses,
-                                   read.position_losses));
-  LOSSD_RETURN_IF_ERROR(ReadOutput("log_sum_exp", response.has_log_sum_exp(),
-                                   response.log_sum_exp(), large, kLogSumExp, read.log_sum_exp));
-  LOSSD_RETURN_IF_ERROR(ReadOutput("argmax_hits", response.has_argmax_hits(),
-                                   response.argmax_hits(), large, kArgmaxHits, read.argmax_hits));
-  LOSSD_RETURN_IF_ERROR(ReadOutput("probabilities", response.has_probabilities(),
-                                   response.probabilities(), large, kProbabilities,
-                                   read.probabilities));
-  LOSSD_RETURN_IF_ERROR(ReadOutput("gradient", response.has_gradient(), response.gradient(), large,
-                                   kGradient, read.gradient));
+absl::Status ReadOutputs(const FieldSource& source, OutputFields<WireTensor>& read) {
+  for (int slot = 0; slot < kOutputs; ++slot) {
+    const auto& row = kOutputRows<std::optional<WireTensor>>[slot];
+    if (!HasTensor(source, row.response_field, slot)) continue;
+    LOSSD_RETURN_IF_ERROR(ReadTensor(row.name, source, row.response_field, slot, Carries::kBytes,
+                                     (read.*row.member).emplace()));
+  }
   return absl::OkStatus();
 }
 
@@ -76,36 +65,22 @@ absl::StatusOr<LossResult> ReadResult(const v1::LossResult& result) {
   return read;
 }
 
-std::optional<ScatteredBytes> ReadBytes(const std::string& parsed, const LargeFields& large,
-                                        int slot) {
-  ScatteredBytes bytes = large.Bytes(slot, parsed);
-  if (bytes.size() == 0) return std::nullopt;
-  return bytes;
-}
-
 absl::StatusOr<DecodedBlockResult> ReadBlock(const v1::BlockResult& block,
                                              const LargeFields& large) {
   if (!block.has_box()) return NotSet("block.box");
   if (!block.has_sums()) return NotSet("block.sums");
   absl::StatusOr<PartialSums> sums = FromProto(block.sums());
   if (!sums.ok()) return AsInternal(sums.status());
-  return DecodedBlockResult{
-      .box = FromProto(block.box()),
-      .sums = *std::move(sums),
-      .outputs = {.position_losses = ReadBytes(block.position_losses(), large, kPositionLosses),
-                  .log_sum_exp = ReadBytes(block.log_sum_exp(), large, kLogSumExp),
-                  .argmax_hits = ReadBytes(block.argmax_hits(), large, kArgmaxHits),
-                  .probabilities = ReadBytes(block.probabilities(), large, kProbabilities),
-                  .gradient = ReadBytes(block.gradient(), large, kGradient)},
-      .storage = large.storage()};
-}
-
-void WriteOutput(int number, std::optional<OutgoingTensor> tensor, Writer& writer) {
-  if (tensor) WriteTensor(number, *std::move(tensor), writer);
-}
-
-void WriteOutput(int number, std::optional<Payload> bytes, Writer& writer) {
-  if (bytes) writer.Bytes(number, *std::move(bytes));
+  DecodedBlockResult read = {.box = FromProto(block.box()),
+                             .sums = *std::move(sums),
+                             .outputs = {},
+                             .storage = large.storage()};
+  for (int slot = 0; slot < kOutputs; ++slot) {
+    const auto& row = kOutputRows<std::optional<ScatteredBytes>>[slot];
+    ScatteredBytes bytes = ReadBytes({large, block}, row.block_field, slot);
+    if (bytes.size() > 0) read.outputs.*row.member = std::move(bytes);
+  }
+  return read;
 }
 
 }  // namespace
@@ -119,7 +94,7 @@ absl::StatusOr<DecodedResponse> DecodeComputeResponse(const Message& message) {
   if (!response->has_result()) return NotSet("result");
   DecodedResponse read;
   LOSSD_ASSIGN_OR_RETURN(read.result, ReadResult(response->result()));
-  if (const absl::Status outputs = ReadOutputs(*response, response.large(), read.outputs);
+  if (const absl::Status outputs = ReadOutputs({response.large(), *response}, read.outputs);
       !outputs.ok()) {
     return AsInternal(outputs);
   }
@@ -148,11 +123,10 @@ absl::StatusOr<grpc::ByteBuffer> EncodeComputeResponse(const LossResult& result,
                                                        OutputFields<OutgoingTensor> outputs) {
   Writer writer;
   writer.Message(Response::kResultFieldNumber, ToProto(result));
-  WriteOutput(Response::kPositionLossesFieldNumber, std::move(outputs.position_losses), writer);
-  WriteOutput(Response::kLogSumExpFieldNumber, std::move(outputs.log_sum_exp), writer);
-  WriteOutput(Response::kArgmaxHitsFieldNumber, std::move(outputs.argmax_hits), writer);
-  WriteOutput(Response::kProbabilitiesFieldNumber, std::move(outputs.probabilities), writer);
-  WriteOutput(Response::kGradientFieldNumber, std::move(outputs.gradient), writer);
+  for (const auto& row : kAnswerRows<std::optional<OutgoingTensor>>) {
+    std::optional<OutgoingTensor>& output = outputs.*row.member;
+    if (output) WriteTensor(row.response_field, *std::move(output), writer);
+  }
   return std::move(writer).Finish();
 }
 
@@ -162,11 +136,10 @@ absl::StatusOr<grpc::ByteBuffer> EncodeBlockResult(const Box& box, const Partial
   Writer inside;
   inside.Message(Block::kBoxFieldNumber, ToProto(box));
   inside.Message(Block::kSumsFieldNumber, ToProto(sums));
-  WriteOutput(Block::kPositionLossesFieldNumber, std::move(outputs.position_losses), inside);
-  WriteOutput(Block::kLogSumExpFieldNumber, std::move(outputs.log_sum_exp), inside);
-  WriteOutput(Block::kArgmaxHitsFieldNumber, std::move(outputs.argmax_hits), inside);
-  WriteOutput(Block::kProbabilitiesFieldNumber, std::move(outputs.probabilities), inside);
-  WriteOutput(Block::kGradientFieldNumber, std::move(outputs.gradient), inside);
+  for (const auto& row : kAnswerRows<std::optional<Payload>>) {
+    std::optional<Payload>& output = outputs.*row.member;
+    if (output) inside.Bytes(row.block_field, *std::move(output));
+  }
   Writer writer;
   writer.Message(Answer::kBlockFieldNumber, std::move(inside));
   return std::move(writer).Finish();

@@ -16,15 +16,9 @@
 
 namespace lossd::wire {
 
-// Outputs by type T; absent where not wanted.
+// Absent where not wanted.
 template <class T>
-struct OutputFields {
-  std::optional<T> position_losses;
-  std::optional<T> log_sum_exp;
-  std::optional<T> argmax_hits;
-  std::optional<T> probabilities;
-  std::optional<T> gradient;
-};
+using OutputFields = Outputs<std::optional<T>>;
 
 struct DecodedResponse {
   LossResult result;

@@ -1,5 +1,8 @@
 #include "protos/wire/spec_codec.h"
 
+#include <google/protobuf/message.h>
+
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -29,28 +32,55 @@ static_assert(Same(AllIgnoredPolicy::kError, v1::ALL_IGNORED_POLICY_ERROR));
 static_assert(Same(NonFinitePolicy::kPropagate, v1::NON_FINITE_POLICY_PROPAGATE));
 static_assert(Same(NonFinitePolicy::kError, v1::NON_FINITE_POLICY_ERROR));
 
-Writer ToProto(const OutputSet& outputs) {
-  using Outputs = v1::Outputs;
-  Writer written;
-  written.SetNumber(Outputs::kGradientFieldNumber, outputs.gradient ? 1 : 0);
-  written.Number(Outputs::kPositionLossesFieldNumber, outputs.position_losses ? 1 : 0);
-  written.Number(Outputs::kLogSumExpFieldNumber, outputs.log_sum_exp ? 1 : 0);
-  written.Number(Outputs::kArgmaxHitsFieldNumber, outputs.argmax_hits ? 1 : 0);
-  written.Number(Outputs::kProbabilitiesFieldNumber, outputs.probabilities ? 1 : 0);
-  return written;
+// Whether an output is wanted, as encoders write it: a tag of one byte and one for the value.
+constexpr uint8_t WantedTag(const OutputFacts& row) {
+  return static_cast<uint8_t>(row.outputs_field << 3);
 }
 
-OutputSet ReadOutputs(const v1::Outputs& outputs) {
+OutputSet ReadOutputs(const v1::Outputs& parsed, const LargeFields& large, int slot) {
   OutputSet wanted;
-  if (outputs.has_gradient()) wanted.gradient = outputs.gradient();
-  wanted.position_losses = outputs.position_losses();
-  wanted.log_sum_exp = outputs.log_sum_exp();
-  wanted.argmax_hits = outputs.argmax_hits();
-  wanted.probabilities = outputs.probabilities();
+  const auto& small = large.slot(slot).small;
+  for (size_t i = 0; i + 1 < small.size(); i += 2) {
+    for (const OutputRow<bool>& row : kOutputRows<bool>) {
+      if (small[i] == WantedTag(row)) wanted.*row.member = small[i + 1] != 0;
+    }
+  }
+  if (!large.all_parsed()) return wanted;
+  for (const OutputRow<bool>& row : kOutputRows<bool>) {
+    const auto* const field = parsed.GetDescriptor()->FindFieldByNumber(row.outputs_field);
+    const google::protobuf::Reflection* const reflection = parsed.GetReflection();
+    if (field->has_presence() && !reflection->HasField(parsed, field)) continue;
+    wanted.*row.member = reflection->GetBool(parsed, field);
+  }
   return wanted;
 }
 
+// The gradient's field knows whether it is set; it alone is wanted by default.
+Writer ToProto(const OutputSet& outputs) {
+  Writer written;
+  for (const OutputRow<bool>& row : kOutputRows<bool>) {
+    const int wanted = outputs.*row.member ? 1 : 0;
+    if (OutputSet().*row.member) {
+      written.SetNumber(row.outputs_field, wanted);
+    } else {
+      written.Number(row.outputs_field, wanted);
+    }
+  }
+  return written;
+}
+
 }  // namespace
+
+bool AreOutputsPlain(absl::Span<const uint8_t> message) {
+  for (size_t i = 0; i < message.size(); i += 2) {
+    const auto has_tag = [&](const OutputFacts& row) { return message[i] == WantedTag(row); };
+    if (i + 1 == message.size() || message[i + 1] >= 0x80 ||
+        std::ranges::none_of(kOutputRows<bool>, has_tag)) {
+      return false;
+    }
+  }
+  return true;
+}
 
 absl::Status RefuseEnum(const FieldName& field, int number,
                         const google::protobuf::EnumDescriptor& type) {
@@ -70,9 +100,9 @@ absl::Status RefuseEnum(const FieldName& field, int number,
 }
 
 absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec, const LargeFields& large,
-                                   int loss_slot) {
+                                   SpecSlots slots) {
   LossSpec read;
-  LOSSD_ASSIGN_OR_RETURN(read.loss, ReadLoss(spec, large, loss_slot));
+  LOSSD_ASSIGN_OR_RETURN(read.loss, ReadLoss(spec, large, slots.loss));
   if (spec.has_class_axis()) read.class_axis = spec.class_axis();
   if (spec.has_weight_normalization()) {
     LOSSD_ASSIGN_OR_RETURN(
@@ -108,7 +138,7 @@ absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec, const LargeFields& 
         ReadEnum<NonFinitePolicy>("non_finite_policy", spec.non_finite_policy(),
                                   {v1::NonFinitePolicy_IsValid, v1::NonFinitePolicy_descriptor}));
   }
-  read.outputs = ReadOutputs(spec.outputs());
+  read.outputs = ReadOutputs(spec.outputs(), large, slots.outputs);
   return read;
 }
 

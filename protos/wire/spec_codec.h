@@ -3,11 +3,16 @@
 
 #include <google/protobuf/descriptor.h>
 
+#include <algorithm>
+#include <array>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "lossd/loss_spec.h"
 #include "lossd/v1/loss.pb.h"
+#include "protos/wire/loss_codec.h"
 #include "protos/wire/walker.h"
 #include "protos/wire/writer.h"
 
@@ -41,10 +46,25 @@ absl::StatusOr<Core> ReadEnum(const FieldName& field, int number, const EnumType
   return static_cast<Core>(number);
 }
 
-// Absent fields get their defaults; ranges are not checked. The loss is in `loss_slot`, see
-// ReadLoss.
+// Whether lossd.v1.Outputs has nothing but fields as encoders write them.
+bool AreOutputsPlain(absl::Span<const uint8_t> message);
+
+// The fields of LossSpec that are read here, without generated code: the loss and the outputs.
+struct SpecSlots {
+  int loss;
+  int outputs;
+};
+constexpr std::array<FieldRule, kLossCount + 1> SpecFields(SpecSlots slots) {
+  constexpr int kOutputs = v1::LossSpec::kOutputsFieldNumber;
+  std::array<FieldRule, kLossCount + 1> rules{};
+  rules[0] = SmallField(kOutputs, slots.outputs, kOutputs, &AreOutputsPlain);
+  std::ranges::copy(LossFields(slots.loss), rules.begin() + 1);
+  return rules;
+}
+
+// Absent fields get their defaults; ranges are not checked.
 absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec, const LargeFields& large,
-                                   int loss_slot);
+                                   SpecSlots slots);
 Writer ToProto(const LossSpec& spec);
 
 Box FromProto(const v1::Box& box);

@@ -1,12 +1,16 @@
 #include "protos/wire/tensor_codec.h"
 
+#include <google/protobuf/descriptor.h>
+
 #include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "lossd/status_macros.h"
+#include "lossd/v1/loss.pb.h"
 #include "protos/wire/spec_codec.h"
 
 namespace lossd::wire {
@@ -24,21 +28,28 @@ static_assert(Same(DType::kU32, v1::DTYPE_U32) && Same(DType::kU64, v1::DTYPE_U6
 static_assert(Same(Layout::kRowMajor, v1::LAYOUT_ROW_MAJOR));
 static_assert(Same(Layout::kColumnMajor, v1::LAYOUT_COLUMN_MAJOR));
 
-absl::StatusOr<TensorDesc> ReadDesc(absl::string_view field, const v1::Tensor& tensor) {
-  TensorDesc desc;
-  LOSSD_ASSIGN_OR_RETURN(desc.dtype, ReadEnum<DType>(FieldName(field, "dtype"), tensor.dtype(),
+// A tensor's fields, however they were read.
+struct Fields {
+  int dtype;
+  std::optional<int> layout;
+  absl::Span<const int64_t> extents;
+  ScatteredBytes data;
+};
+
+absl::Status ReadDesc(absl::string_view field, const Fields& tensor, TensorDesc& desc) {
+  LOSSD_ASSIGN_OR_RETURN(desc.dtype, ReadEnum<DType>(FieldName(field, "dtype"), tensor.dtype,
                                                      {v1::DType_IsValid, v1::DType_descriptor}));
-  if (tensor.has_layout()) {
+  if (tensor.layout) {
     LOSSD_ASSIGN_OR_RETURN(desc.layout,
-                           ReadEnum<Layout>(FieldName(field, "layout"), tensor.layout(),
+                           ReadEnum<Layout>(FieldName(field, "layout"), *tensor.layout,
                                             {v1::Layout_IsValid, v1::Layout_descriptor}));
   }
-  if (tensor.shape_size() > kMaxRank) {
-    return absl::InvalidArgumentError(absl::StrCat(field, ".shape has rank ", tensor.shape_size(),
+  if (tensor.extents.size() > kMaxRank) {
+    return absl::InvalidArgumentError(absl::StrCat(field, ".shape has rank ", tensor.extents.size(),
                                                    "; wanted at most ", kMaxRank));
   }
-  desc.shape.assign(tensor.shape().begin(), tensor.shape().end());
-  return desc;
+  desc.shape.assign(tensor.extents.begin(), tensor.extents.end());
+  return absl::OkStatus();
 }
 
 // The bytes that a tensor of this description has.
@@ -58,25 +69,72 @@ absl::StatusOr<int64_t> ReadByteCount(absl::string_view field, const TensorDesc&
   return *bytes;
 }
 
+const google::protobuf::FieldDescriptor* FieldOf(const google::protobuf::Message& message,
+                                                 int number) {
+  return message.GetDescriptor()->FindFieldByNumber(number);
+}
+
+ScatteredBytes BytesIn(const std::string& text) {
+  return ScatteredBytes(ByteSpan(reinterpret_cast<const std::byte*>(text.data()), text.size()));
+}
+
+const v1::Tensor& ParsedTensor(const FieldSource& source, int number) {
+  const google::protobuf::Message& parsed = source.parsed;
+  return static_cast<const v1::Tensor&>(
+      parsed.GetReflection()->GetMessage(parsed, FieldOf(parsed, number)));
+}
+
+Fields FieldsOf(const v1::Tensor& tensor) {
+  Fields fields = {tensor.dtype(), std::nullopt, tensor.shape(), BytesIn(tensor.data())};
+  if (tensor.has_layout()) fields.layout = tensor.layout();
+  return fields;
+}
+
+Fields FieldsOf(const Slot& slot) {
+  return {slot.tensor.dtype, slot.tensor.layout, slot.tensor.extents(), slot.bytes};
+}
+
+// Precondition: no unknown field, or they do not matter.
+absl::Status ReadFields(absl::string_view field, const Fields& tensor, Carries carries,
+                        WireTensor& into) {
+  LOSSD_RETURN_IF_ERROR(ReadDesc(field, tensor, into.desc));
+  LOSSD_ASSIGN_OR_RETURN(const int64_t wanted, ReadByteCount(field, into.desc));
+  into.data = tensor.data;
+  const int64_t got = into.data.size();
+  if (carries == Carries::kNothing && got > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        field, ".data has ", got, " bytes; wanted none in a stream's header, where they follow"));
+  }
+  if (carries == Carries::kBytes && got != wanted) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        field, ".data has ", got, " bytes; wanted ", wanted, " for ",
+        std::string(Name(into.desc.dtype)), " of shape ", ShapeString(into.desc.shape)));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-absl::StatusOr<WireTensor> ReadTensor(absl::string_view field, const v1::Tensor& tensor,
-                                      const LargeFields& large, int slot, Carries carries) {
-  WireTensor read;
-  LOSSD_ASSIGN_OR_RETURN(read.desc, ReadDesc(field, tensor));
-  LOSSD_ASSIGN_OR_RETURN(const int64_t wanted, ReadByteCount(field, read.desc));
-  read.data = large.Bytes(slot, tensor.data());
-  if (carries == Carries::kNothing && read.data.size() > 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(field, ".data has ", read.data.size(),
-                     " bytes; wanted none in a stream's header, where they follow"));
+bool HasTensor(const FieldSource& source, int number, int slot) {
+  if (!source.large.all_parsed()) return source.large.slot(slot).number != 0;
+  return source.parsed.GetReflection()->HasField(source.parsed, FieldOf(source.parsed, number));
+}
+
+ScatteredBytes ReadBytes(const FieldSource& source, int number, int slot) {
+  if (!source.large.all_parsed()) return source.large.slot(slot).bytes;
+  std::string scratch;  // not used: the field is a std::string
+  return BytesIn(source.parsed.GetReflection()->GetStringReference(
+      source.parsed, FieldOf(source.parsed, number), &scratch));
+}
+
+absl::Status ReadTensor(std::string_view name, const FieldSource& source, int number, int slot,
+                        Carries carries, WireTensor& into) {
+  const absl::string_view field(name.data(), name.size());
+  if (!source.large.all_parsed()) {
+    return ReadFields(field, FieldsOf(source.large.slot(slot)), carries, into);
   }
-  if (carries == Carries::kBytes && read.data.size() != wanted) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        field, ".data has ", read.data.size(), " bytes; wanted ", wanted, " for ",
-        std::string(Name(read.desc.dtype)), " of shape ", ShapeString(read.desc.shape)));
-  }
-  return read;
+  const v1::Tensor& tensor = ParsedTensor(source, number);
+  return ReadFields(field, FieldsOf(tensor), carries, into);
 }
 
 void WriteTensor(int number, OutgoingTensor tensor, Writer& writer) {

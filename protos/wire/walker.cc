@@ -4,6 +4,7 @@
 #include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
@@ -34,6 +35,74 @@ uint32_t TagOf(const FieldRule& rule) {
   return WireFormatLite::MakeTag(rule.number, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
 }
 
+uint64_t BitOf(const FieldRule& rule) { return uint64_t{1} << (rule.oneof % 64); }
+
+// Reads a varint of at most 63 bits, no longer than it has to be, from the front of `bytes`.
+bool ReadFront(absl::Span<const uint8_t>& bytes, int64_t* value) {
+  *value = 0;
+  for (size_t i = 0; i < std::min<size_t>(bytes.size(), 9); ++i) {
+    *value |= static_cast<int64_t>(bytes[i] & 0x7f) << (7 * i);
+    if (bytes[i] >= 0x80) continue;
+    if (bytes[i] == 0 && i > 0) return false;
+    bytes.remove_prefix(i + 1);
+    return true;
+  }
+  return false;
+}
+
+bool ReadFront(absl::Span<const uint8_t>& bytes, int* value) {
+  int64_t wide = 0;
+  if (!ReadFront(bytes, &wide) || wide > std::numeric_limits<int>::max()) return false;
+  *value = static_cast<int>(wide);
+  return true;
+}
+
+bool ReadExtents(absl::Span<const uint8_t>& bytes, TensorHead& head) {
+  int64_t length = 0;
+  if (!ReadFront(bytes, &length) || length > static_cast<int64_t>(bytes.size())) return false;
+  absl::Span<const uint8_t> extents = bytes.first(length);
+  bytes.remove_prefix(length);
+  while (!extents.empty()) {
+    if (head.rank == kMaxRank || !ReadFront(extents, &head.shape[head.rank++])) return false;
+  }
+  return true;
+}
+
+// A tensor without its data. False: something that generated code has to judge.
+bool ReadHead(absl::Span<const uint8_t> bytes, TensorHead& head) {
+  constexpr uint8_t kDType = 1 << 3 | WireFormatLite::WIRETYPE_VARINT;
+  constexpr uint8_t kShape = 2 << 3 | WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
+  constexpr uint8_t kLayout = 3 << 3 | WireFormatLite::WIRETYPE_VARINT;
+  while (!bytes.empty()) {
+    const uint8_t tag = bytes[0];
+    bytes.remove_prefix(1);
+    if (tag == kShape) {
+      if (!ReadExtents(bytes, head)) return false;
+    } else if (tag == kDType) {
+      if (!ReadFront(bytes, &head.dtype)) return false;
+    } else if (tag != kLayout || !ReadFront(bytes, &head.layout.emplace())) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Moves the bytes from `at` on, the small ones of a field, out of the skeleton into its slot.
+// False: generated code has to judge them.
+bool MoveToSlot(const FieldRule& rule, size_t at, Skeleton& skeleton, Slots& slots) {
+  Slot& slot = slots[rule.slot];
+  slot.number = rule.number;
+  const absl::Span<const uint8_t> small = absl::MakeConstSpan(skeleton).subspan(at);
+  if (rule.keep == Keep::kTensor) {
+    if (!ReadHead(small, slot.tensor)) return false;
+  } else {
+    if (!rule.is_plain(small)) return false;
+    slot.small.assign(small.begin(), small.end());
+  }
+  skeleton.resize(at);
+  return true;
+}
+
 enum class Verdict {
   kPlain,    // the skeleton and the slots hold the message
   kUnusual,  // generated code has to parse it whole
@@ -57,7 +126,7 @@ class PlainWalker {
  private:
   // One message, up to `end`.
   bool Level(absl::Span<const FieldRule> rules, const uint8_t* end) {
-    uint32_t seen = 0;
+    uint64_t seen = 0;
     const uint8_t* kept = at_;  // what is to be kept and was not yet begins here
     while (at_ < end) {
       const uint8_t* const begin = at_;
@@ -69,29 +138,30 @@ class PlainWalker {
         if (!SkipValue(tag, end)) return false;
         continue;
       }
-      const uint32_t bit = 1u << (rule - rules.begin());
+      const uint64_t bit = BitOf(*rule);
       uint32_t length = 0;
       if ((seen & bit) != 0 || !ReadVarint(end, &length) || length > end - at_) return false;
       seen |= bit;
-      Keep(kept, begin);
+      Copy(kept, begin);
       if (!Followed(*rule, tag, at_ + length)) return false;
       kept = at_;
     }
-    Keep(kept, end);
+    Copy(kept, end);
     return true;
   }
 
   // The value, up to `end`, of a field that a rule names.
   bool Followed(const FieldRule& rule, uint32_t tag, const uint8_t* end) {
-    if (rule.inside.empty()) {
-      slots_[rule.slot] = {rule.number,
-                           ScatteredBytes(ByteSpan(reinterpret_cast<const std::byte*>(at_),
-                                                   static_cast<size_t>(end - at_)))};
+    if (rule.keep == Keep::kBytes) {
+      slots_[rule.slot].number = rule.number;
+      slots_[rule.slot].bytes = ScatteredBytes(
+          ByteSpan(reinterpret_cast<const std::byte*>(at_), static_cast<size_t>(end - at_)));
       at_ = end;
       return true;
     }
     const size_t inside = skeleton_.size();
     if (!Level(rule.inside, end)) return false;
+    if (rule.keep != Keep::kMessage) return MoveToSlot(rule, inside, skeleton_, slots_);
     InsertHead(tag, inside, skeleton_);
     return true;
   }
@@ -132,7 +202,7 @@ class PlainWalker {
     return true;
   }
 
-  void Keep(const uint8_t* begin, const uint8_t* end) {
+  void Copy(const uint8_t* begin, const uint8_t* end) {
     const size_t size = skeleton_.size();
     skeleton_.resize(size + (end - begin));
     std::copy(begin, end, skeleton_.data() + size);
@@ -160,7 +230,7 @@ class Walker {
   // One message, up to position `end`, which lies within the bytes.
   Verdict Level(absl::Span<const FieldRule> rules, int end) {
     Verdict verdict = Verdict::kPlain;
-    uint32_t seen = 0;
+    uint64_t seen = 0;
     while (in_.CurrentPosition() < end) {
       const int begin = in_.CurrentPosition();
       const uint32_t tag = in_.ReadTag();
@@ -168,7 +238,7 @@ class Walker {
                                      [&](const FieldRule& r) { return TagOf(r) == tag; });
       if (rule == rules.end()) {
         if (!WireFormatLite::SkipField(&in_, tag)) return Verdict::kInvalid;
-        if (!Keep(begin, in_.CurrentPosition())) return Verdict::kTooLarge;
+        if (!Copy(begin, in_.CurrentPosition())) return Verdict::kTooLarge;
         continue;
       }
       int length = 0;
@@ -176,7 +246,7 @@ class Walker {
       const int body = in_.CurrentPosition();
       if (length > end - body) return Verdict::kInvalid;
       if (!Count(body - begin)) return Verdict::kTooLarge;
-      const uint32_t bit = 1u << (rule - rules.begin());
+      const uint64_t bit = BitOf(*rule);
       const size_t usual_size =
           CodedOutputStream::VarintSize32(tag) + CodedOutputStream::VarintSize32(length);
       if ((seen & bit) != 0 || static_cast<size_t>(body - begin) != usual_size) {
@@ -193,18 +263,23 @@ class Walker {
   // The value of a field that a rule names.
   Verdict Followed(const FieldRule& rule, uint32_t tag, int length) {
     const int body = in_.CurrentPosition();
-    if (rule.inside.empty()) {
-      if (rule.small && !Count(length)) return Verdict::kTooLarge;
+    if (rule.keep == Keep::kBytes) {
       if (!in_.Skip(length)) return Verdict::kInvalid;
-      slots_[rule.slot] = {rule.number, Range(body, length)};
+      slots_[rule.slot].number = rule.number;
+      slots_[rule.slot].bytes = Range(body, length);
       return Verdict::kPlain;
     }
     const CodedInputStream::Limit limit = in_.PushLimit(length);
     const size_t inside = skeleton_.size();
     const Verdict verdict = Level(rule.inside, body + length);
     in_.PopLimit(limit);
-    InsertHead(tag, inside, skeleton_);
-    return verdict;
+    if (verdict != Verdict::kPlain) return verdict;
+    if (rule.keep == Keep::kMessage) {
+      InsertHead(tag, inside, skeleton_);
+    } else if (!MoveToSlot(rule, inside, skeleton_, slots_)) {
+      return Verdict::kUnusual;
+    }
+    return Verdict::kPlain;
   }
 
   bool Count(int64_t small_bytes) {
@@ -213,7 +288,7 @@ class Walker {
   }
 
   // Copies bytes [begin, end) to the skeleton.
-  bool Keep(int begin, int end) {
+  bool Copy(int begin, int end) {
     if (!Count(end - begin)) return false;
     const size_t size = skeleton_.size();
     skeleton_.resize(size + (end - begin));
@@ -254,11 +329,6 @@ class Walker {
 
 }  // namespace
 
-ScatteredBytes LargeFields::Bytes(int slot, const std::string& parsed) const {
-  if (parsed.empty()) return slots_[slot].bytes;
-  return ScatteredBytes(ByteSpan(reinterpret_cast<const std::byte*>(parsed.data()), parsed.size()));
-}
-
 absl::Status LargeFields::ParseAround(const Message& message, absl::Span<const FieldRule> rules,
                                       int64_t max_small_bytes, MessageLite& small,
                                       MakeWhole make_whole) {
@@ -293,6 +363,7 @@ absl::Status LargeFields::ParseAround(const Message& message, absl::Span<const F
   ScatteredStream stream(bytes);
   if (!whole->ParseFromZeroCopyStream(&stream)) return bad("is not valid protobuf");
   storage_ = whole;
+  all_parsed_ = true;
   return absl::OkStatus();
 }
 

@@ -6,8 +6,9 @@
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <optional>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
@@ -17,59 +18,91 @@
 
 // Parses a protobuf message whose large byte fields stay where they arrived.
 //
-// The walk follows the fields on the way to the large ones and notes where those lie. All other
-// bytes, copied in their order, are the same message with its large fields empty: generated code
-// parses that. Where one of the followed fields occurs twice (protobuf merges them) or is oddly
-// encoded, generated code parses the whole message instead. A small message that lies in one piece,
+// The walk follows the fields on the way to the large ones and notes where those lie; it reads
+// tensors, and keeps small messages that its codec reads by itself. All other bytes, copied in
+// their order, are the same message without these fields: generated code parses that. Where one of
+// the followed fields occurs twice (protobuf merges them), or is oddly encoded or has an unknown
+// field, generated code parses the whole message instead. A small message that lies in one piece,
 // as most do, is walked by a loop that knows little more than that.
 
 namespace lossd::wire {
 
-// Large fields of one message are told apart by small numbers that the message's codec chooses.
+// Fields that are kept apart from the parsed message are told from each other by slots, small
+// numbers that the message's codec chooses.
 inline constexpr int kMaxSlots = 10;
-inline constexpr int kMaxTensorSlots = 6;  // tensors take the first ones
+inline constexpr int kMaxTensorSlots = 7;  // tensors take the first ones
 
-// A length-delimited field to follow: bytes that go to a slot, or a message with such a field
-// inside.
+// What becomes of a length-delimited field that a rule names.
+enum class Keep : int8_t {
+  kBytes,    // its bytes stay where they arrived: a slot says where
+  kMessage,  // parsed, with rules for what is inside
+  kTensor,   // its `data` stays where it arrived; the slot has what it says beside that
+  kSmall,    // a small message: the slot has a copy
+};
+
 struct FieldRule {
   int number;
-  int slot;                            // of the bytes; unused where `inside` is not empty
+  Keep keep;
+  int slot;                            // unused with kMessage
+  int oneof;                           // the first number of the oneof that it is of, or its own
   absl::Span<const FieldRule> inside;  // fields of the message
-  bool small = false;                  // the bytes count as small ones
+  // With kSmall: whether the message has nothing but what its codec reads by itself.
+  bool (*is_plain)(absl::Span<const uint8_t> message);
 };
+
+// A tensor beside its data, as encoders write it.
+inline constexpr int kMaxRank = 8;
+struct TensorHead {
+  int dtype = 0;
+  std::optional<int> layout;
+  int rank = 0;
+  std::array<int64_t, kMaxRank> shape;
+
+  absl::Span<const int64_t> extents() const { return {shape.data(), static_cast<size_t>(rank)}; }
+};
+
+// A field that was kept apart.
+struct Slot {
+  int number = 0;  // 0: it did not occur
+  ScatteredBytes bytes;
+  TensorHead tensor;
+  absl::InlinedVector<uint8_t, 32> small;
+};
+using Slots = std::array<Slot, kMaxSlots>;
 
 // Tensor.data, by slot.
 inline constexpr int kTensorDataField = 4;
-inline constexpr FieldRule kTensorData[kMaxTensorSlots] = {
-    {kTensorDataField, 0, {}}, {kTensorDataField, 1, {}}, {kTensorDataField, 2, {}},
-    {kTensorDataField, 3, {}}, {kTensorDataField, 4, {}}, {kTensorDataField, 5, {}}};
+inline constexpr auto kTensorData = [] {
+  std::array<FieldRule, kMaxTensorSlots> rules{};
+  for (int slot = 0; slot < kMaxTensorSlots; ++slot) {
+    rules[slot] = {kTensorDataField, Keep::kBytes, slot, kTensorDataField, {}, nullptr};
+  }
+  return rules;
+}();
 
-constexpr FieldRule BytesField(int number, int slot) { return {number, slot, {}}; }
-constexpr FieldRule SmallField(int number, int slot) { return {number, slot, {}, true}; }
-constexpr FieldRule TensorField(int number, int slot) {
-  return {number, -1, absl::Span<const FieldRule>(&kTensorData[slot], 1)};
+constexpr FieldRule BytesField(int number, int slot) {
+  return {number, Keep::kBytes, slot, number, {}, nullptr};
+}
+constexpr FieldRule MessageField(int number, int oneof, absl::Span<const FieldRule> inside) {
+  return {number, Keep::kMessage, -1, oneof, inside, nullptr};
 }
 constexpr FieldRule MessageField(int number, absl::Span<const FieldRule> inside) {
-  return {number, -1, inside};
+  return MessageField(number, number, inside);
 }
-
-// The field that a slot holds.
-struct Slot {
-  int number = 0;
-  ScatteredBytes bytes;
-};
-using Slots = std::array<Slot, kMaxSlots>;
+constexpr FieldRule TensorField(int number, int slot, int oneof) {
+  return {number, Keep::kTensor, slot, oneof, absl::MakeConstSpan(&kTensorData[slot], 1), nullptr};
+}
+constexpr FieldRule SmallField(int number, int slot, int oneof,
+                               bool (*is_plain)(absl::Span<const uint8_t>)) {
+  return {number, Keep::kSmall, slot, oneof, {}, is_plain};
+}
 
 // Where the large fields lie.
 class LargeFields {
  public:
-  // The bytes of a field, given the string of the parsed message: one of the two places holds them.
-  ScatteredBytes Bytes(int slot, const std::string& parsed) const;
-
-  // The same of a field that may be one of several: its number, or 0 where there is none or the
-  // message was parsed whole, and its bytes.
-  int number(int slot) const { return slots_[slot].number; }
-  const ScatteredBytes& bytes(int slot) const { return slots_[slot].bytes; }
+  // Whether the message was unusual: then its slots are empty, and all is in the parsed one.
+  bool all_parsed() const { return all_parsed_; }
+  const Slot& slot(int index) const { return slots_[index]; }
 
   // Keeps all bytes alive: the received message, or the parsed one where that was unusual.
   const std::shared_ptr<const void>& storage() const { return storage_; }
@@ -87,6 +120,7 @@ class LargeFields {
                            MakeWhole make_whole);
 
   Slots slots_;
+  bool all_parsed_ = false;
   std::shared_ptr<const void> storage_;
 };
 

@@ -19,15 +19,16 @@ int64_t Product(int64_t a, int64_t b) {
 }
 
 int64_t InputsOf(const LossPlan::BoxBytes& bytes) {
-  return Sum(bytes.predictions, bytes.class_probabilities);
+  int64_t sum = 0;
+  for (const TensorRow<int64_t>& row : kTensorRows<int64_t>) {
+    if (row.block_field != 0) sum = Sum(sum, bytes.*row.in_block);
+  }
+  return sum;
 }
 
 int64_t OutputsOf(const LossPlan::BoxBytes& bytes) {
   int64_t sum = 0;
-  for (const int64_t part : {bytes.gradient, bytes.position_losses, bytes.log_sum_exp,
-                             bytes.argmax_hits, bytes.probabilities}) {
-    sum = Sum(sum, part);
-  }
+  for (const OutputRow<int64_t>& row : kOutputRows<int64_t>) sum = Sum(sum, bytes.*row.member);
   return sum;
 }
 

@@ -1,7 +1,6 @@
 #include "server/calls/methods.h"
 
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -23,6 +22,7 @@ namespace {
 // small beside the predictions, which are never gathered here.
 class OnePiece {
  public:
+  OnePiece() = default;
   explicit OnePiece(const ScatteredBytes& bytes) {
     if (bytes.size() == 0) return;
     const std::byte* data = bytes.Contiguous(0, bytes.size());
@@ -33,8 +33,6 @@ class OnePiece {
     }
     span_ = {data, static_cast<size_t>(bytes.size())};
   }
-  explicit OnePiece(const std::optional<wire::WireTensor>& tensor)
-      : OnePiece(tensor ? tensor->data : ScatteredBytes()) {}
 
   ByteSpan span() const { return span_; }
 
@@ -46,14 +44,34 @@ class OnePiece {
 // What OnePiece copies of the side tensors.
 int64_t CopiedBytes(const LossTensors<wire::WireTensor>& tensors) {
   int64_t bytes = 0;
-  const auto add = [&](const wire::WireTensor& tensor) {
-    if (tensor.data.pieces().size() > 1) bytes += tensor.data.size();
-  };
-  add(tensors.targets);
-  if (tensors.class_weights) add(*tensors.class_weights);
-  if (tensors.position_weights) add(*tensors.position_weights);
-  if (tensors.upstream_gradient) add(*tensors.upstream_gradient);
+  ForEachTensor(tensors, [&bytes](const TensorFacts& row, const wire::WireTensor& tensor) {
+    if (row.side_kind && tensor.data.pieces().size() > 1) bytes += tensor.data.size();
+  });
   return bytes;
+}
+
+// The tensors of a request as a LossRun takes them: side tensors in one piece each, the others
+// where they arrived.
+struct Inputs {
+  SideTensors<OnePiece> pieces;
+  SideBytes side;  // of `pieces`
+  BoxInputs box;
+};
+
+void Distribute(const LossPlan& plan, const LossTensors<wire::WireTensor>& tensors,
+                Inputs& inputs) {
+  for (size_t i = 0; i < kTensorCount; ++i) {
+    const TensorRow<wire::WireTensor>& row = kTensorRows<wire::WireTensor>[i];
+    const wire::WireTensor* const tensor = TensorOf(tensors, row);
+    if (tensor == nullptr) continue;
+    if (plan.IsInBlocks(row)) {
+      inputs.box.*kTensorRows<ScatteredBytes>[i].in_block = tensor->data;
+      continue;
+    }
+    OnePiece& piece = inputs.pieces.*kTensorRows<OnePiece>[i].whole;
+    piece = OnePiece(tensor->data);
+    inputs.side.*kTensorRows<ByteSpan>[i].whole = piece.span();
+  }
 }
 
 absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
@@ -71,28 +89,18 @@ absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
   const int64_t beside = OutputBytes(plan) + CopiedBytes(request.tensors) +
                          WorkingBytes(plan, environment.executor->threads());
   if (beside > length) LOSSD_RETURN_IF_ERROR(grant.Extend(beside - length));
-  const bool targets_come_whole = plan.targets_come_whole();
-  const OnePiece targets(targets_come_whole ? request.tensors.targets.data : ScatteredBytes());
-  const OnePiece class_weights(request.tensors.class_weights);
-  const OnePiece position_weights(request.tensors.position_weights);
-  const OnePiece upstream_gradient(request.tensors.upstream_gradient);
-  const SideBytes side = {.targets = targets.span(),
-                          .class_weights = class_weights.span(),
-                          .position_weights = position_weights.span(),
-                          .upstream_gradient = upstream_gradient.span()};
+  Inputs inputs;
+  Distribute(plan, request.tensors, inputs);
   Executor& executor = *environment.executor;
   LOSSD_ASSIGN_OR_RETURN(const LossRun run,
-                         LossRun::Prepare(std::move(plan), side, executor, stop));
+                         LossRun::Prepare(std::move(plan), inputs.side, executor, stop));
 
   const Box whole = run.plan().whole();
   OutputBuffers outputs;
   LOSSD_RETURN_IF_ERROR(outputs.Take(run.plan(), whole, *environment.pool));
   PartialSums sums;
   if (run.plan().positions() > 0) {
-    BoxInputs inputs;
-    inputs.predictions = request.tensors.predictions.data;
-    if (!targets_come_whole) inputs.class_probabilities = request.tensors.targets.data;
-    LOSSD_ASSIGN_OR_RETURN(sums, run.RunBox(whole, inputs, outputs.Spans(), executor, stop));
+    LOSSD_ASSIGN_OR_RETURN(sums, run.RunBox(whole, inputs.box, outputs.Spans(), executor, stop));
   }
   return wire::EncodeComputeResponse(run.Finish(sums), std::move(outputs).IntoTensors(run.plan()));
 }

@@ -24,19 +24,16 @@ absl::Status OutputBuffers::Take(int64_t size, BufferPool& pool, Output& output)
 absl::Status OutputBuffers::Take(const LossPlan& plan, const Box& box, BufferPool& pool) {
   const LossPlan::BoxBytes bytes = plan.BytesOf(box);
   wanted_ = plan.outputs();
-  LOSSD_RETURN_IF_ERROR(Take(bytes.gradient, pool, gradient_));
-  LOSSD_RETURN_IF_ERROR(Take(bytes.position_losses, pool, position_losses_));
-  LOSSD_RETURN_IF_ERROR(Take(bytes.log_sum_exp, pool, log_sum_exp_));
-  LOSSD_RETURN_IF_ERROR(Take(bytes.argmax_hits, pool, argmax_hits_));
-  return Take(bytes.probabilities, pool, probabilities_);
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    const int64_t size = bytes.*kOutputRows<int64_t>[i].member;
+    LOSSD_RETURN_IF_ERROR(Take(size, pool, outputs_.*kOutputRows<Output>[i].member));
+  }
+  return absl::OkStatus();
 }
 
 LossOutputs OutputBuffers::Spans() const {
-  return {.gradient = gradient_.bytes,
-          .position_losses = position_losses_.bytes,
-          .log_sum_exp = log_sum_exp_.bytes,
-          .argmax_hits = argmax_hits_.bytes,
-          .probabilities = probabilities_.bytes};
+  return MapOutputs<MutableByteSpan>(
+      outputs_, [](const OutputFacts&, const Output& output) { return output.bytes; });
 }
 
 wire::Payload OutputBuffers::IntoPayload(Output output) {
@@ -46,29 +43,26 @@ wire::Payload OutputBuffers::IntoPayload(Output output) {
 
 wire::OutputFields<wire::Payload> OutputBuffers::IntoPayloads() && {
   wire::OutputFields<wire::Payload> fields;
-  if (wanted_.gradient) fields.gradient = IntoPayload(std::move(gradient_));
-  if (wanted_.position_losses) fields.position_losses = IntoPayload(std::move(position_losses_));
-  if (wanted_.log_sum_exp) fields.log_sum_exp = IntoPayload(std::move(log_sum_exp_));
-  if (wanted_.argmax_hits) fields.argmax_hits = IntoPayload(std::move(argmax_hits_));
-  if (wanted_.probabilities) fields.probabilities = IntoPayload(std::move(probabilities_));
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    if (!(wanted_.*kOutputRows<bool>[i].member)) continue;
+    Output& output = outputs_.*kOutputRows<Output>[i].member;
+    fields.*kOutputRows<std::optional<wire::Payload>>[i].member = IntoPayload(std::move(output));
+  }
   return fields;
 }
 
 wire::OutputFields<wire::OutgoingTensor> OutputBuffers::IntoTensors(const LossPlan& plan) && {
-  wire::OutputFields<wire::Payload> fields = std::move(*this).IntoPayloads();
   const TensorDesc& predictions = plan.tensors().predictions;
-  const auto tensor = [&](std::optional<wire::Payload>& data, DType dtype,
-                          absl::Span<const int64_t> shape) -> std::optional<wire::OutgoingTensor> {
-    if (!data) return std::nullopt;
-    return wire::OutgoingTensor{dtype, shape, predictions.layout, std::move(*data)};
-  };
-  const absl::Span<const int64_t> label_shape = plan.label_shape();
   wire::OutputFields<wire::OutgoingTensor> tensors;
-  tensors.position_losses = tensor(fields.position_losses, DType::kF64, label_shape);
-  tensors.log_sum_exp = tensor(fields.log_sum_exp, DType::kF64, label_shape);
-  tensors.argmax_hits = tensor(fields.argmax_hits, DType::kU8, label_shape);
-  tensors.probabilities = tensor(fields.probabilities, predictions.dtype, predictions.shape);
-  tensors.gradient = tensor(fields.gradient, plan.gradient_dtype(), predictions.shape);
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    const OutputRow<Output>& row = kOutputRows<Output>[i];
+    if (!(wanted_.*kOutputRows<bool>[i].member)) continue;
+    const absl::Span<const int64_t> shape =
+        row.per == Per::kElement ? predictions.shape : plan.label_shape();
+    tensors.*kOutputRows<std::optional<wire::OutgoingTensor>>[i].member =
+        wire::OutgoingTensor{row.DTypeFor(plan.dtype(), plan.gradient_dtype()), shape,
+                             predictions.layout, IntoPayload(std::move(outputs_.*row.member))};
+  }
   return tensors;
 }
 

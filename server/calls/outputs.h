@@ -44,11 +44,7 @@ class OutputBuffers {
   static wire::Payload IntoPayload(Output output);
 
   OutputSet wanted_;
-  Output gradient_;
-  Output position_losses_;
-  Output log_sum_exp_;
-  Output argmax_hits_;
-  Output probabilities_;
+  Outputs<Output> outputs_;
   size_t room_used_ = 0;
   alignas(BufferPool::kAlignment) std::array<std::byte, wire::kCopiedBytes> room_;
 };

@@ -30,10 +30,14 @@ absl::Status GrowingBuffer::Append(const ScatteredBytes& bytes, int64_t declared
 }
 
 SideBytes SideBuffers::Spans() const {
-  return {.targets = at(wire::SideKind::kTargets).bytes(),
-          .class_weights = at(wire::SideKind::kClassWeights).bytes(),
-          .position_weights = at(wire::SideKind::kPositionWeights).bytes(),
-          .upstream_gradient = at(wire::SideKind::kUpstreamGradient).bytes()};
+  SideBytes spans;
+  for (size_t i = 0; i < kTensorCount; ++i) {
+    const TensorRow<GrowingBuffer>& row = kTensorRows<GrowingBuffer>[i];
+    if (row.side_kind) {
+      spans.*kTensorRows<ByteSpan>[i].whole = (buffers_.*row.whole).bytes();
+    }
+  }
+  return spans;
 }
 
 }  // namespace lossd

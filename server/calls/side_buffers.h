@@ -1,7 +1,6 @@
 #ifndef LOSSD_SERVER_CALLS_SIDE_BUFFERS_H_
 #define LOSSD_SERVER_CALLS_SIDE_BUFFERS_H_
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -9,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "core/exec/loss_run.h"
-#include "protos/wire/request_codec.h"
+#include "lossd/tensors.h"
 
 namespace lossd {
 
@@ -37,15 +36,11 @@ class GrowingBuffer {
 // The side tensors of one stream.
 class SideBuffers {
  public:
-  GrowingBuffer& of(wire::SideKind kind) { return buffers_[static_cast<size_t>(kind) - 1]; }
+  GrowingBuffer& of(SideKind kind) { return SideTensor(kind, buffers_); }
   SideBytes Spans() const;
 
  private:
-  const GrowingBuffer& at(wire::SideKind kind) const {
-    return buffers_[static_cast<size_t>(kind) - 1];
-  }
-
-  std::array<GrowingBuffer, 4> buffers_;
+  SideTensors<GrowingBuffer> buffers_;
 };
 
 }  // namespace lossd

@@ -152,8 +152,7 @@ absl::StatusOr<StreamCall::Block> StreamCall::DealWith(wire::DecodedBlock block)
   if (session_.state() == StreamSession::State::kBlocks) {
     LOSSD_RETURN_IF_ERROR(PayForCoverage(session_.coverage_bytes() + BoxCoverage::kMostOfABlock));
   }
-  LOSSD_RETURN_IF_ERROR(
-      session_.OnBlock(block.box, block.predictions.size(), block.class_probabilities.size()));
+  LOSSD_RETURN_IF_ERROR(session_.OnBlock(block.box, wire::SizesOf(block)));
   return Block(std::move(block));
 }
 
@@ -185,9 +184,7 @@ absl::StatusOr<grpc::ByteBuffer> StreamCall::ComputeBlock(wire::DecodedBlock blo
                                                           PartialSums& sums) const {
   OutputBuffers outputs;
   LOSSD_RETURN_IF_ERROR(outputs.Take(run_->plan(), block.box, *environment_.pool));
-  const BoxInputs inputs = {.predictions = block.predictions,
-                            .class_probabilities = block.class_probabilities};
-  LOSSD_ASSIGN_OR_RETURN(sums, run_->RunBox(block.box, inputs, outputs.Spans(),
+  LOSSD_ASSIGN_OR_RETURN(sums, run_->RunBox(block.box, block, outputs.Spans(),
                                             *environment_.executor, StopToken(&stop_)));
   return wire::EncodeBlockResult(block.box, sums, std::move(outputs).IntoPayloads());
 }

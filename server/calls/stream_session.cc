@@ -9,20 +9,11 @@
 namespace lossd {
 namespace {
 
-using wire::SideKind;
-
-constexpr size_t kMaxBoxes = 65536;  // stated in loss.proto
+constexpr size_t kMaxBoxes = wire::kMaxBoxes;
 
 std::string_view Name(SideKind kind) {
-  switch (kind) {
-    case SideKind::kClassWeights:
-      return "class_weights";
-    case SideKind::kPositionWeights:
-      return "position_weights";
-    case SideKind::kUpstreamGradient:
-      return "upstream_gradient";
-    case SideKind::kTargets:
-      return "targets";
+  for (const TensorFacts& row : kTensorRows<TensorDesc>) {
+    if (row.side_kind == kind) return row.member_name();
   }
   return "unknown side tensor";
 }
@@ -50,31 +41,21 @@ absl::StatusOr<std::vector<StreamSession::SideTensor>> ListSideTensors(const Los
                                                                        const wire::Limits& limits) {
   std::vector<StreamSession::SideTensor> side;
   int64_t total = 0;
-  const auto add = [&](SideKind kind, const TensorDesc& desc) -> absl::Status {
+  absl::Status status;
+  ForEachSideTensor(plan.tensors(), [&](const TensorFacts& row, const TensorDesc& desc) {
+    if (plan.IsInBlocks(row) || !status.ok()) return;
     const std::optional<int64_t> bytes = ByteCount(desc);
     if (!bytes || *bytes > limits.max_side_bytes - total) {
-      return absl::ResourceExhaustedError(absl::StrFormat(
+      status = absl::ResourceExhaustedError(absl::StrFormat(
           "%s of shape %s brings the side tensors above %d bytes, the most this server takes "
           "(--max-side-bytes)",
-          Name(kind), ShapeString(desc.shape), limits.max_side_bytes));
+          row.member_name(), ShapeString(desc.shape), limits.max_side_bytes));
+      return;
     }
     total += *bytes;
-    if (*bytes > 0) side.push_back({kind, *bytes});
-    return absl::OkStatus();
-  };
-  const LossTensorDescs& tensors = plan.tensors();
-  if (tensors.class_weights) {
-    LOSSD_RETURN_IF_ERROR(add(SideKind::kClassWeights, *tensors.class_weights));
-  }
-  if (tensors.position_weights) {
-    LOSSD_RETURN_IF_ERROR(add(SideKind::kPositionWeights, *tensors.position_weights));
-  }
-  if (tensors.upstream_gradient) {
-    LOSSD_RETURN_IF_ERROR(add(SideKind::kUpstreamGradient, *tensors.upstream_gradient));
-  }
-  if (plan.targets_come_whole()) {
-    LOSSD_RETURN_IF_ERROR(add(SideKind::kTargets, tensors.targets));
-  }
+    if (*bytes > 0) side.push_back({*row.side_kind, *bytes});
+  });
+  if (!status.ok()) return status;
   return side;
 }
 
@@ -156,17 +137,15 @@ absl::Status StreamSession::CheckSide(SideKind kind, int64_t offset, int64_t siz
   return absl::OkStatus();
 }
 
-absl::Status StreamSession::OnBlock(const Box& box, int64_t predictions,
-                                    int64_t class_probabilities) {
-  absl::Status checked = CheckBlock(box, predictions, class_probabilities);
+absl::Status StreamSession::OnBlock(const Box& box, const BlockTensors<int64_t>& bytes) {
+  absl::Status checked = CheckBlock(box, bytes);
   if (checked.ok()) checked = planned_->coverage.Add(box);
   if (!checked.ok()) return Refuse(std::move(checked));
   ++computing_;
   return absl::OkStatus();
 }
 
-absl::Status StreamSession::CheckBlock(const Box& box, int64_t predictions,
-                                       int64_t class_probabilities) const {
+absl::Status StreamSession::CheckBlock(const Box& box, const BlockTensors<int64_t>& bytes) const {
   if (state_ == State::kRefused) return refusal_;
   if (state_ == State::kSide) {
     return OutOfPlace(
@@ -176,15 +155,13 @@ absl::Status StreamSession::CheckBlock(const Box& box, int64_t predictions,
   if (state_ != State::kBlocks) return OutOfPlace("a block", Wanted(state_));
   LOSSD_RETURN_IF_ERROR(planned_->plan.CheckBox(box));
   const LossPlan::BoxBytes wanted = planned_->plan.BytesOf(box);
-  if (predictions != wanted.predictions) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("predictions of block (%s) are %d bytes; wanted %d", BoxString(box),
-                        predictions, wanted.predictions));
-  }
-  if (class_probabilities != wanted.class_probabilities) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("class_probabilities of block (%s) are %d bytes; wanted %d", BoxString(box),
-                        class_probabilities, wanted.class_probabilities));
+  // The last field, the predictions, first: without them a block makes no sense.
+  for (size_t i = kTensorCount; i-- > 0;) {
+    const TensorRow<int64_t>& row = kTensorRows<int64_t>[i];
+    if (row.block_field == 0 || bytes.*row.in_block == wanted.*row.in_block) continue;
+    return absl::InvalidArgumentError(absl::StrFormat("%s of block (%s) are %d bytes; wanted %d",
+                                                      row.name, BoxString(box), bytes.*row.in_block,
+                                                      wanted.*row.in_block));
   }
   return absl::OkStatus();
 }

@@ -43,7 +43,7 @@ class StreamSession {
   };
 
   struct SideTensor {
-    wire::SideKind kind;
+    SideKind kind;
     int64_t bytes;
   };
   // What a header comes to.
@@ -72,10 +72,10 @@ class StreamSession {
 
   // A piece of a side tensor; OK: its bytes go to [offset, offset + size) of that tensor, which is
   // where the pieces before it ended.
-  absl::Status OnSideData(wire::SideKind kind, int64_t offset, int64_t size);
+  absl::Status OnSideData(SideKind kind, int64_t offset, int64_t size);
 
-  // A block with that many bytes of predictions and probabilities; OK: it may be computed.
-  absl::Status OnBlock(const Box& box, int64_t predictions, int64_t class_probabilities);
+  // A block with that many bytes of each tensor; OK: it may be computed.
+  absl::Status OnBlock(const Box& box, const BlockTensors<int64_t>& bytes);
 
   absl::Status OnEndOfUpload();
 
@@ -92,7 +92,7 @@ class StreamSession {
   const LossPlan& plan() const { return planned_->plan; }
 
   // Size of a side tensor, 0 where there is none; and of all of them. Once the header is accepted.
-  int64_t side_bytes(wire::SideKind kind) const;
+  int64_t side_bytes(SideKind kind) const;
   int64_t all_side_bytes() const;
 
   // Positions of the boxes of the header, once it is accepted.
@@ -105,8 +105,8 @@ class StreamSession {
   const PartialSums& sums() const { return sums_; }
 
  private:
-  absl::Status CheckSide(wire::SideKind kind, int64_t offset, int64_t size) const;
-  absl::Status CheckBlock(const Box& box, int64_t predictions, int64_t class_probabilities) const;
+  absl::Status CheckSide(SideKind kind, int64_t offset, int64_t size) const;
+  absl::Status CheckBlock(const Box& box, const BlockTensors<int64_t>& bytes) const;
   absl::Status CheckEnd() const;
 
   wire::Limits limits_;

@@ -1,13 +1,8 @@
 #ifndef LOSSD_SERVER_METRICS_LABELS_H_
 #define LOSSD_SERVER_METRICS_LABELS_H_
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
-#include <string_view>
 
-// What calls are told apart by, where they are counted: closed sets, so that no caller can make the
-// server keep one counter more.
 namespace lossd {
 
 // What a call's time goes to. The phases of a stream overlap.

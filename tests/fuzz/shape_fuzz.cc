@@ -113,8 +113,7 @@ class Stream {
   }
 
   void DealWith(wire::DecodedBlock block) {
-    static_cast<void>(
-        session_.OnBlock(block.box, block.predictions.size(), block.class_probabilities.size()));
+    static_cast<void>(session_.OnBlock(block.box, wire::SizesOf(block)));
   }
 
   void PrepareIfDue() {

@@ -261,7 +261,7 @@ class Play {
     int64_t probabilities = scene_.targets_come_whole() ? 0 : predictions;
     if (input_.Byte() % 8 == 7) predictions = input_.Integer();
     if (input_.Byte() % 8 == 7) probabilities = input_.Integer();
-    Compare(session_.OnBlock(box, predictions, probabilities),
+    Compare(session_.OnBlock(box, {predictions, probabilities}),
             model_.Block(box, predictions, probabilities), "block");
   }
 

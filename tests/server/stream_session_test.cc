@@ -97,7 +97,10 @@ Event Side(const char* name, SideKind kind, int64_t offset, int64_t size) {
 
 Event Block(const char* name, Box box, int64_t bytes, int64_t probabilities, std::vector<int> rows,
             bool well_formed) {
-  return {name, [=](StreamSession& s) { return s.OnBlock(box, bytes, probabilities); },
+  return {name,
+          [=](StreamSession& s) {
+            return s.OnBlock(box, {bytes, probabilities});
+          },
           [=](Model& m) { return m.Block(rows, well_formed); }};
 }
 
@@ -241,17 +244,17 @@ const Refusal kAfterLabels[] = {
      kInvalid, "side data (targets) came where a block or the end of the upload was wanted"},
     {"short_block",
      [](StreamSession& s) {
-       return s.OnBlock({0, 2, 0, 1}, 12, 0);
+       return s.OnBlock({0, 2, 0, 1}, {12, 0});
      },
      kInvalid, "predictions of block (outer 0..2, inner 0..1) are 12 bytes; wanted 16"},
     {"unwanted_probabilities",
      [](StreamSession& s) {
-       return s.OnBlock({0, 2, 0, 1}, 16, 16);
+       return s.OnBlock({0, 2, 0, 1}, {16, 16});
      },
      kInvalid, "class_probabilities of block (outer 0..2, inner 0..1) are 16 bytes; wanted 0"},
     {"outside",
      [](StreamSession& s) {
-       return s.OnBlock({1, 2, 0, 1}, 16, 0);
+       return s.OnBlock({1, 2, 0, 1}, {16, 0});
      },
      kInvalid, "box.outer_count is 2; wanted 1..1"},
     {"early_half_close", [](StreamSession& s) { return s.OnEndOfUpload(); }, kInvalid,
@@ -280,7 +283,7 @@ TEST(StreamSession, RefusalsNameWhatCameAndWhatWasWanted) {
 
 TEST(StreamSession, RefusalsBeforeTheBlocks) {
   StreamSession no_header{wire::Limits()};
-  EXPECT_EQ(no_header.OnBlock({0, 1, 0, 1}, 8, 0),
+  EXPECT_EQ(no_header.OnBlock({0, 1, 0, 1}, {8, 0}),
             absl::InvalidArgumentError("a block came where the header was wanted"));
   StreamSession nothing{wire::Limits()};
   EXPECT_EQ(nothing.OnEndOfUpload(),
@@ -303,7 +306,7 @@ TEST(StreamSession, RefusalsBeforeTheBlocks) {
                 "side data from byte 3 of position_weights is 6 bytes; wanted 1..5"));
   StreamSession early_block = session;
   EXPECT_EQ(
-      early_block.OnBlock({0, 1, 0, 1}, 8, 0),
+      early_block.OnBlock({0, 1, 0, 1}, {8, 0}),
       absl::InvalidArgumentError("a block came where position_weights from byte 3 was wanted"));
   EXPECT_EQ(session.OnEndOfUpload(),
             absl::InvalidArgumentError("the upload ended after 3 of 8 bytes of position_weights"));
@@ -347,8 +350,8 @@ TEST(StreamSession, ProbabilitiesTravelInBlocksUnlessTheyDecideTheDenominator) {
   StreamSession in_blocks{wire::Limits()};
   ASSERT_TRUE(in_blocks.OnHeader({}, tensors, {}).ok());
   EXPECT_EQ(in_blocks.state(), State::kBlocks);
-  EXPECT_TRUE(in_blocks.OnBlock({0, 1, 0, 1}, 8, 16).ok());
-  EXPECT_FALSE(in_blocks.OnBlock({1, 1, 0, 1}, 8, 0).ok());
+  EXPECT_TRUE(in_blocks.OnBlock({0, 1, 0, 1}, {8, 16}).ok());
+  EXPECT_FALSE(in_blocks.OnBlock({1, 1, 0, 1}, {8, 0}).ok());
 
   LossSpec spec;
   spec.reduction = Reduction::kWeightSum;

@@ -82,33 +82,28 @@ absl::StatusOr<Recoded> Recode(const wire::DecodedSideData& side) {
 
 absl::StatusOr<Recoded> Recode(const wire::DecodedBlock& block) {
   Recoder r;
-  return r.Finish(wire::EncodeBlock(block.box, r.Pieces(block.class_probabilities),
-                                    r.Pieces(block.predictions)),
-                  block.storage);
+  return r.Finish(
+      wire::EncodeBlock(block.box, {.predictions = r.Pieces(block.predictions),
+                                    .class_probabilities = r.Pieces(block.class_probabilities)}),
+      block.storage);
 }
 
 absl::StatusOr<Recoded> Recode(const wire::DecodedResponse& response) {
   Recoder r;
-  const auto& outputs = response.outputs;
-  return r.Finish(wire::EncodeComputeResponse(response.result,
-                                              {.position_losses = r.Tensor(outputs.position_losses),
-                                               .log_sum_exp = r.Tensor(outputs.log_sum_exp),
-                                               .argmax_hits = r.Tensor(outputs.argmax_hits),
-                                               .probabilities = r.Tensor(outputs.probabilities),
-                                               .gradient = r.Tensor(outputs.gradient)}),
-                  response.storage);
+  const auto tensor = [&r](const OutputFacts&, const auto& output) { return r.Tensor(output); };
+  return r.Finish(
+      wire::EncodeComputeResponse(response.result, MapOutputs<std::optional<wire::OutgoingTensor>>(
+                                                       response.outputs, tensor)),
+      response.storage);
 }
 
 absl::StatusOr<Recoded> Recode(const wire::DecodedBlockResult& block) {
   Recoder r;
-  const auto& outputs = block.outputs;
-  return r.Finish(wire::EncodeBlockResult(block.box, block.sums,
-                                          {.position_losses = r.Whole(outputs.position_losses),
-                                           .log_sum_exp = r.Whole(outputs.log_sum_exp),
-                                           .argmax_hits = r.Whole(outputs.argmax_hits),
-                                           .probabilities = r.Whole(outputs.probabilities),
-                                           .gradient = r.Whole(outputs.gradient)}),
-                  block.storage);
+  const auto whole = [&r](const OutputFacts&, const auto& output) { return r.Whole(output); };
+  return r.Finish(
+      wire::EncodeBlockResult(block.box, block.sums,
+                              MapOutputs<std::optional<wire::Payload>>(block.outputs, whole)),
+      block.storage);
 }
 
 absl::StatusOr<Recoded> Recode(const LossResult& summary) {

@@ -131,25 +131,26 @@ const Encoder kEncoders[] = {
        std::vector<wire::Payload> predictions;
        predictions.push_back(std::move(first));
        predictions.push_back(lender.Lend());
-       return wire::EncodeBlock({1, 2, 3, 4}, {lender.Lend(), lender.Lend()},
-                                std::move(predictions));
+       return wire::EncodeBlock({1, 2, 3, 4},
+                                {.predictions = std::move(predictions),
+                                 .class_probabilities = {lender.Lend(), lender.Lend()}});
      }},
     {"ComputeResponse",
      [](Lender& lender, wire::Payload first) {
-       return wire::EncodeComputeResponse({}, {.position_losses = Tensor(lender.Lend()),
+       return wire::EncodeComputeResponse({}, {.gradient = Tensor(std::move(first)),
+                                               .position_losses = Tensor(lender.Lend()),
                                                .log_sum_exp = Tensor(lender.Lend()),
                                                .argmax_hits = Tensor(lender.Lend()),
-                                               .probabilities = Tensor(lender.Lend()),
-                                               .gradient = Tensor(std::move(first))});
+                                               .probabilities = Tensor(lender.Lend())});
      }},
     {"BlockResult",
      [](Lender& lender, wire::Payload first) {
        return wire::EncodeBlockResult({1, 2, 3, 4}, {},
-                                      {.position_losses = lender.Lend(),
+                                      {.gradient = std::move(first),
+                                       .position_losses = lender.Lend(),
                                        .log_sum_exp = lender.Lend(),
                                        .argmax_hits = lender.Lend(),
-                                       .probabilities = lender.Lend(),
-                                       .gradient = std::move(first)});
+                                       .probabilities = lender.Lend()});
      }},
 };
 

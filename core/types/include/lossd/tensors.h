@@ -6,7 +6,7 @@
 #include <iterator>
 #include <optional>
 #include <string_view>
-#include <type_traits>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "lossd/tensor.h"
@@ -48,28 +48,35 @@ enum class SideKind : int8_t {
 };
 inline constexpr int kSideKinds = 4;
 
-// A tensor that a request may lack. Bytes say so by being empty.
-template <class T>
-using Maybe = std::conditional_t<std::is_same_v<T, ByteSpan>, ByteSpan, std::optional<T>>;
-
-// The tensors of one request, by type T (a description, a view, bytes).
+// The tensors of one request, by type T (a description, a view).
 template <class T>
 struct LossTensors {
   T predictions = {};
   TargetKind target_kind = TargetKind::kClassIndices;
   T targets = {};
-  Maybe<T> class_weights = {};
-  Maybe<T> position_weights = {};
-  Maybe<T> upstream_gradient = {};
+  std::optional<T> class_weights = {};
+  std::optional<T> position_weights = {};
+  std::optional<T> upstream_gradient = {};
 };
 using LossTensorDescs = LossTensors<TensorDesc>;
 using LossInputs = LossTensors<TensorView>;
 
-// What a block of a stream carries of the tensors that travel in blocks.
+// Of these tensors, those that are known whole before the first block, by type T (bytes, a buffer).
+template <class T>
+struct SideTensors {
+  T targets = {};
+  T class_weights = {};
+  T position_weights = {};
+  T upstream_gradient = {};
+};
+
+// And what a block has of those that travel in blocks (bytes, a size).
 template <class T>
 struct BlockTensors {
-  T class_probabilities = {};
   T predictions = {};
+  T class_probabilities = {};
+
+  friend bool operator==(const BlockTensors&, const BlockTensors&) = default;
 };
 
 // What is to be known of a tensor, whatever T is.
@@ -91,7 +98,9 @@ template <class T>
 struct TensorRow : TensorFacts {
   // Its member: one of the two.
   T LossTensors<T>::*always;
-  Maybe<T> LossTensors<T>::*sometimes;
+  std::optional<T> LossTensors<T>::*sometimes;
+
+  T SideTensors<T>::*whole;      // nullptr without a side_kind
   T BlockTensors<T>::*in_block;  // nullptr without a block_field
 };
 
@@ -102,30 +111,36 @@ inline constexpr TensorRow<T> kTensorRows[] = {
       TargetKind::kClassIndices, SideKind::kTargets, 0},
      &LossTensors<T>::targets,
      nullptr,
+     &SideTensors<T>::targets,
      nullptr},
     {{Role::kClassProbabilities, "class_probabilities", Per::kElement, /*floating=*/true,
       TargetKind::kClassProbabilities, SideKind::kTargets, 2},
      &LossTensors<T>::targets,
      nullptr,
+     &SideTensors<T>::targets,
      &BlockTensors<T>::class_probabilities},
-    {{Role::kClassWeights, "class_weights", Per::kClass,
-      /*floating=*/true, std::nullopt, SideKind::kClassWeights, 0},
+    {{Role::kClassWeights, "class_weights", Per::kClass, /*floating=*/true, std::nullopt,
+      SideKind::kClassWeights, 0},
      nullptr,
      &LossTensors<T>::class_weights,
+     &SideTensors<T>::class_weights,
      nullptr},
-    {{Role::kPositionWeights, "position_weights", Per::kPosition,
-      /*floating=*/true, std::nullopt, SideKind::kPositionWeights, 0},
+    {{Role::kPositionWeights, "position_weights", Per::kPosition, /*floating=*/true, std::nullopt,
+      SideKind::kPositionWeights, 0},
      nullptr,
      &LossTensors<T>::position_weights,
+     &SideTensors<T>::position_weights,
      nullptr},
-    {{Role::kUpstreamGradient, "upstream_gradient", Per::kPosition,
-      /*floating=*/true, std::nullopt, SideKind::kUpstreamGradient, 0},
+    {{Role::kUpstreamGradient, "upstream_gradient", Per::kPosition, /*floating=*/true, std::nullopt,
+      SideKind::kUpstreamGradient, 0},
      nullptr,
      &LossTensors<T>::upstream_gradient,
+     &SideTensors<T>::upstream_gradient,
      nullptr},
     {{Role::kPredictions, "predictions", Per::kElement, /*floating=*/true, std::nullopt,
       std::nullopt, 3},
      &LossTensors<T>::predictions,
+     nullptr,
      nullptr,
      &BlockTensors<T>::predictions},
 };
@@ -144,25 +159,29 @@ template <class T>
 constexpr const T* TensorOf(const LossTensors<T>& tensors, const TensorRow<T>& row) {
   if (row.target_kind && *row.target_kind != tensors.target_kind) return nullptr;
   if (row.always != nullptr) return &(tensors.*row.always);
-  const Maybe<T>& tensor = tensors.*row.sometimes;
-  if constexpr (std::is_same_v<Maybe<T>, T>) {
-    return tensor.empty() ? nullptr : &tensor;
-  } else {
-    return tensor ? &*tensor : nullptr;
-  }
+  const std::optional<T>& tensor = tensors.*row.sometimes;
+  return tensor ? &*tensor : nullptr;
+}
+
+template <class T>
+constexpr T* TensorOf(LossTensors<T>& tensors, const TensorRow<T>& row) {
+  return const_cast<T*>(TensorOf(std::as_const(tensors), row));
 }
 
 // Gives `tensors` the tensor of a row, and returns where it is to be put.
 template <class T>
 constexpr T& AddTensor(const TensorRow<T>& row, LossTensors<T>& tensors) {
   if (row.target_kind) tensors.target_kind = *row.target_kind;
-  if (row.always != nullptr) return tensors.*row.always;
-  Maybe<T>& tensor = tensors.*row.sometimes;
-  if constexpr (std::is_same_v<Maybe<T>, T>) {
-    return tensor;
-  } else {
-    return tensor.emplace();
+  return row.always != nullptr ? tensors.*row.always : (tensors.*row.sometimes).emplace();
+}
+
+// The member of a side tensor.
+template <class T>
+constexpr T& SideTensor(SideKind kind, SideTensors<T>& tensors) {
+  for (const TensorRow<T>& row : kTensorRows<T>) {
+    if (row.side_kind == kind) return tensors.*row.whole;
   }
+  return tensors.targets;  // not reached: every kind has a row
 }
 
 // Calls visit(row, tensor) for each tensor there is, in the order of the rows.
@@ -182,6 +201,17 @@ absl::Status CheckTensors(const LossTensors<T>& tensors, Check check) {
     if (absl::Status status = check(row, *tensor); !status.ok()) return status;
   }
   return absl::OkStatus();
+}
+
+// Calls visit(row, tensor) for each tensor that may be sent whole before the blocks, in the order
+// in which they are sent. The targets are among them, also where they travel in blocks.
+template <class T, class Visit>
+constexpr void ForEachSideTensor(const LossTensors<T>& tensors, Visit visit) {
+  for (int kind = 1; kind <= kSideKinds; ++kind) {
+    ForEachTensor(tensors, [&](const TensorRow<T>& row, const T& tensor) {
+      if (row.side_kind == static_cast<SideKind>(kind)) visit(row, tensor);
+    });
+  }
 }
 
 // The same tensors, each as map(row, tensor).
