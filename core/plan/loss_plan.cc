@@ -103,6 +103,7 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
   made.spec_.class_axis = geometry.class_axis;
   made.spec_.gradient_dtype = spec.gradient_dtype.value_or(predictions.dtype);
   if (spec.reduction == Reduction::kNone) made.spec_.outputs.position_losses = true;
+  made.spec_.weight_normalization.reset();
   if (tensors.class_weights) {
     const auto normalization = spec.weight_normalization.value_or(WeightNormalization::kLocal);
     made.spec_.weight_normalization = normalization;

@@ -29,13 +29,11 @@ absl::Status CheckLoss(const Loss& any) {
       any);
 }
 
-absl::Status CheckWeightNormalization(const LossSpec& spec, const LossTensorDescs& tensors) {
+// Without class weights all weights are 1, whatever the normalisation.
+absl::Status CheckWeightNormalization(const LossSpec& spec) {
   if (!spec.weight_normalization) return absl::OkStatus();
-  LOSSD_RETURN_IF_ERROR(CheckEnum("weight_normalization",
-                                  static_cast<int>(*spec.weight_normalization), 3,
-                                  "LOCAL, GLOBAL or NONE"));
-  if (tensors.class_weights) return absl::OkStatus();
-  return Refuse("weight_normalization", "set", "unset: there are no class_weights");
+  return CheckEnum("weight_normalization", static_cast<int>(*spec.weight_normalization), 3,
+                   "LOCAL, GLOBAL or NONE");
 }
 
 absl::Status CheckIgnoreLabels(const LossSpec& spec, TargetKind target_kind) {
@@ -87,7 +85,7 @@ absl::Status CheckOutputs(const LossSpec& spec) {
 absl::Status CheckOptions(const LossSpec& spec, const LossTensorDescs& tensors,
                           const Geometry& geometry) {
   LOSSD_RETURN_IF_ERROR(CheckLoss(spec.loss));
-  LOSSD_RETURN_IF_ERROR(CheckWeightNormalization(spec, tensors));
+  LOSSD_RETURN_IF_ERROR(CheckWeightNormalization(spec));
   LOSSD_RETURN_IF_ERROR(CheckIgnoreLabels(spec, tensors.target_kind));
   LOSSD_RETURN_IF_ERROR(
       CheckRange("label_smoothing", spec.label_smoothing, Range::FromZeroToBelowOne()));

@@ -266,6 +266,11 @@ TEST(Defaults, AreFilledIn) {
   EXPECT_FALSE(bare.outputs().position_losses);
   EXPECT_FALSE(bare.has_class_weights());
 
+  // Without class weights there is nothing to normalise.
+  request.spec.weight_normalization = WeightNormalization::kGlobal;
+  EXPECT_EQ(Planned(request).spec().weight_normalization, std::nullopt);
+  request.spec.weight_normalization.reset();
+
   request.tensors.class_weights = TensorDesc{DType::kF64, {3}, kRow};
   request.spec.gradient_dtype = DType::kF64;
   request.spec.reduction = Reduction::kNone;
