@@ -19,6 +19,7 @@
 #include "core/exec/simd.h"
 #include "core/system/usable_threads.h"
 #include "lossd/losses.h"
+#include "lossd/outputs.h"
 #include "lossd/status_macros.h"
 #include "server/admission/connection_account.h"
 #include "server/admission/memory_limit.h"
@@ -83,6 +84,18 @@ absl::Status CheckLimits(const wire::Limits& limits) {
   return absl::OkStatus();
 }
 
+// The names that a request may use.
+void AddVocabulary(ServerInfo& info) {
+  ForEachLoss([&info]<class L>(const L&) {
+    for (const Option<L>& option : LossRow<L>::kOptions) {
+      info.options.push_back(absl::StrFormat("%s.%s", LossRow<L>::kName, option.name));
+    }
+  });
+  for (const TensorFacts& row : kTensorRows<TensorDesc>) info.tensors.emplace_back(row.name);
+  for (const OutputFacts& row : kOutputRows<bool>) info.outputs.emplace_back(row.name);
+  info.features = {"refuses_unknown_fields", "normalization_without_weights"};
+}
+
 ServerInfo InfoOf(const wire::Limits& limits, const Executor& executor) {
   ServerInfo info;
   info.version = LOSSD_VERSION;
@@ -98,6 +111,7 @@ ServerInfo InfoOf(const wire::Limits& limits, const Executor& executor) {
   info.max_block_bytes = limits.max_block_bytes;
   info.max_side_bytes = limits.max_side_bytes;
   info.max_tensor_bytes = limits.max_tensor_bytes;
+  AddVocabulary(info);
   return info;
 }
 

@@ -116,6 +116,10 @@ Json ToJson(const ServerInfo& info) {
       {"max_block_bytes", info.max_block_bytes},
       {"max_side_bytes", info.max_side_bytes},
       {"max_tensor_bytes", info.max_tensor_bytes},
+      {"options", info.options},
+      {"tensors", info.tensors},
+      {"outputs", info.outputs},
+      {"features", info.features},
   };
 }
 

@@ -76,6 +76,10 @@ grpc::ByteBuffer EncodeServerInfo(const ServerInfo& info) {
   out.set_max_block_bytes(info.max_block_bytes);
   out.set_max_side_bytes(info.max_side_bytes);
   out.set_max_tensor_bytes(info.max_tensor_bytes);
+  out.mutable_options()->Assign(info.options.begin(), info.options.end());
+  out.mutable_tensors()->Assign(info.tensors.begin(), info.tensors.end());
+  out.mutable_outputs()->Assign(info.outputs.begin(), info.outputs.end());
+  out.mutable_features()->Assign(info.features.begin(), info.features.end());
   return BufferOf(out.SerializeAsString());
 }
 
@@ -97,6 +101,10 @@ absl::StatusOr<ServerInfo> DecodeServerInfo(const Message& message) {
   info.max_block_bytes = in.max_block_bytes();
   info.max_side_bytes = in.max_side_bytes();
   info.max_tensor_bytes = in.max_tensor_bytes();
+  info.options.assign(in.options().begin(), in.options().end());
+  info.tensors.assign(in.tensors().begin(), in.tensors().end());
+  info.outputs.assign(in.outputs().begin(), in.outputs().end());
+  info.features.assign(in.features().begin(), in.features().end());
   return info;
 }
 

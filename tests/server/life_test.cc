@@ -79,6 +79,11 @@ TEST(Info, IsWhatTheServerIs) {
   EXPECT_EQ(info.max_block_bytes(), options.limits.max_block_bytes);
   EXPECT_EQ(info.max_side_bytes(), 12345);
   EXPECT_EQ(info.max_tensor_bytes(), options.limits.max_tensor_bytes);
+  EXPECT_THAT(info.options(),
+              ::testing::IsSupersetOf({"softmax.log_floor", "multinomial_logistic.log_epsilon"}));
+  EXPECT_THAT(info.tensors(), ::testing::IsSupersetOf({"class_indices", "predictions"}));
+  EXPECT_THAT(info.outputs(), ::testing::IsSupersetOf({"gradient", "log_sum_exp"}));
+  EXPECT_THAT(info.features(), ::testing::Contains("refuses_unknown_fields"));
 }
 
 // ----------------------------------------------------------------------------------- addresses
