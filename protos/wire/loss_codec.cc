@@ -13,6 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/types/span.h"
+#include "lossd/status_macros.h"
+#include "protos/wire/unknown_fields.h"
 
 namespace lossd::wire {
 namespace {
@@ -53,6 +55,7 @@ absl::StatusOr<Loss> ReadParsed(const v1::LossSpec& spec) {
   const FieldDescriptor* const field =
       v1::LossSpec::descriptor()->FindFieldByNumber(spec.loss_case());
   const google::protobuf::Message& message = spec.GetReflection()->GetMessage(spec, field);
+  LOSSD_RETURN_IF_ERROR(CheckKnown(message));
   std::visit(
       [&message]<class L>(L& of_type) {
         for (const Option<L>& option : LossRow<L>::kOptions) {

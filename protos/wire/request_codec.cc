@@ -10,6 +10,7 @@
 #include "lossd/v1/loss.pb.h"
 #include "protos/wire/spec_codec.h"
 #include "protos/wire/tensor_codec.h"
+#include "protos/wire/unknown_fields.h"
 #include "protos/wire/walker.h"
 #include "protos/wire/writer.h"
 
@@ -99,14 +100,17 @@ absl::Status ReadTensors(const FieldSource& source, Carries carries,
 
 absl::Status ReadRequest(const Request& request, const LargeFields& large, Carries carries,
                          DecodedRequest& read) {
+  LOSSD_RETURN_IF_ERROR(CheckKnown(request));
   if (!request.has_spec()) return NotSet("spec", "a LossSpec");
   LOSSD_ASSIGN_OR_RETURN(read.spec, FromProto(request.spec(), large, kSpec));
-  LOSSD_RETURN_IF_ERROR(ReadTensors({large, request}, carries, read.tensors));
+  LOSSD_RETURN_IF_ERROR(
+      ReadTensors({large, request, /*refuses_unknown=*/true}, carries, read.tensors));
   read.storage = large.storage();
   return absl::OkStatus();
 }
 
 absl::StatusOr<DecodedHeader> ReadHeader(const v1::StreamHeader& header, const LargeFields& large) {
+  LOSSD_RETURN_IF_ERROR(CheckKnown(header));
   if (!header.has_request()) return NotSet("header.request", "a ComputeRequest");
   DecodedHeader read;
   LOSSD_RETURN_IF_ERROR(ReadRequest(header.request(), large, Carries::kNothing, read.request));
@@ -116,12 +120,14 @@ absl::StatusOr<DecodedHeader> ReadHeader(const v1::StreamHeader& header, const L
   }
   read.boxes.reserve(header.boxes_size());
   for (const v1::Box& box : header.boxes()) {
+    LOSSD_RETURN_IF_ERROR(CheckKnown(box));
     read.boxes.push_back(FromProto(box));
   }
   return read;
 }
 
 absl::StatusOr<DecodedSideData> ReadSideData(const v1::SideData& side, const LargeFields& large) {
+  LOSSD_RETURN_IF_ERROR(CheckKnown(side));
   DecodedSideData read;
   LOSSD_ASSIGN_OR_RETURN(
       read.kind, ReadEnum<SideKind>("side_data.kind", side.kind(),
@@ -133,7 +139,9 @@ absl::StatusOr<DecodedSideData> ReadSideData(const v1::SideData& side, const Lar
 }
 
 absl::StatusOr<DecodedBlock> ReadBlock(const v1::PredictionBlock& block, const LargeFields& large) {
+  LOSSD_RETURN_IF_ERROR(CheckKnown(block));
   if (!block.has_box()) return NotSet("block.box", "a Box");
+  LOSSD_RETURN_IF_ERROR(CheckKnown(block.box()));
   DecodedBlock read;
   read.box = FromProto(block.box());
   for (int slot = 0; slot < kTensors; ++slot) {
@@ -182,6 +190,7 @@ absl::StatusOr<DecodedStreamPart> DecodeStreamRequest(const Message& message) {
   constexpr int64_t kMaxSmall = kMaxSmallBytes + kMaxBoxes * kMaxBoxBytes;
   Parsed<Part> part;
   LOSSD_RETURN_IF_ERROR(part.Parse(message, kPartRules, kMaxSmall));
+  LOSSD_RETURN_IF_ERROR(CheckKnown(*part));
   const LargeFields& large = part.large();
   switch (part->part_case()) {
     case Part::kHeader:

@@ -19,7 +19,8 @@
 // (*_UNSPECIFIED: kInvalidArgument, unknown numbers: kUnimplemented, both naming the field); the
 // rank is at most 8 and no extent negative; in a unary request the bytes of every tensor equal
 // product(shape) * size(dtype); in a stream header they are empty and the boxes at most kMaxBoxes.
-// What is not stated: kInvalidArgument. Ranges of options and the fit of
+// A field that is not known, anywhere in the message, is kUnimplemented; the error names the
+// message and the number. What is not stated: kInvalidArgument. Ranges of options and the fit of
 // shapes are LossPlan's concern.
 
 namespace lossd::wire {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
 #include "protos/wire/loss_codec.h"
+#include "protos/wire/unknown_fields.h"
 
 namespace lossd::wire {
 namespace {
@@ -101,6 +102,8 @@ absl::Status RefuseEnum(const FieldName& field, int number,
 
 absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec, const LargeFields& large,
                                    SpecSlots slots) {
+  LOSSD_RETURN_IF_ERROR(CheckKnown(spec));
+  LOSSD_RETURN_IF_ERROR(CheckKnown(spec.outputs()));
   LossSpec read;
   LOSSD_ASSIGN_OR_RETURN(read.loss, ReadLoss(spec, large, slots.loss));
   if (spec.has_class_axis()) read.class_axis = spec.class_axis();

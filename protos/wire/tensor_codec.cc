@@ -12,6 +12,7 @@
 #include "lossd/status_macros.h"
 #include "lossd/v1/loss.pb.h"
 #include "protos/wire/spec_codec.h"
+#include "protos/wire/unknown_fields.h"
 
 namespace lossd::wire {
 namespace {
@@ -134,6 +135,7 @@ absl::Status ReadTensor(std::string_view name, const FieldSource& source, int nu
     return ReadFields(field, FieldsOf(source.large.slot(slot)), carries, into);
   }
   const v1::Tensor& tensor = ParsedTensor(source, number);
+  if (source.refuses_unknown) LOSSD_RETURN_IF_ERROR(CheckKnown(tensor));
   return ReadFields(field, FieldsOf(tensor), carries, into);
 }
 

@@ -20,12 +20,13 @@ enum class Carries : int8_t { kBytes, kNothing };
 struct FieldSource {
   const LargeFields& large;
   const google::protobuf::Message& parsed;
+  bool refuses_unknown = false;  // whether a tensor with an unknown field is kUnimplemented
 };
 
 // Whether a field of type Tensor is set.
 bool HasTensor(const FieldSource& source, int number, int slot);
 
-// Checks, in this order: dtype and layout known, rank, extents,
+// Checks, in this order: no unknown field (of a request), dtype and layout known, rank, extents,
 // their product, and that the data is as many bytes as that makes (or none). Errors name `field`.
 // Precondition: HasTensor.
 absl::Status ReadTensor(std::string_view field, const FieldSource& source, int number, int slot,

@@ -5,12 +5,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "tests/support/random.h"
 #include "tests/wire/agreement.h"
 #include "tests/wire/kinds.h"
 #include "tests/wire/mutator.h"
+#include "tests/wire/slicing.h"
 
 namespace lossd::wire_test {
 namespace {
@@ -44,6 +47,11 @@ class AgreementTest : public testing::TestWithParam<Kind> {
                   << " message " << Hex(bytes);
   }
 
+  // Unknown fields in every message would leave no requests that are accepted.
+  static bool HasUnknown(int i) {
+    return i % 4 == 0 || GetParam().invalid == absl::StatusCode::kInternal;
+  }
+
  private:
   static void Count(Verdict verdict, Tally& tally) {
     tally.accepted += verdict == Verdict::kAccepted || verdict == Verdict::kAcceptedUnusual;
@@ -69,7 +77,8 @@ TEST_P(AgreementTest, UnusualForms) {
   Random random(2);
   Tally tally;
   for (int i = 0; i < 3000; ++i) {
-    const std::string bytes = Unusual(GetParam().sample(random), *GetParam().type, random);
+    const std::string bytes =
+        Unusual(GetParam().sample(random), *GetParam().type, random, 5, HasUnknown(i));
     Check(bytes, random, tally);
     if (HasFailure()) return;
   }
@@ -81,12 +90,45 @@ TEST_P(AgreementTest, UnusualForms) {
   }
 }
 
+// A message that merges nothing into what a sample of that kind has, but makes it unusual.
+std::string AgainButEmpty(const std::string& kind) {
+  const char tag = kind == "SideData" || kind == "Summary" ? 2 : kind == "Block" ? 3 : 1;
+  return {static_cast<char>(tag << 3 | 2), '\0'};
+}
+
+// An unknown field of a request is refused, wherever it is; an answer is read without it. The same
+// of messages of usual and of unusual form.
+TEST_P(AgreementTest, UnknownFields) {
+  Random random(10);
+  const bool answer = GetParam().invalid == absl::StatusCode::kInternal;
+  std::set<std::string> messages;
+  for (int i = 0; i < 2000; ++i) {
+    const WithUnknown with = AddUnknown(GetParam().sample(random), *GetParam().type, random);
+    messages.insert(with.message);
+    Tally tally;
+    for (const std::string& bytes : {with.bytes, with.bytes + AgainButEmpty(GetParam().name)}) {
+      Check(bytes, random, tally);
+      if (HasFailure()) return;
+      if (answer) continue;
+      const absl::Status status = GetParam().recode(RandomlySliced(bytes, random)).status();
+      EXPECT_EQ(status,
+                absl::UnimplementedError(absl::StrCat(with.message, " has the field ", with.number,
+                                                      ", which this server does not know")));
+    }
+    EXPECT_EQ(answer ? tally.refused : tally.accepted, 0);
+    if (HasFailure()) return;
+  }
+  const size_t wanted = GetParam().name == "Header" ? 9 : GetParam().name == "Request" ? 6 : 2;
+  EXPECT_GE(messages.size(), wanted);
+}
+
 // Tags and lengths of up to ten bytes: five are the most that protobuf takes.
 TEST_P(AgreementTest, OverlongVarints) {
   Random random(9);
   Tally tally;
   for (int i = 0; i < 3000; ++i) {
-    Check(Unusual(GetParam().sample(random), *GetParam().type, random, 10), random, tally);
+    Check(Unusual(GetParam().sample(random), *GetParam().type, random, 10, HasUnknown(i)), random,
+          tally);
     if (HasFailure()) return;
   }
   EXPECT_GT(tally.invalid, 250);

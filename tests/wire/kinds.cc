@@ -138,10 +138,11 @@ Kind MakeKind(std::string name, Pb (*sample)(Random&), absl::StatusCode invalid,
           .type = Pb::descriptor(),
           .invalid = invalid,
           .sample = [sample](Random& random) { return sample(random).SerializeAsString(); },
-          .canonical = [](const std::string& bytes) -> std::optional<std::string> {
+          .canonical = [invalid](const std::string& bytes) -> std::optional<std::string> {
             Pb parsed;
             if (!parsed.ParseFromString(bytes)) return std::nullopt;
-            parsed.DiscardUnknownFields();
+            const bool answer = invalid == absl::StatusCode::kInternal;
+            if (answer) parsed.DiscardUnknownFields();
             return parsed.SerializeAsString();
           },
           .with_defaults =

@@ -34,7 +34,8 @@ struct Kind {
   // A random message that is accepted, as the generated serializer writes it.
   std::function<std::string(oracle::Random&)> sample;
 
-  // Generated parsing and writing, unknown fields dropped; nullopt where it refuses the bytes.
+  // Generated parsing and writing; nullopt where it refuses the bytes. Unknown fields are dropped
+  // from answers, and stay in requests, which are refused for them.
   std::function<std::optional<std::string>(const std::string&)> canonical;
   // Likewise with all defaults filled in.
   std::function<std::string(const std::string&)> with_defaults;

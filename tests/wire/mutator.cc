@@ -137,14 +137,15 @@ const FieldDescriptor* KnownField(const Descriptor& type, uint32_t tag) {
 }  // namespace
 
 std::string Unusual(const std::string& bytes, const Descriptor& type, Random& random,
-                    int max_varint) {
+                    int max_varint, bool unknown_fields) {
   std::vector<Field> fields = Fields(bytes);
   for (size_t i = fields.size(); i-- > 0;) {
     const FieldDescriptor* known = KnownField(type, fields[i].tag);
     if (known == nullptr || !HasLength(fields[i].tag)) continue;
     if (known->type() == FieldDescriptor::TYPE_MESSAGE) {
       if (random.OneIn(2)) {
-        fields[i].value = Unusual(fields[i].value, *known->message_type(), random, max_varint);
+        fields[i].value =
+            Unusual(fields[i].value, *known->message_type(), random, max_varint, unknown_fields);
       }
       if (random.OneIn(6)) Split(fields, i, random, max_varint);
     } else if (known->is_packable() && random.OneIn(3)) {
@@ -155,10 +156,31 @@ std::string Unusual(const std::string& bytes, const Descriptor& type, Random& ra
   if (!fields.empty()) {
     const auto any = [&] { return fields[random.Below(static_cast<int64_t>(fields.size()))]; };
     if (random.OneIn(5)) Insert(fields, any(), random);
-    if (random.OneIn(8)) Insert(fields, WrongType(any()), random);
+    if (unknown_fields && random.OneIn(8)) Insert(fields, WrongType(any()), random);
   }
-  if (random.OneIn(4)) Insert(fields, UnknownField(random), random);
+  if (unknown_fields && random.OneIn(4)) Insert(fields, UnknownField(random), random);
   return Join(fields, random, max_varint);
+}
+
+WithUnknown AddUnknown(const std::string& bytes, const Descriptor& type, Random& random) {
+  std::vector<Field> fields = Fields(bytes);
+  std::vector<size_t> messages;
+  for (size_t i = 0; i < fields.size(); ++i) {
+    const FieldDescriptor* const known = KnownField(type, fields[i].tag);
+    if (known->type() == FieldDescriptor::TYPE_MESSAGE) messages.push_back(i);
+  }
+  WithUnknown added;
+  if (messages.empty() || random.OneIn(3)) {
+    const Field field = UnknownField(random);
+    added = {"", std::string(type.full_name()), WireFormatLite::GetTagFieldNumber(field.tag)};
+    Insert(fields, field, random);
+  } else {
+    Field& field = fields[messages[random.Below(static_cast<int64_t>(messages.size()))]];
+    added = AddUnknown(field.value, *KnownField(type, field.tag)->message_type(), random);
+    field.value = added.bytes;
+  }
+  added.bytes = Join(fields, random, 1);
+  return added;
 }
 
 std::string WithoutSome(const std::string& bytes, const Descriptor& type, Random& random) {
