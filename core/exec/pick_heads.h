@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <variant>
 
-#include "core/exec/family.h"
 #include "core/exec/reals.h"
+#include "lossd/losses.h"
 
 namespace lossd {
 
@@ -61,7 +61,7 @@ template <class Body>
 void WithPickHead(const Loss& loss, Body body) {
   std::visit(
       [&]<class L>(const L& of) {
-        if constexpr (FamilyOfLoss<L>::kFamily == Family::kPick) body(PickHead<L>(of));
+        if constexpr (LossRow<L>::kFamily == Family::kPick) body(PickHead<L>(of));
       },
       loss);
 }

@@ -2,7 +2,7 @@
 
 #include <variant>
 
-#include "core/exec/family.h"
+#include "lossd/losses.h"
 
 namespace lossd {
 namespace {
@@ -26,9 +26,7 @@ struct RunnersOf<Family::kPick> {
 
 const Runner& RunnerOf(const LossPlan& plan) {
   return std::visit(
-      [&]<class L>(const L&) -> const Runner& {
-        return RunnersOf<FamilyOfLoss<L>::kFamily>::Of(plan);
-      },
+      [&]<class L>(const L&) -> const Runner& { return RunnersOf<LossRow<L>::kFamily>::Of(plan); },
       plan.spec().loss);
 }
 
