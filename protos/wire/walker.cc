@@ -114,14 +114,15 @@ enum class Verdict {
 // is not as encoders write it, generated code is left to judge.
 class PlainWalker {
  public:
-  explicit PlainWalker(ByteSpan bytes)
-      : at_(reinterpret_cast<const uint8_t*>(bytes.data())), end_(at_ + bytes.size()) {}
+  PlainWalker(ByteSpan bytes, Slots& slots)
+      : at_(reinterpret_cast<const uint8_t*>(bytes.data())),
+        end_(at_ + bytes.size()),
+        slots_(slots) {}
 
   // False: generated code has to parse it whole.
   bool Walk(absl::Span<const FieldRule> rules) { return Level(rules, end_); }
 
   const Skeleton& skeleton() const { return skeleton_; }
-  Slots& slots() { return slots_; }
 
  private:
   // One message, up to `end`.
@@ -132,8 +133,12 @@ class PlainWalker {
       const uint8_t* const begin = at_;
       uint32_t tag = 0;
       if (!ReadVarint(end, &tag)) return false;
-      const auto rule = std::find_if(rules.begin(), rules.end(),
-                                     [&](const FieldRule& r) { return TagOf(r) == tag; });
+      const bool has_length =
+          WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
+      const auto rule = !has_length
+                            ? rules.end()
+                            : std::find_if(rules.begin(), rules.end(),
+                                           [&](const FieldRule& r) { return TagOf(r) == tag; });
       if (rule == rules.end()) {
         if (!SkipValue(tag, end)) return false;
         continue;
@@ -211,20 +216,23 @@ class PlainWalker {
   const uint8_t* at_;
   const uint8_t* const end_;
   Skeleton skeleton_;
-  Slots slots_;
+  Slots& slots_;
 };
 
 class Walker {
  public:
-  Walker(const ScatteredBytes& bytes, int64_t max_small_bytes)
-      : bytes_(bytes), stream_(bytes), in_(&stream_), max_small_bytes_(max_small_bytes) {}
+  Walker(const ScatteredBytes& bytes, int64_t max_small_bytes, Slots& slots)
+      : bytes_(bytes),
+        stream_(bytes),
+        in_(&stream_),
+        max_small_bytes_(max_small_bytes),
+        slots_(slots) {}
 
   Verdict Walk(absl::Span<const FieldRule> rules) {
     return Level(rules, static_cast<int>(bytes_.size()));
   }
 
   const Skeleton& skeleton() const { return skeleton_; }
-  Slots& slots() { return slots_; }
 
  private:
   // One message, up to position `end`, which lies within the bytes.
@@ -324,7 +332,7 @@ class Walker {
   size_t piece_ = 0;         // of Range: where the last one ended
   int64_t piece_begin_ = 0;  // offset of that piece
   Skeleton skeleton_;
-  Slots slots_;
+  Slots& slots_;
 };
 
 }  // namespace
@@ -342,17 +350,17 @@ absl::Status LargeFields::ParseAround(const Message& message, absl::Span<const F
     if (!small.ParseFromArray(skeleton.data(), static_cast<int>(skeleton.size()))) {
       return bad("is not valid protobuf");
     }
-    slots_ = std::move(walker.slots());
     storage_ = message.storage();
     return absl::OkStatus();
   };
   if (bytes.pieces().size() == 1 && bytes.size() <= max_small_bytes) {
-    PlainWalker walker(bytes.pieces().front());
+    PlainWalker walker(bytes.pieces().front(), slots_);
     if (walker.Walk(rules)) return parse_small(walker);
+    slots_ = {};
   }
   if (bytes.size() > kMaxMessageBytes)
     return bad("is too large; wanted at most ", kMaxMessageBytes);
-  Walker walker(bytes, max_small_bytes);
+  Walker walker(bytes, max_small_bytes, slots_);
   const Verdict verdict = walker.Walk(rules);
   if (verdict == Verdict::kInvalid) return bad("is not valid protobuf");
   if (verdict == Verdict::kTooLarge) {
@@ -362,6 +370,7 @@ absl::Status LargeFields::ParseAround(const Message& message, absl::Span<const F
   const std::shared_ptr<MessageLite> whole = make_whole();
   ScatteredStream stream(bytes);
   if (!whole->ParseFromZeroCopyStream(&stream)) return bad("is not valid protobuf");
+  slots_ = {};
   storage_ = whole;
   all_parsed_ = true;
   return absl::OkStatus();
