@@ -208,6 +208,7 @@ class PlainWalker {
   }
 
   void Copy(const uint8_t* begin, const uint8_t* end) {
+    if (begin == end) return;
     const size_t size = skeleton_.size();
     skeleton_.resize(size + (end - begin));
     std::copy(begin, end, skeleton_.data() + size);
