@@ -9,10 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "core/flags/flag.h"
+#include "core/flags/flag_list.h"
 #include "lossd/status_macros.h"
+#include "server/config/address_flags.h"
 #include "server/config/config_file.h"
-#include "server/config/flag.h"
-#include "server/config/flag_list.h"
 #include "server/config/variables.h"
 
 namespace lossd {

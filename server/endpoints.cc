@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "core/flags/values.h"
 #include "lossd/status_macros.h"
 #include "server/listen/listen_address.h"
 #include "server/log/log.h"

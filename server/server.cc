@@ -17,6 +17,7 @@
 #include "absl/strings/str_format.h"
 #include "core/exec/loss_run.h"
 #include "core/exec/simd.h"
+#include "core/flags/values.h"
 #include "core/system/usable_threads.h"
 #include "lossd/losses.h"
 #include "lossd/outputs.h"

@@ -72,19 +72,20 @@ constexpr FlagRow<ServerFlags> kSecurityFlags[] = {
      "needs TLS, a Unix socket or a loopback address"},
 };
 
-template <class Flags>
-void AddFlags(CLI::App* command, absl::Span<const FlagRow<Flags>> table, Flags* flags) {
-  for (const FlagRow<Flags>& row : table) {
-    command->add_option(row.name, flags->*row.flag, row.help)
-        ->option_text(row.value)
-        ->group(row.group);
+void AddFlags(CLI::App* command, const std::vector<Flag>& flags) {
+  for (const Flag& flag : flags) {
+    // A text is always accepted here.
+    const auto set = [set = flag.set](const std::string& text) { set({text}).IgnoreError(); };
+    command->add_option_function<std::string>("--" + flag.name, set, flag.help)
+        ->option_text(flag.type)
+        ->group(flag.group);
   }
 }
 
 void AddSecurityFlags(CLI::App* command, ServerFlags* flags) {
   command->add_flag("--tls", flags->tls, "encrypt; any other --tls flag says so, too")
       ->group(kSecurityGroup);
-  AddFlags<ServerFlags>(command, kSecurityFlags, flags);
+  AddFlags(command, FlagsOf<ServerFlags>(kSecurityFlags, *flags));
 }
 
 void AddServerFlags(CLI::App* command, const char* default_timeout, ServerFlags* flags) {
@@ -111,7 +112,7 @@ CLI::App* AddCompute(CLI::App* app, ComputeFlags* flags) {
   CLI::App* const compute =
       app->add_subcommand("compute", "Computes loss and gradient of tensors in .npy files");
   AddServerFlags(compute, "2m", &flags->server);
-  AddFlags(compute, ComputeFlagTable(), flags);
+  AddFlags(compute, FlagsOf(ComputeFlagTable(), *flags));
   compute
       ->add_option("--ignore-label", flags->ignore_labels,
                    "positions with this label count nothing; repeatable")
@@ -133,7 +134,7 @@ CLI::App* AddBench(CLI::App* app, BenchFlags* flags) {
   CLI::App* const bench =
       app->add_subcommand("bench", "Loads a server, checks every answer and tells how fast it was");
   AddServerFlags(bench, "2m", &flags->server);
-  AddFlags(bench, BenchFlagTable(), flags);
+  AddFlags(bench, FlagsOf(BenchFlagTable(), *flags));
   AddJsonFlag(bench, &flags->json);
   bench->footer(
       "Each input is asked for once before the time begins; an answer that is not the same bits "

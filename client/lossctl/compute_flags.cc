@@ -116,7 +116,7 @@ constexpr Choice<TargetKindFlag> kTargetKinds[] = {
 
 // Overwrites `value` where the flag is given.
 template <class T, class Field>
-absl::Status ReadChoice(const char* flag, const Flag& text, absl::Span<const Choice<T>> choices,
+absl::Status ReadChoice(const char* flag, const FlagText& text, absl::Span<const Choice<T>> choices,
                         Field* value) {
   if (!text) return absl::OkStatus();
   LOSSD_ASSIGN_OR_RETURN(*value, ParseChoice(flag, *text, choices));
@@ -124,7 +124,7 @@ absl::Status ReadChoice(const char* flag, const Flag& text, absl::Span<const Cho
 }
 
 template <class Field>
-absl::Status ReadNumber(const char* flag, const Flag& text, Field* value) {
+absl::Status ReadNumber(const char* flag, const FlagText& text, Field* value) {
   if (!text) return absl::OkStatus();
   LOSSD_ASSIGN_OR_RETURN(*value, ParseNumber(flag, *text));
   return absl::OkStatus();
@@ -147,10 +147,10 @@ absl::Status ReadIntegers(const ComputeFlags& flags, LossSpec* spec) {
 }
 
 // Every side tensor has a flag.
-static_assert(std::ranges::all_of(kTensorRows<Flag>, [](const TensorRow<Flag>& tensor) {
+static_assert(std::ranges::all_of(kTensorRows<FlagText>, [](const TensorRow<FlagText>& tensor) {
   return tensor.whole == nullptr ||
          std::ranges::any_of(kFixed, [&](const FlagRow<ComputeFlags>& row) {
-           return row.flag == static_cast<Flag Flags::*>(tensor.whole);
+           return row.text == static_cast<FlagText Flags::*>(tensor.whole);
          });
 }));
 
@@ -177,9 +177,9 @@ absl::Span<const FlagRow<ComputeFlags>> ComputeFlagTable() {
   return table;
 }
 
-const char* NameOf(Flag ComputeFlags::*flag) {
+const char* NameOf(FlagText ComputeFlags::*flag) {
   const auto table = ComputeFlagTable();
-  return std::ranges::find(table, flag, &FlagRow<ComputeFlags>::flag)->name;
+  return std::ranges::find(table, flag, &FlagRow<ComputeFlags>::text)->name;
 }
 
 absl::StatusOr<LossSpec> ReadSpec(const ComputeFlags& flags) {

@@ -16,40 +16,40 @@
 namespace lossd::lossctl {
 
 // The flags of `lossctl compute`, as text: the files of side tensors are flags of their names.
-struct ComputeFlags : OptionFlags, SideTensors<Flag> {
+struct ComputeFlags : OptionFlags, SideTensors<FlagText> {
   ServerFlags server;
-  Flag transport;
-  Flag fan_out;
+  FlagText transport;
+  FlagText fan_out;
   bool json = false;
 
-  Flag loss;
-  Flag predictions;
-  Flag target_kind;
-  Flag class_axis;
-  Flag fortran_order;
+  FlagText loss;
+  FlagText predictions;
+  FlagText target_kind;
+  FlagText class_axis;
+  FlagText fortran_order;
 
-  Flag weight_normalization;
+  FlagText weight_normalization;
   std::vector<std::string> ignore_labels;
-  Flag label_smoothing;
-  Flag loss_weight;
+  FlagText label_smoothing;
+  FlagText loss_weight;
 
-  Flag reduction;
-  Flag denominator;
-  Flag all_ignored;
-  Flag non_finite;
+  FlagText reduction;
+  FlagText denominator;
+  FlagText all_ignored;
+  FlagText non_finite;
 
-  Flag gradient_scale;
-  Flag gradient_dtype;
+  FlagText gradient_scale;
+  FlagText gradient_dtype;
 
-  Flag gradient_out;
-  Flag position_losses_out;
-  Flag log_sum_exp_out;
-  Flag hits_out;
-  Flag probabilities_out;
+  FlagText gradient_out;
+  FlagText position_losses_out;
+  FlagText log_sum_exp_out;
+  FlagText hits_out;
+  FlagText probabilities_out;
 };
 
 // The flags of the files to write, in the order of kOutputRows.
-inline constexpr std::array<Flag ComputeFlags::*, kOutputCount> kOutputFlags = {
+inline constexpr std::array<FlagText ComputeFlags::*, kOutputCount> kOutputFlags = {
     &ComputeFlags::gradient_out, &ComputeFlags::position_losses_out, &ComputeFlags::log_sum_exp_out,
     &ComputeFlags::hits_out, &ComputeFlags::probabilities_out};
 static_assert(kOutputFlags.back() != nullptr);
@@ -58,7 +58,7 @@ static_assert(kOutputFlags.back() != nullptr);
 absl::Span<const FlagRow<ComputeFlags>> ComputeFlagTable();
 
 // "--class-weights". Precondition: the table has it.
-const char* NameOf(Flag ComputeFlags::*flag);
+const char* NameOf(FlagText ComputeFlags::*flag);
 
 // What the flags ask for. Ranges are the server's to check; here only: is it a number, is it one of
 // the names, does the option belong to the loss.

@@ -37,7 +37,7 @@ absl::StatusOr<npy::NpyTensor> ReadBeside(const char* flag, const std::string& p
 }
 
 // Of weights, which are floats.
-absl::Status ReadOptional(const char* flag, const Flag& path, ComputeInputs* inputs,
+absl::Status ReadOptional(const char* flag, const FlagText& path, ComputeInputs* inputs,
                           std::optional<TensorView>* tensor) {
   if (!path) return absl::OkStatus();
   LOSSD_ASSIGN_OR_RETURN(const npy::NpyTensor read, ReadBeside(flag, *path, *inputs));
@@ -114,7 +114,7 @@ absl::StatusOr<ComputeInputs> ReadInputs(const ComputeFlags& flags, const LossSp
   for (size_t i = 0; i < kTensorCount; ++i) {
     const TensorRow<TensorView>& row = kTensorRows<TensorView>[i];
     if (row.sometimes == nullptr) continue;
-    Flag ComputeFlags::*const flag = kTensorRows<Flag>[i].whole;
+    FlagText ComputeFlags::*const flag = kTensorRows<FlagText>[i].whole;
     LOSSD_RETURN_IF_ERROR(
         ReadOptional(NameOf(flag), flags.*flag, &inputs, &(tensors.*row.sometimes)));
   }

@@ -29,7 +29,7 @@ std::vector<int64_t> LabelShape(const ComputeInputs& inputs) {
   return shape;
 }
 
-absl::Status ComputeOutputs::Add(const char* flag, const Flag& path, const TensorDesc& desc,
+absl::Status ComputeOutputs::Add(const char* flag, const FlagText& path, const TensorDesc& desc,
                                  MutableByteSpan* into) {
   if (!path) return absl::OkStatus();
   LOSSD_RETURN_IF_ERROR(Required(flag, path).status());

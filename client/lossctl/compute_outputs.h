@@ -41,7 +41,7 @@ class ComputeOutputs {
   };
 
   ComputeOutputs() = default;
-  absl::Status Add(const char* flag, const Flag& path, const TensorDesc& desc,
+  absl::Status Add(const char* flag, const FlagText& path, const TensorDesc& desc,
                    MutableByteSpan* into);
 
   std::vector<File> files_;

@@ -2,6 +2,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_replace.h"
+#include "core/flags/values.h"
 #include "lossd/status_macros.h"
 
 namespace lossd::lossctl {
@@ -13,7 +14,7 @@ absl::Status Unreadable(absl::string_view flag, const std::string& text, const c
 
 // Overwrites `value` where the flag is given. An empty one, perhaps of a variable that was not set,
 // is not the same as none: that would connect with less protection than was asked for.
-absl::Status ReadGiven(absl::string_view flag, const Flag& given, std::string* value) {
+absl::Status ReadGiven(absl::string_view flag, const FlagText& given, std::string* value) {
   if (!given) return absl::OkStatus();
   if (given->empty()) return absl::InvalidArgumentError(absl::StrCat(flag, " is empty"));
   *value = *given;
@@ -67,15 +68,14 @@ absl::StatusOr<int> ParseFanOut(absl::string_view flag, const std::string& text)
 }
 
 absl::StatusOr<absl::Duration> ParseTimeout(absl::string_view flag, const std::string& text) {
-  absl::Duration value;
-  if (!absl::ParseDuration(text, &value) || value <= absl::ZeroDuration() ||
-      value == absl::InfiniteDuration()) {
+  const std::optional<absl::Duration> value = ParseDuration(text);
+  if (!value || *value <= absl::ZeroDuration() || *value == absl::InfiniteDuration()) {
     return Unreadable(flag, text, "a time such as 500ms, 30s or 1h30m");
   }
-  return value;
+  return *value;
 }
 
-absl::StatusOr<std::string> Required(absl::string_view flag, const Flag& value) {
+absl::StatusOr<std::string> Required(absl::string_view flag, const FlagText& value) {
   if (!value || value->empty())
     return absl::InvalidArgumentError(absl::StrCat(flag, " is missing"));
   return *value;

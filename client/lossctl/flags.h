@@ -11,9 +11,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "client/lossctl/suggestion.h"
+#include "core/flags/flag.h"
 #include "lossd/client.h"
 
 // Flags arrive as text and are read here, so that every message has one form: the flag's name, what
@@ -21,17 +23,30 @@
 
 namespace lossd::lossctl {
 
-using Flag = std::optional<std::string>;
+// The text of a flag; nullopt: not given.
+using FlagText = std::optional<std::string>;
 
-// One flag of Flags that takes a value, for the command line and its help.
+// One flag of Flags that takes a value.
 template <class Flags>
 struct FlagRow {
-  Flag Flags::*flag;
+  FlagText Flags::*text;
   const char* name;   // "--loss"
   const char* group;  // heading in the help
   const char* value;  // "F.npy"
   const char* help;
 };
+
+// The flags of a table, which set the texts of `flags`; that outlives them.
+template <class Flags>
+std::vector<Flag> FlagsOf(absl::Span<const FlagRow<Flags>> table, Flags& flags) {
+  std::vector<Flag> all;
+  for (const FlagRow<Flags>& row : table) {
+    Flag& flag = all.emplace_back(TextFlag(std::string(absl::StripPrefix(row.name, "--")),
+                                           flags.*row.text, row.value, row.help));
+    flag.group = row.group;
+  }
+  return all;
+}
 
 absl::StatusOr<double> ParseNumber(absl::string_view flag, const std::string& text);
 absl::StatusOr<int64_t> ParseInteger(absl::string_view flag, const std::string& text);
@@ -43,7 +58,7 @@ absl::StatusOr<int> ParseFanOut(absl::string_view flag, const std::string& text)
 absl::StatusOr<absl::Duration> ParseTimeout(absl::string_view flag, const std::string& text);
 
 // The value of a flag that must be given.
-absl::StatusOr<std::string> Required(absl::string_view flag, const Flag& value);
+absl::StatusOr<std::string> Required(absl::string_view flag, const FlagText& value);
 
 template <class T>
 struct Choice {
@@ -66,14 +81,14 @@ absl::StatusOr<T> ParseChoice(absl::string_view flag, const std::string& text,
 
 // What every command needs to reach a server.
 struct ServerFlags {
-  Flag server;
-  Flag timeout;
+  FlagText server;
+  FlagText timeout;
   bool tls = false;  // implied by the other tls_ flags
-  Flag tls_ca;
-  Flag tls_cert;
-  Flag tls_key;
-  Flag tls_server_name;
-  Flag token_file;
+  FlagText tls_ca;
+  FlagText tls_cert;
+  FlagText tls_key;
+  FlagText tls_server_name;
+  FlagText token_file;
 };
 
 // Overwrites `timeout` only where the flag is given.

@@ -43,7 +43,7 @@ absl::Status NotAnOption(std::string_view name) {
 
 }  // namespace
 
-Flag& OptionFlag(std::string_view option, OptionFlags& flags) {
+FlagText& OptionFlag(std::string_view option, OptionFlags& flags) {
   size_t index = 0;
   while (OptionName(index) != option) ++index;
   return flags.*OptionFlags::kMembers[index];
@@ -88,11 +88,11 @@ absl::StatusOr<Loss> ReadLoss(const std::string& name) {
   return ParseChoice("--loss", name, absl::MakeConstSpan(choices));
 }
 
-absl::StatusOr<Loss> ReadLoss(const Flag& name, const OptionFlags& flags) {
+absl::StatusOr<Loss> ReadLoss(const FlagText& name, const OptionFlags& flags) {
   LOSSD_ASSIGN_OR_RETURN(const std::string text, Required("--loss", name));
   LOSSD_ASSIGN_OR_RETURN(Loss loss, ReadLoss(text));
   for (size_t i = 0; i < OptionFlags::kMembers.size(); ++i) {
-    const Flag& flag = flags.*OptionFlags::kMembers[i];
+    const FlagText& flag = flags.*OptionFlags::kMembers[i];
     if (!flag) continue;
     const std::string_view option = OptionName(i);
     double* const value = FindOption(option, loss);

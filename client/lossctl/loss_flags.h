@@ -46,13 +46,13 @@ inline constexpr Names kNames = DistinctNames();
 
 template <size_t I>
 struct Slot {
-  Flag text;
+  FlagText text;
 };
 template <class Indices>
 struct Slots;
 template <size_t... I>
 struct Slots<std::index_sequence<I...>> : Slot<I>... {
-  static constexpr std::array<Flag Slots::*, sizeof...(I)> kMembers = {&Slot<I>::text...};
+  static constexpr std::array<FlagText Slots::*, sizeof...(I)> kMembers = {&Slot<I>::text...};
 };
 
 }  // namespace loss_flags_internal
@@ -67,7 +67,7 @@ constexpr std::string_view OptionName(size_t index) {
 }
 
 // The flag of an option. Precondition: some loss has it.
-Flag& OptionFlag(std::string_view option, OptionFlags& flags);
+FlagText& OptionFlag(std::string_view option, OptionFlags& flags);
 
 // "--log-floor"
 std::string OptionFlagName(std::string_view option);
@@ -85,7 +85,7 @@ std::string LossPredictionsHelp();
 absl::StatusOr<Loss> ReadLoss(const std::string& name);
 
 // The loss with the options that are given; refuses those that it does not have.
-absl::StatusOr<Loss> ReadLoss(const Flag& loss, const OptionFlags& flags);
+absl::StatusOr<Loss> ReadLoss(const FlagText& loss, const OptionFlags& flags);
 
 }  // namespace lossd::lossctl
 

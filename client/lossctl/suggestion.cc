@@ -5,6 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "core/flags/values.h"
 
 namespace lossd::lossctl {
 namespace {
@@ -99,22 +100,6 @@ std::string Folded(absl::string_view word) {
   return folded;
 }
 
-// Letters to add, drop or exchange to make one word of the other.
-size_t Distance(absl::string_view a, absl::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t exchanged = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({exchanged, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
-
 template <class Names>
 std::string Meant(absl::string_view word, absl::Span<const Meaning> meanings, const Names& names) {
   const std::string folded = Folded(word);
@@ -124,7 +109,7 @@ std::string Meant(absl::string_view word, absl::Span<const Meaning> meanings, co
   absl::string_view nearest;
   size_t least = 3;
   for (const absl::string_view name : names) {
-    const size_t distance = Distance(folded, Folded(name));
+    const size_t distance = EditDistance(folded, Folded(name));
     if (distance >= least || distance * 2 > folded.size()) continue;
     least = distance;
     nearest = name;

@@ -7,8 +7,8 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "core/types/printable.h"
 #include "lossd/status_macros.h"
-#include "server/log/printable.h"
 
 namespace lossd {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/files/text_file.h"
-#include "server/config/flag_list.h"
+#include "core/flags/flag_list.h"
 
 namespace lossd {
 

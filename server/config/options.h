@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "core/flags/flag.h"
 #include "protos/wire/limits.h"
 #include "server/admission/call_caps.h"
 #include "server/admission/call_times.h"
@@ -16,10 +17,6 @@
 
 namespace lossd {
 
-struct SizeRange {
-  int64_t least;
-  int64_t most;
-};
 // Of max_unary_bytes and max_block_bytes: room for shapes and options; what gRPC can count.
 inline constexpr SizeRange kMessageBytes = {4 << 10, std::numeric_limits<int32_t>::max()};
 // Of max_side_bytes and max_tensor_bytes.

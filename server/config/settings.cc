@@ -8,16 +8,6 @@
 
 namespace lossd {
 
-std::string SizeText(int64_t bytes) {
-  for (const auto& [unit, size] : {std::pair("TiB", int64_t{1} << 40),
-                                   {"GiB", int64_t{1} << 30},
-                                   {"MiB", int64_t{1} << 20},
-                                   {"KiB", int64_t{1} << 10}}) {
-    if (bytes >= size && bytes % size == 0) return std::to_string(bytes / size) + unit;
-  }
-  return std::to_string(bytes);
-}
-
 std::string OneLine(const Settings& settings) {
   std::string line;
   for (const auto& [name, value] : settings) {

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "server/log/printable.h"
+#include "core/types/printable.h"
 
 namespace lossd {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/config/flag_list.h"
+#include "core/flags/flag_list.h"
 
 namespace lossd {
 

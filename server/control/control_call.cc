@@ -8,12 +8,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/types/printable.h"
 #include "lossd/status_macros.h"
 #include "server/calls/answer.h"
 #include "server/calls/entry.h"
 #include "server/control/health_methods.h"
 #include "server/control/reflection_method.h"
-#include "server/log/printable.h"
 
 namespace lossd {
 namespace {

@@ -12,8 +12,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/files/text_file.h"
+#include "core/types/printable.h"
 #include "lossd/status_macros.h"
-#include "server/log/printable.h"
 
 namespace lossd {
 namespace {

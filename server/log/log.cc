@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/types/printable.h"
 #include "server/log/line_limiter.h"
 #include "server/log/line_writer.h"
-#include "server/log/printable.h"
 
 namespace lossd {
 namespace {

@@ -138,7 +138,7 @@ void TryLossctlFlags(const std::vector<std::string>& words) {
     if (row == table.size()) {
       flags.ignore_labels.push_back(value);
     } else {
-      flags.*table[row].flag = value;
+      flags.*table[row].text = value;
     }
   }
   CheckError(lossctl::ReadSpec(flags).status());

@@ -67,7 +67,7 @@ TEST(BenchFlags, ARateHasManyCallers) {
 
 TEST(BenchFlags, RefusesByName) {
   const struct {
-    Flag BenchFlags::*flag;
+    FlagText BenchFlags::*flag;
     const char* value;
     const char* words;
   } kRows[] = {

@@ -16,7 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "server/log/printable.h"
+#include "core/types/printable.h"
 #include "tests/support/temp_dir.h"
 
 namespace lossd {

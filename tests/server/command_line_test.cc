@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "core/flags/values.h"
 #include "server/listen/listen_address.h"
 
 namespace lossd {

@@ -9,9 +9,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/types/printable.h"
 #include "server/command_line.h"
 #include "server/config/variables.h"
-#include "server/log/printable.h"
 #include "tests/support/temp_dir.h"
 
 // Settings by flag, environment and file.

@@ -19,9 +19,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "core/types/printable.h"
 #include "server/log/grpc_log.h"
 #include "server/log/line_limiter.h"
-#include "server/log/printable.h"
 
 namespace lossd {
 namespace {

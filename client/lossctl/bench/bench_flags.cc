@@ -59,7 +59,7 @@ constexpr FlagRow<BenchFlags> kFixed[] = {
 
 // Overwrites `value` where the flag is given.
 template <class Field>
-absl::Status ReadCount(const char* flag, const Flag& text, int64_t least, int64_t most,
+absl::Status ReadCount(const char* flag, const FlagText& text, int64_t least, int64_t most,
                        Field* value) {
   if (!text) return absl::OkStatus();
   LOSSD_ASSIGN_OR_RETURN(const int64_t count, ParseInteger(flag, *text));

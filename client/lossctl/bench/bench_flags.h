@@ -18,21 +18,21 @@ namespace lossd::lossctl {
 // The flags of `lossctl bench`, as text.
 struct BenchFlags {
   ServerFlags server;
-  Flag transport;
-  Flag fan_out;
-  Flag connections;
-  Flag attempts;
-  Flag loss;
-  Flag shape;
-  Flag dtype;
-  Flag inputs;
-  Flag seed;
-  Flag callers;
-  Flag rate;
-  Flag duration;
-  Flag calls;
-  Flag allow_failures;
-  Flag metrics;
+  FlagText transport;
+  FlagText fan_out;
+  FlagText connections;
+  FlagText attempts;
+  FlagText loss;
+  FlagText shape;
+  FlagText dtype;
+  FlagText inputs;
+  FlagText seed;
+  FlagText callers;
+  FlagText rate;
+  FlagText duration;
+  FlagText calls;
+  FlagText allow_failures;
+  FlagText metrics;
   bool json = false;
 };
 

@@ -1,33 +1,18 @@
-#include "server/config/flag_list.h"
+#include "core/flags/flag_list.h"
 
 #include <algorithm>
 #include <iterator>
-#include <numeric>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/flags/values.h"
+#include "core/types/printable.h"
 #include "lossd/status_macros.h"
-#include "server/log/printable.h"
 
 namespace lossd {
 namespace {
-
-// How many characters are to be put in, taken out or changed (Levenshtein).
-size_t Distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() +
-                          1);  // from the first i characters of `a` to the first j of `b`
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, changed}));
-    }
-  }
-  return row.back();
-}
 
 absl::Status Apply(const Flag& flag, const std::vector<std::string>& values) {
   for (const std::string& value : values) LOSSD_RETURN_IF_ERROR(CheckFitsALine(value));
@@ -71,7 +56,7 @@ const Flag* FlagList::Find(std::string_view name) const {
 const std::string& FlagList::NearestTo(std::string_view name) const {
   return std::min_element(flags_.begin(), flags_.end(),
                           [&](const Flag& a, const Flag& b) {
-                            return Distance(a.name, name) < Distance(b.name, name);
+                            return EditDistance(a.name, name) < EditDistance(b.name, name);
                           })
       ->name;
 }

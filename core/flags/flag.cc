@@ -1,18 +1,16 @@
-#include "server/config/flag.h"
+#include "core/flags/flag.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <limits>
 #include <optional>
 #include <string_view>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "server/config/settings.h"
-#include "server/listen/listen_address.h"
-#include "server/log/printable.h"
+#include "core/flags/values.h"
+#include "core/types/printable.h"
+#include "lossd/status_macros.h"
 
 namespace lossd {
 namespace {
@@ -40,8 +38,6 @@ Flag OneValue(std::string name, std::string type, std::string help,
           }};
 }
 
-absl::Status CheckAddress(const std::string& text) { return ListenAddress::Parse(text).status(); }
-
 template <class T>
 std::string RangeText(T least, T most) {
   if (most == std::numeric_limits<T>::max()) return absl::StrCat(least, " or more");
@@ -63,29 +59,6 @@ Flag AnyNumberFlag(std::string name, T& value, NumberRange<T> range, std::string
       [&value] { return absl::StrCat(value); });
 }
 
-// nullopt: it is none.
-std::optional<int64_t> ParseSize(std::string text) {
-  int64_t bytes = 0;
-  if (text.empty() || !absl::ascii_isdigit(static_cast<unsigned char>(text.front()))) {
-    return std::nullopt;
-  }
-  try {
-    CLI::AsSizeValue(/*kb_is_1000=*/true)(text);  // to a number of bytes
-  } catch (const CLI::ValidationError&) {
-    return std::nullopt;
-  }
-  if (!absl::SimpleAtoi(text, &bytes)) return std::nullopt;
-  return bytes;
-}
-
-std::optional<absl::Duration> ParseDuration(const std::string& text) {
-  double seconds = 0;
-  absl::Duration duration;
-  if (absl::SimpleAtod(text, &seconds)) return absl::Seconds(seconds);
-  if (absl::ParseDuration(text, &duration)) return duration;
-  return std::nullopt;
-}
-
 std::string DurationText(absl::Duration value) {
   return value == absl::InfiniteDuration() ? "0" : absl::FormatDuration(value);
 }
@@ -95,7 +68,7 @@ Flag AnyDurationFlag(std::string name, std::string help, const DurationRange& ra
   return OneValue(
       std::move(name), "DURATION", help + (range.or_never ? "; 0: never" : ""),
       [range, set = std::move(set)](const std::string& text) {
-        const std::optional<absl::Duration> duration = ParseDuration(text);
+        const std::optional<absl::Duration> duration = ParseDurationOrSeconds(text);
         if (duration == absl::ZeroDuration() && range.or_never) {
           set(absl::InfiniteDuration());
           return absl::OkStatus();
@@ -114,26 +87,26 @@ Flag AnyDurationFlag(std::string name, std::string help, const DurationRange& ra
 
 }  // namespace
 
-Flag AddressFlag(std::string name, std::string& value, std::string help) {
+Flag CheckedTextFlag(std::string name, std::string& value, std::string type, std::string help,
+                     TextCheck check) {
   return OneValue(
-      std::move(name), "ADDR", std::move(help),
-      [&value](const std::string& text) {
-        absl::Status checked = CheckAddress(text);
+      std::move(name), std::move(type), std::move(help),
+      [&value, check](const std::string& text) {
+        absl::Status checked = check(text);
         if (checked.ok()) value = text;
         return checked;
       },
       [&value] { return value; });
 }
 
-Flag AddressesFlag(std::string name, std::vector<std::string>& values, std::string help) {
+Flag CheckedTextsFlag(std::string name, std::vector<std::string>& values, std::string type,
+                      std::string help, TextCheck check) {
   return {.name = std::move(name),
-          .type = "ADDR",
+          .type = std::move(type),
           .help = std::move(help),
           .takes = Flag::Takes::kMany,
-          .set = [&values](const std::vector<std::string>& given) -> absl::Status {
-            for (const std::string& text : given) {
-              if (absl::Status checked = CheckAddress(text); !checked.ok()) return checked;
-            }
+          .set = [&values, check](const std::vector<std::string>& given) -> absl::Status {
+            for (const std::string& text : given) LOSSD_RETURN_IF_ERROR(check(text));
             values = given;
             return absl::OkStatus();
           },
@@ -150,14 +123,19 @@ Flag TextFlag(std::string name, std::string& value, std::string type, std::strin
       [&value] { return value; });
 }
 
-Flag FileFlag(std::string name, std::string& path, std::string help) {
+Flag TextFlag(std::string name, std::optional<std::string>& value, std::string type,
+              std::string help) {
   return OneValue(
-      std::move(name), "FILE", std::move(help),
-      [&path](const std::string& text) {
-        path = text;
+      std::move(name), std::move(type), std::move(help),
+      [&value](const std::string& text) {
+        value = text;
         return absl::OkStatus();
       },
-      [&path] { return path; });
+      [&value] { return value.value_or(""); });
+}
+
+Flag FileFlag(std::string name, std::string& path, std::string help) {
+  return TextFlag(std::move(name), path, "FILE", std::move(help));
 }
 
 Flag SwitchFlag(std::string name, bool& value, std::string help) {
@@ -204,7 +182,8 @@ Flag DurationFlag(std::string name, absl::Duration& value, const DurationRange& 
       [&value] { return value; });
 }
 
-Flag DurationFlag(std::string name, Interval& value, const DurationRange& range, std::string help) {
+Flag DurationFlag(std::string name, std::chrono::nanoseconds& value, const DurationRange& range,
+                  std::string help) {
   return AnyDurationFlag(
       std::move(name), std::move(help), range,
       [&value](absl::Duration given) { value = absl::ToChronoNanoseconds(given); },

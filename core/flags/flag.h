@@ -1,22 +1,22 @@
-#ifndef LOSSD_SERVER_CONFIG_FLAG_H_
-#define LOSSD_SERVER_CONFIG_FLAG_H_
+#ifndef LOSSD_CORE_FLAGS_FLAG_H_
+#define LOSSD_CORE_FLAGS_FLAG_H_
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "server/admission/instant.h"
-#include "server/config/options.h"
 
 namespace lossd {
 
-// One setting, wherever it is given: how it is read from text, and written as text that reads the
-// same.
+// One setting of a program, wherever it is given: how it is read from text, and written as text
+// that reads the same.
 struct Flag {
   enum class Takes : int8_t { kSwitch, kOne, kMany };
 
@@ -32,11 +32,17 @@ struct Flag {
 };
 
 // Kinds of flags. Each reads and writes `value`, which outlives it.
-Flag AddressFlag(std::string name, std::string& value, std::string help);
-Flag AddressesFlag(std::string name, std::vector<std::string>& values, std::string help);
 Flag FileFlag(std::string name, std::string& path, std::string help);
 // Any text; `type` says what it is.
 Flag TextFlag(std::string name, std::string& value, std::string type, std::string help);
+Flag TextFlag(std::string name, std::optional<std::string>& value, std::string type,
+              std::string help);
+// A text that `check` accepts.
+using TextCheck = absl::Status (*)(const std::string& text);
+Flag CheckedTextFlag(std::string name, std::string& value, std::string type, std::string help,
+                     TextCheck check);
+Flag CheckedTextsFlag(std::string name, std::vector<std::string>& values, std::string type,
+                      std::string help, TextCheck check);
 Flag SwitchFlag(std::string name, bool& value, std::string help);
 
 template <class T>
@@ -48,6 +54,10 @@ Flag NumberFlag(std::string name, int& value, NumberRange<int> range, std::strin
 Flag NumberFlag(std::string name, int64_t& value, NumberRange<int64_t> range, std::string help);
 
 // Bytes, or with a unit: 512MiB. A value outside the range, which nothing can set, is left open.
+struct SizeRange {
+  int64_t least;
+  int64_t most;
+};
 Flag SizeFlag(std::string name, int64_t& value, const SizeRange& range, std::string help);
 
 // A number of seconds, or with units: 90, 1m30s, 250ms.
@@ -58,7 +68,8 @@ struct DurationRange {
 };
 Flag DurationFlag(std::string name, absl::Duration& value, const DurationRange& range,
                   std::string help);
-Flag DurationFlag(std::string name, Interval& value, const DurationRange& range, std::string help);
+Flag DurationFlag(std::string name, std::chrono::nanoseconds& value, const DurationRange& range,
+                  std::string help);
 
 // One of some words; `set` and `get` count them from 0.
 Flag WordFlag(std::string name, std::vector<std::string> words, std::function<void(size_t)> set,
@@ -74,4 +85,4 @@ Flag EnumFlag(std::string name, Enum& value, std::vector<std::string> words, std
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_CONFIG_FLAG_H_
+#endif  // LOSSD_CORE_FLAGS_FLAG_H_

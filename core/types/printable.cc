@@ -1,4 +1,4 @@
-#include "server/log/printable.h"
+#include "core/types/printable.h"
 
 namespace lossd {
 namespace {

@@ -1,5 +1,5 @@
-#ifndef LOSSD_SERVER_LOG_PRINTABLE_H_
-#define LOSSD_SERVER_LOG_PRINTABLE_H_
+#ifndef LOSSD_CORE_TYPES_PRINTABLE_H_
+#define LOSSD_CORE_TYPES_PRINTABLE_H_
 
 #include <cstddef>
 #include <string>
@@ -22,4 +22,4 @@ std::string TextValue(std::string_view printable);
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_LOG_PRINTABLE_H_
+#endif  // LOSSD_CORE_TYPES_PRINTABLE_H_

@@ -1,12 +1,12 @@
-#ifndef LOSSD_SERVER_CONFIG_FLAG_LIST_H_
-#define LOSSD_SERVER_CONFIG_FLAG_LIST_H_
+#ifndef LOSSD_CORE_FLAGS_FLAG_LIST_H_
+#define LOSSD_CORE_FLAGS_FLAG_LIST_H_
 
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "server/config/flag.h"
+#include "core/flags/flag.h"
 
 namespace lossd {
 
@@ -45,4 +45,4 @@ class FlagList {
 
 }  // namespace lossd
 
-#endif  // LOSSD_SERVER_CONFIG_FLAG_LIST_H_
+#endif  // LOSSD_CORE_FLAGS_FLAG_LIST_H_
