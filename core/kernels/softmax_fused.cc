@@ -30,7 +30,10 @@ class ScaleBeside {
     scale_ = hn::Set(Tag<float>(), factor_[chunk]);
     if constexpr (kStreaming) {
       const int64_t aligned = std::min(end_, k_ + ToLine<R>(At<R>(out_, k_)));
-      if (aligned > k_) StoreGroupAt<R, float, Values::kNumbers>(Scaled(), out_, k_, aligned);
+      // A line of 16-bit numbers is longer than a group.
+      for (; k_ < aligned; k_ += kGroup) {
+        StoreGroupAt<R, float, Values::kNumbers>(Scaled(), out_, k_, aligned);
+      }
       k_ = aligned;
     }
   }

@@ -139,7 +139,8 @@ HWY_INLINE void StoreRow(void* row, int64_t begin, int64_t end, bool streaming, 
   if constexpr (kCanStream<R, C>) {
     if (streaming && CanStream<R, C>(row)) {
       const int64_t aligned = std::min(end, k + ToLine<R>(At<R>(row, k)));
-      if (aligned > k) StoreGroupAt<R, C>(value(k), row, k, aligned);
+      // A line of 16-bit numbers is longer than a group.
+      for (; k < aligned; k += kGroup) StoreGroupAt<R, C>(value(k), row, k, aligned);
       for (k = aligned; k + kGroup <= end; k += kGroup) {
         StreamGroup<R, C>(value(k), At<R>(row, k));
       }

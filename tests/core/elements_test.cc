@@ -94,31 +94,37 @@ TEST(Elements, SquaredErrorOfInfinities) {
   });
 }
 
-// slope * a in every format, nothing behind the end written, never -0.
+// slope * a in every format, wherever in a line of the cache it begins; nothing around it is
+// written, and no -0.
 template <class C>
 void ExpectScaled(kernels::Real real, DType dtype) {
   constexpr auto kCompute = std::is_same_v<C, float> ? 0 : 1;
+  constexpr int64_t kCount = 77;
+  constexpr int64_t kLine = 64;
   Random random(7);
-  for (const bool streaming : {false, true}) {
-    const int64_t count = 77;
-    std::vector<C> slope(count + kGroup);
-    std::vector<C> a(count + kGroup);
-    for (int64_t i = 0; i < count; ++i) {
-      slope[i] = static_cast<C>(random.Uniform(-4, 4));
-      a[i] = i % 5 == 0 ? C{0} : static_cast<C>(random.Uniform(-2, 2));
-    }
-    std::vector<std::byte> out((count + 1) * SizeOf(dtype), std::byte{0x55});
-    kernels::Active().scale_elements[kCompute][static_cast<int>(real)](
-        slope.data(), a.data(), count, streaming, out.data());
-    for (int64_t i = 0; i < count; ++i) {
-      const C product = slope[i] * a[i] + C{0};
-      const Real want = RoundTo(dtype, product);
-      const Real got = Widen(dtype, out.data() + i * SizeOf(dtype));
-      EXPECT_EQ(got, want) << i;
-      EXPECT_FALSE(got == 0 && std::signbit(got)) << i;
-    }
-    for (int64_t b = 0; b < SizeOf(dtype); ++b) {
-      EXPECT_EQ(out[count * SizeOf(dtype) + b], std::byte{0x55});
+  std::vector<C> slope(kCount + kGroup);
+  std::vector<C> a(kCount + kGroup);
+  for (int64_t i = 0; i < kCount; ++i) {
+    slope[i] = static_cast<C>(random.Uniform(-4, 4));
+    a[i] = i % 5 == 0 ? C{0} : static_cast<C>(random.Uniform(-2, 2));
+  }
+  const int64_t size = SizeOf(dtype);
+  for (int64_t offset = 0; offset < kLine; offset += size) {
+    for (const bool streaming : {false, true}) {
+      std::vector<std::byte> memory(kCount * size + 3 * kLine, std::byte{0x55});
+      std::byte* out =
+          memory.data() + kLine - reinterpret_cast<uintptr_t>(memory.data()) % kLine + offset;
+      kernels::Active().scale_elements[kCompute][static_cast<int>(real)](slope.data(), a.data(),
+                                                                         kCount, streaming, out);
+      for (int64_t i = 0; i < kCount; ++i) {
+        const Real got = Widen(dtype, out + i * size);
+        EXPECT_EQ(got, RoundTo(dtype, slope[i] * a[i] + C{0})) << i << " at " << offset;
+        EXPECT_FALSE(got == 0 && std::signbit(got)) << i;
+      }
+      for (std::byte* b = memory.data(); b != memory.data() + memory.size(); ++b) {
+        const bool outside = b < out || b >= out + kCount * size;
+        EXPECT_TRUE(!outside || *b == std::byte{0x55}) << b - out;
+      }
     }
   }
 }

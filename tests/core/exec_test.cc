@@ -1,4 +1,5 @@
 // What the core refuses once it sees the bytes, and how it stops.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <limits>
@@ -165,6 +166,50 @@ TEST(Refusals, BuffersOfTheWrongSize) {
     inputs.predictions.bytes = bytes;
     EXPECT_EQ(ComputeLoss(c.spec, inputs, outputs.spans(), TestExecutor()).status().code(),
               absl::StatusCode::kInvalidArgument);
+  }
+}
+
+// Gradients of 16 MiB and more are written past the caches, rows from wherever in a line they
+// begin.
+TEST(LargeGradients, HaveTheBitsOfTheirParts) {
+  constexpr int64_t kClasses = 1000;
+  for (const DType dtype : kFloatDTypes) {
+    for (const bool probabilities : {false, true}) {
+      SCOPED_TRACE(Name(dtype));
+      const int64_t rows = (int64_t{17} << 20) / (kClasses * SizeOf(dtype)) + 1;
+      const int64_t bytes = rows * kClasses * SizeOf(dtype);
+      std::vector<std::byte> predictions(bytes);
+      Random random(static_cast<uint64_t>(dtype));
+      const int64_t drawn = int64_t{4099} * SizeOf(dtype);
+      for (int64_t at = 0; at < drawn; at += SizeOf(dtype)) {
+        Store(dtype, random.Uniform(-8, 8), predictions.data() + at);
+      }
+      // The same again and again.
+      for (int64_t at = drawn; at < bytes; ++at) predictions[at] = predictions[at - drawn];
+      const std::vector<std::byte> labels(rows, std::byte{7});
+      const auto gradient_of = [&](int64_t part) {
+        std::vector<std::byte> gradient(bytes, std::byte{0x55});
+        std::vector<std::byte> softmax(probabilities ? bytes : 0);
+        for (int64_t row = 0; row < rows; row += part) {
+          const int64_t count = std::min(part, rows - row);
+          const size_t at = row * kClasses * SizeOf(dtype);
+          const size_t size = count * kClasses * SizeOf(dtype);
+          LossSpec spec;
+          spec.reduction = Reduction::kSum;
+          spec.outputs.probabilities = probabilities;
+          LossInputs inputs;
+          inputs.predictions = {{.dtype = dtype, .shape = {count, kClasses}},
+                                ByteSpan(predictions).subspan(at, size)};
+          inputs.targets = {{.dtype = DType::kU8, .shape = {count}},
+                            ByteSpan(labels).subspan(row, count)};
+          LossOutputs out{.gradient = absl::MakeSpan(gradient).subspan(at, size)};
+          if (probabilities) out.probabilities = absl::MakeSpan(softmax).subspan(at, size);
+          EXPECT_TRUE(ComputeLoss(spec, inputs, out, TestExecutor()).ok());
+        }
+        return gradient;
+      };
+      EXPECT_TRUE(gradient_of(rows) == gradient_of(512));
+    }
   }
 }
 
