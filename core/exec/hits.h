@@ -29,6 +29,8 @@ bool IsArgMax(int64_t count, int64_t index, double peak, kernels::Stop stop, At 
 // Of elements `stride` apart.
 inline bool IsArgMax(kernels::Real real, const void* base, int64_t stride, int64_t count,
                      int64_t index, double peak, kernels::Stop stop) {
+  // Most positions are told apart here, without a call.
+  if (peak == peak && LoadReal(real, base, index * stride) != peak) return false;
   return IsArgMax(count, index, peak, stop,
                   [&](int64_t k) { return LoadReal(real, base, k * stride); });
 }
