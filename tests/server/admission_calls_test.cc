@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "lossd/client.h"
+#include "tests/faults/http2.h"
 #include "tests/server/harness.h"
 #include "tests/server/open_call.h"
+#include "tests/server/raw_socket.h"
 
 // Admission as callers of a running server meet it.
 namespace lossd::testing {
@@ -352,15 +354,38 @@ TEST(Messages, ThatDoNotComeEndTheirCalls) {
   ExpectAllGivenBack(*server);
 }
 
+// A call of unknown size of which the first bytes have come.
+RawSocket BegunCall(const Server& server) {
+  RawSocket socket(server.addresses().front());
+  socket.Send(kHttp2Begin);
+  socket.Send(http2::Bytes(http2::kHeaders, http2::kEndHeaders, 1,
+                           http2::Literals(http2::CallFields(kCompute))));
+  socket.Send(http2::Bytes(http2::kData, http2::kNone, 1, http2::MessagePrefix(1000) + "x"));
+  return socket;
+}
+
 TEST(Messages, ThatWaitTooLongForAPlaceAreTurnedAway) {
   ServerOptions options = WithBudget(16 * kMiB);
   options.times.place = milliseconds(50);
   const auto server = StartServer(options);
+  {
+    const RawSocket begun[] = {BegunCall(*server), BegunCall(*server)};
+    WaitUntil([&] { return server->live_calls() == 2; });
+    OpenCall waits(*server, kCompute);
+    EXPECT_EQ(waits.Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_EQ(Trailer(waits.context(), "loss-reason"), "QUEUE_TIMEOUT");
+  }
+  ExpectAllGivenBack(*server);
+}
+
+TEST(Messages, OfWhichNothingComesMakeWay) {
+  const auto server = StartServer(WithBudget(16 * kMiB));
   OpenCall silent[] = {{*server, kCompute}, {*server, kCompute}};
   WaitUntil([&] { return server->live_calls() == 2; });
   OpenCall waits(*server, kCompute);
-  EXPECT_EQ(waits.Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
-  EXPECT_EQ(Trailer(waits.context(), "loss-reason"), "QUEUE_TIMEOUT");
+  waits.Send(Problem(8, 16).Request(), /*last=*/true);
+  EXPECT_TRUE(waits.Finish().ok());
+  WaitUntil([&] { return server->live_calls() == 1; });  // the other one made way
   for (OpenCall& call : silent) call.Cancel();
   for (OpenCall& call : silent) call.Finish();
   ExpectAllGivenBack(*server);
