@@ -31,10 +31,11 @@ constexpr auto kRequestRules = [] {
   std::array<FieldRule, kTensorCount + 1> rules{};
   rules[kTensors] = MessageField(Request::kSpecFieldNumber, kSpecRules);
   int first_target = 0;
-  for (int slot = 0; slot < kTensors; ++slot) {
-    const TensorFacts& row = kTensorRows<WireTensor>[slot];
+  int slot = 0;
+  for (const TensorFacts& row : kTensorRows<WireTensor>) {
     if (row.target_kind && first_target == 0) first_target = row.number();
     rules[slot] = TensorField(row.number(), slot, row.target_kind ? first_target : row.number());
+    ++slot;
   }
   return rules;
 }();
@@ -49,9 +50,10 @@ constexpr size_t kBlockTensors = std::ranges::count_if(
 constexpr auto kBlockRules = [] {
   std::array<FieldRule, kBlockTensors> rules{};
   size_t count = 0;
-  for (int slot = 0; slot < kTensors; ++slot) {
-    const int number = kTensorRows<WireTensor>[slot].block_field;
-    if (number != 0) rules[count++] = BytesField(number, slot);
+  int slot = 0;
+  for (const TensorFacts& row : kTensorRows<WireTensor>) {
+    if (row.block_field != 0) rules[count++] = BytesField(row.block_field, slot);
+    ++slot;
   }
   return rules;
 }();

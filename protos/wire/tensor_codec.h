@@ -27,9 +27,9 @@ struct FieldSource {
 bool HasTensor(const FieldSource& source, int number, int slot);
 
 // Checks, in this order: no unknown field (of a request), dtype and layout known, rank, extents,
-// their product, and that the data is as many bytes as that makes (or none). Errors name `field`.
+// their product, and that the data is as many bytes as that makes (or none). Errors name `name`.
 // Precondition: HasTensor.
-absl::Status ReadTensor(std::string_view field, const FieldSource& source, int number, int slot,
+absl::Status ReadTensor(std::string_view name, const FieldSource& source, int number, int slot,
                         Carries carries, WireTensor& into);
 
 // A field of type bytes.
