@@ -73,7 +73,7 @@ FlagText& OptionFlag(std::string_view option, OptionFlags& flags);
 std::string OptionFlagName(std::string_view option);
 
 // What an option does, a line for each loss that has it.
-std::string OptionHelp(std::string_view option);
+std::string OptionHelp(std::string_view name);
 
 // "softmax|multinomial_logistic"
 std::string LossNames();
@@ -85,7 +85,7 @@ std::string LossPredictionsHelp();
 absl::StatusOr<Loss> ReadLoss(const std::string& name);
 
 // The loss with the options that are given; refuses those that it does not have.
-absl::StatusOr<Loss> ReadLoss(const FlagText& loss, const OptionFlags& flags);
+absl::StatusOr<Loss> ReadLoss(const FlagText& name, const OptionFlags& flags);
 
 }  // namespace lossd::lossctl
 
