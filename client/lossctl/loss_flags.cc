@@ -63,9 +63,8 @@ std::string OptionHelp(std::string_view name) {
 }
 
 std::string LossNames() {
-  std::vector<std::string> names;
-  for (const LossFacts& loss : kLossFacts) names.emplace_back(loss.name);
-  return absl::StrJoin(names, "|");
+  return absl::StrJoin(kLossFacts, "|",
+                       [](std::string* names, const LossFacts& loss) { names->append(loss.name); });
 }
 
 std::string LossPredictionsHelp() {
