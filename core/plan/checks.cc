@@ -1,5 +1,6 @@
 #include "core/plan/checks.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <iterator>
@@ -57,6 +58,31 @@ absl::Status CheckFloating(const Field& field, DType dtype) {
   LOSSD_RETURN_IF_ERROR(CheckDTypeKnown(field, dtype));
   if (IsFloating(dtype)) return absl::OkStatus();
   return Refuse(field, Name(dtype), "f32, f64, f16 or bf16");
+}
+
+absl::Status CheckTensorRules(std::string_view loss, absl::Span<const TensorRule> rules,
+                              const LossTensorDescs& tensors) {
+  std::string choice;       // "class_indices or class_probabilities"
+  bool has_choice = false;  // whether one of these is given
+  for (const TensorRow<TensorDesc>& row : kTensorRows<TensorDesc>) {
+    const bool given = TensorOf(tensors, row) != nullptr;
+    const auto* const rule = std::find_if(rules.begin(), rules.end(),
+                                          [&](const TensorRule& r) { return r.role == row.role; });
+    if (rule == rules.end()) {
+      if (!given) continue;
+      return Refuse(row.name, "given",
+                    absl::StrCat("none: the loss ", View(loss), " does not take it"));
+    }
+    if (rule->presence == Presence::kRequired && !given) {
+      return Refuse(row.name, "not set",
+                    absl::StrCat("a tensor: the loss ", View(loss), " needs it"));
+    }
+    if (rule->presence != Presence::kOneOf) continue;
+    absl::StrAppend(&choice, choice.empty() ? "" : " or ", View(row.name));
+    has_choice |= given;
+  }
+  if (choice.empty() || has_choice) return absl::OkStatus();
+  return Refuse("targets", "not set", absl::StrCat(choice, ": the loss ", View(loss), " needs it"));
 }
 
 }  // namespace lossd::plan

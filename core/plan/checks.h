@@ -7,7 +7,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "lossd/losses.h"
 #include "lossd/tensor.h"
+#include "lossd/tensors.h"
 
 // What the checks of the plan have in common: how a refusal is worded, and what is wrong with an
 // enum or a number wherever it stands.
@@ -46,6 +49,11 @@ absl::Status CheckDTypeKnown(const Field& field, DType dtype);
 
 // Also refuses dtypes that are not floating.
 absl::Status CheckFloating(const Field& field, DType dtype);
+
+// kInvalidArgument where a loss is given a tensor that it does not take, or lacks one that it
+// needs. `loss` and `rules` are its name and its LossRow::kTensors.
+absl::Status CheckTensorRules(std::string_view loss, absl::Span<const TensorRule> rules,
+                              const LossTensorDescs& tensors);
 
 }  // namespace lossd::plan
 

@@ -30,14 +30,20 @@ absl::Status CheckTensor(const TensorFacts& row, const TensorDesc& tensor,
   return plan::CheckLayout(field("layout"), tensor, predictions);
 }
 
-absl::Status CheckTargets(const LossTensorDescs& tensors, const plan::Geometry& geometry) {
-  for (const TensorRow<TensorDesc>& row : kTensorRows<TensorDesc>) {
-    if (row.target_kind != tensors.target_kind) continue;
-    return CheckTensor(row, tensors.targets, tensors.predictions, geometry);
+absl::Status CheckTargetKind(TargetKind kind) {
+  for (const TensorFacts& row : kTensorRows<TensorDesc>) {
+    if (row.target_kind == kind) return absl::OkStatus();
   }
   return absl::UnimplementedError(absl::StrCat("the kind of the targets is ",
-                                               static_cast<int>(tensors.target_kind),
+                                               static_cast<int>(kind),
                                                "; wanted class indices or class probabilities"));
+}
+
+absl::Status CheckTargets(const LossTensorDescs& tensors, const plan::Geometry& geometry) {
+  return CheckTensors(tensors, [&](const TensorFacts& row, const TensorDesc& tensor) {
+    if (!row.target_kind) return absl::OkStatus();
+    return CheckTensor(row, tensor, tensors.predictions, geometry);
+  });
 }
 
 // Checks what is neither predictions nor targets nor class weights.
@@ -92,6 +98,9 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
   const TensorDesc& predictions = tensors.predictions;
   LOSSD_ASSIGN_OR_RETURN(const plan::Geometry geometry,
                          plan::MakeGeometry(predictions, spec.class_axis));
+  const LossFacts& loss = FactsOf(spec.loss);
+  LOSSD_RETURN_IF_ERROR(CheckTargetKind(tensors.target_kind));
+  LOSSD_RETURN_IF_ERROR(plan::CheckTensorRules(loss.name, loss.tensors, tensors));
   LOSSD_RETURN_IF_ERROR(CheckTargets(tensors, geometry));
   LOSSD_RETURN_IF_ERROR(plan::CheckOptions(spec, tensors, geometry));
 
