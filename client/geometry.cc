@@ -63,7 +63,9 @@ std::optional<Geometry> GeometryOf(const LossSpec& spec, const LossInputs& input
   geometry.gradient_size = SizeOf(gradient_dtype);
   const bool weighed = spec.reduction == Reduction::kWeightSum ||
                        (spec.reduction == Reduction::kGiven && spec.denominator == 0.0);
-  if (inputs.target_kind == TargetKind::kClassProbabilities && !weighed) {
+  geometry.of_elements = FactsOf(spec.loss).family == Family::kElements;
+  if (inputs.target_kind == TargetKind::kTargetValues ||
+      (inputs.target_kind == TargetKind::kClassProbabilities && !weighed)) {
     const TensorDesc& targets = inputs.targets.desc;
     if (!BytesOfDesc(targets).has_value() || ElementCount(targets.shape) != elements) {
       return std::nullopt;

@@ -19,6 +19,7 @@ struct Geometry {
   int64_t prediction_size = 0;  // bytes of one element, likewise below
   int64_t gradient_size = 0;
   int64_t probability_size = 0;  // of the targets that travel in blocks; 0 where they come whole
+  bool of_elements = false;      // every element of the predictions is a position of its own
 
   int64_t positions() const { return outer * inner; }
   // Bytes of an element of a tensor, 0 where it does not travel in blocks; of an output.
@@ -26,7 +27,7 @@ struct Geometry {
   int64_t OutputSize(const OutputFacts& output) const;
   // Elements that an output has for each position.
   int64_t RowsOf(const OutputFacts& output) const {
-    return output.per == Per::kElement ? classes : 1;
+    return output.per == Per::kElement || of_elements ? classes : 1;
   }
 
   int64_t predictions_bytes() const { return positions() * classes * prediction_size; }

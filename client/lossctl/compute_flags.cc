@@ -32,10 +32,12 @@ constexpr FlagRow<ComputeFlags> kFixed[] = {
     {&Flags::predictions, "--predictions", kWhat, "F.npy", "required; f32, f64, f16 or bf16"},
     {&Flags::targets, "--targets", kWhat, "F.npy",
      "required; labels 0..C-1 (any integers, or whole floating\n"
-     "numbers; the class axis removed or 1), or probabilities"},
-    {&Flags::target_kind, "--target-kind", kWhat, "auto|indices|probabilities",
-     "default auto: probabilities if the targets have the shape\n"
-     "of the predictions and C is not 1"},
+     "numbers; the class axis removed or 1), or probabilities;\n"
+     "values, of losses over elements"},
+    {&Flags::target_kind, "--target-kind", kWhat, "auto|indices|probabilities|values",
+     "default auto: values if the loss takes them; probabilities\n"
+     "if the targets have the shape of the predictions and C is\n"
+     "not 1"},
     {&Flags::class_axis, "--class-axis", kWhat, "N",
      "negative: from the end. Default 1; -2 if the predictions are\n"
      "in Fortran order (column-major); 0 if their rank is 1"},
@@ -112,6 +114,7 @@ constexpr Choice<TargetKindFlag> kTargetKinds[] = {
     {"auto", TargetKindFlag::kAuto},
     {"indices", TargetKindFlag::kIndices},
     {"probabilities", TargetKindFlag::kProbabilities},
+    {"values", TargetKindFlag::kValues},
 };
 
 // Overwrites `value` where the flag is given.

@@ -65,7 +65,7 @@ const char* NameOf(FlagText ComputeFlags::*flag);
 absl::StatusOr<LossSpec> ReadSpec(const ComputeFlags& flags);
 absl::StatusOr<CallOptions> ReadCallOptions(const ComputeFlags& flags);
 
-enum class TargetKindFlag { kAuto, kIndices, kProbabilities };
+enum class TargetKindFlag { kAuto, kIndices, kProbabilities, kValues };
 absl::StatusOr<TargetKindFlag> ReadTargetKind(const ComputeFlags& flags);
 
 // What Fortran order of a file says: that the tensor is column-major, with the batch dimension

@@ -63,7 +63,7 @@ absl::Status ReadPredictions(const ComputeFlags& flags, const std::string& path,
 absl::Status CheckAxisIsMeant(const ComputeFlags& flags, const ComputeInputs& inputs) {
   const std::vector<int64_t>& shape = inputs.tensors.predictions.desc.shape;
   if (!inputs.fortran_order || flags.class_axis || shape.size() < 2) return absl::OkStatus();
-  const bool other_fits = inputs.tensors.target_kind == TargetKind::kClassProbabilities ||
+  const bool other_fits = inputs.tensors.target_kind != TargetKind::kClassIndices ||
                           shape[1] == shape[inputs.class_axis];
   if (inputs.class_axis == 1 || !other_fits) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -72,6 +72,22 @@ absl::Status CheckAxisIsMeant(const ComputeFlags& flags, const ComputeInputs& in
                    ShapeString(shape), " with class axis ", inputs.class_axis,
                    " (column-major) and 1 (C order); wanted --fortran-order=column-major, "
                    "--fortran-order=storage or --class-axis"));
+}
+
+TargetKind KindOfTargets(TargetKindFlag flag, const Loss& loss, const TensorDesc& targets,
+                         const TensorDesc& predictions, int class_axis) {
+  switch (flag) {
+    case TargetKindFlag::kIndices:
+      return TargetKind::kClassIndices;
+    case TargetKindFlag::kProbabilities:
+      return TargetKind::kClassProbabilities;
+    case TargetKindFlag::kValues:
+      return TargetKind::kTargetValues;
+    case TargetKindFlag::kAuto:
+      break;
+  }
+  if (Takes(FactsOf(loss), Role::kTargetValues)) return TargetKind::kTargetValues;
+  return GuessTargetKind(targets, predictions, class_axis);
 }
 
 }  // namespace
@@ -103,13 +119,10 @@ absl::StatusOr<ComputeInputs> ReadInputs(const ComputeFlags& flags, const LossSp
 
   LossInputs& tensors = inputs.tensors;
   LOSSD_ASSIGN_OR_RETURN(npy::NpyTensor target, ReadBeside("--targets", targets, inputs));
-  tensors.target_kind = kind == TargetKindFlag::kIndices ? TargetKind::kClassIndices
-                        : kind == TargetKindFlag::kProbabilities
-                            ? TargetKind::kClassProbabilities
-                            : GuessTargetKind(target.view().desc, x.desc, *axis);
-  const bool indices = tensors.target_kind == TargetKind::kClassIndices;
-  LOSSD_ASSIGN_OR_RETURN(
-      tensors.targets, Keep("--targets", indices ? std::move(target) : ToFloats(target), &inputs));
+  tensors.target_kind = KindOfTargets(kind, spec.loss, target.view().desc, x.desc, *axis);
+  const bool floats = tensors.target_kind == TargetKind::kClassProbabilities;
+  LOSSD_ASSIGN_OR_RETURN(tensors.targets,
+                         Keep("--targets", floats ? ToFloats(target) : std::move(target), &inputs));
   LOSSD_RETURN_IF_ERROR(CheckAxisIsMeant(flags, inputs));
   for (size_t i = 0; i < kTensorCount; ++i) {
     const TensorRow<TensorView>& row = kTensorRows<TensorView>[i];

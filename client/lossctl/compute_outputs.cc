@@ -20,6 +20,7 @@ absl::Status At(const char* flag, const absl::Status& status) {
 
 std::vector<int64_t> LabelShape(const ComputeInputs& inputs) {
   const LossInputs& tensors = inputs.tensors;
+  if (tensors.target_kind == TargetKind::kTargetValues) return tensors.predictions.desc.shape;
   std::vector<int64_t> shape = Without(tensors.predictions.desc.shape, inputs.class_axis);
   // Labels of another size are for the server to refuse.
   if (tensors.target_kind == TargetKind::kClassIndices &&

@@ -69,7 +69,8 @@ std::string LossNames() {
 
 std::string LossPredictionsHelp() {
   std::vector<std::string> lines;
-  for (const Domain domain : {Domain::kLogits, Domain::kProbabilities, Domain::kLogProbabilities}) {
+  for (const Domain domain :
+       {Domain::kLogits, Domain::kProbabilities, Domain::kLogProbabilities, Domain::kNumbers}) {
     std::vector<std::string> names;
     for (const LossFacts& loss : kLossFacts) {
       if (loss.predictions == domain) names.emplace_back(loss.name);

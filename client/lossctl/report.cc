@@ -53,8 +53,8 @@ std::string Hint(absl::StatusCode code, absl::string_view server) {
     case absl::StatusCode::kDeadlineExceeded:
       return "allow more time, for example --timeout=10m";
     case absl::StatusCode::kInvalidArgument:
-      return "fields are flags of the same name (class_axis is --class-axis), class_indices and "
-             "class_probabilities are --targets; see lossctl compute --help";
+      return "fields are flags of the same name (class_axis is --class-axis), class_indices, "
+             "class_probabilities and target_values are --targets; see lossctl compute --help";
     case absl::StatusCode::kResourceExhausted:
       return absl::StrCat("the limits of this server: lossctl info --server=", server,
                           "; large tensors need --transport=auto or stream");

@@ -97,6 +97,13 @@ absl::Status CheckLayout(const Field& field, const TensorDesc& tensor,
                 absl::StrCat(LayoutName(predictions.layout), ", the predictions' layout"));
 }
 
+absl::Status CheckSameShape(const Field& field, const TensorDesc& tensor,
+                            const TensorDesc& predictions) {
+  if (tensor.shape == predictions.shape) return absl::OkStatus();
+  return RefuseShape(field, tensor.shape,
+                     absl::StrCat("the predictions' shape ", ShapeString(predictions.shape)));
+}
+
 absl::Status CheckLabelShape(const Field& field, const TensorDesc& tensor,
                              const TensorDesc& predictions, const Geometry& geometry) {
   const int axis = geometry.class_axis;

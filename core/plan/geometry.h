@@ -41,6 +41,10 @@ absl::StatusOr<Geometry> MakeGeometry(const TensorDesc& predictions, std::option
 absl::Status CheckLayout(const Field& field, const TensorDesc& tensor,
                          const TensorDesc& predictions);
 
+// kInvalidArgument unless the shape is the predictions'.
+absl::Status CheckSameShape(const Field& field, const TensorDesc& tensor,
+                            const TensorDesc& predictions);
+
 // kInvalidArgument unless the shape is the predictions' with the class axis 1 or removed.
 absl::Status CheckLabelShape(const Field& field, const TensorDesc& tensor,
                              const TensorDesc& predictions, const Geometry& geometry);

@@ -16,17 +16,14 @@ namespace {
 
 // Checks a tensor that has an element for each position, or for each element of the predictions.
 absl::Status CheckTensor(const TensorFacts& row, const TensorDesc& tensor,
-                         const TensorDesc& predictions, const plan::Geometry& geometry) {
+                         const TensorDesc& predictions, const plan::Geometry& geometry,
+                         bool of_elements) {
   const auto field = [&row](const char* part) { return plan::Field(row.name, part); };
   LOSSD_RETURN_IF_ERROR(row.floating ? plan::CheckFloating(field("dtype"), tensor.dtype)
                                      : plan::CheckDTypeKnown(field("dtype"), tensor.dtype));
-  if (row.per == Per::kPosition) {
-    LOSSD_RETURN_IF_ERROR(plan::CheckLabelShape(field("shape"), tensor, predictions, geometry));
-  } else if (tensor.shape != predictions.shape) {
-    return plan::RefuseShape(
-        field("shape"), tensor.shape,
-        absl::StrCat("the predictions' shape ", ShapeString(predictions.shape)));
-  }
+  LOSSD_RETURN_IF_ERROR(row.per == Per::kPosition && !of_elements
+                            ? plan::CheckLabelShape(field("shape"), tensor, predictions, geometry)
+                            : plan::CheckSameShape(field("shape"), tensor, predictions));
   return plan::CheckLayout(field("layout"), tensor, predictions);
 }
 
@@ -39,27 +36,30 @@ absl::Status CheckTargetKind(TargetKind kind) {
                                                "; wanted class indices or class probabilities"));
 }
 
-absl::Status CheckTargets(const LossTensorDescs& tensors, const plan::Geometry& geometry) {
+absl::Status CheckTargets(const LossTensorDescs& tensors, const plan::Geometry& geometry,
+                          bool of_elements) {
   return CheckTensors(tensors, [&](const TensorFacts& row, const TensorDesc& tensor) {
     if (!row.target_kind) return absl::OkStatus();
-    return CheckTensor(row, tensor, tensors.predictions, geometry);
+    return CheckTensor(row, tensor, tensors.predictions, geometry, of_elements);
   });
 }
 
 // Checks what is neither predictions nor targets nor class weights.
-absl::Status CheckOthers(const LossTensorDescs& tensors, const plan::Geometry& geometry) {
+absl::Status CheckOthers(const LossTensorDescs& tensors, const plan::Geometry& geometry,
+                         bool of_elements) {
   return CheckTensors(tensors, [&](const TensorFacts& row, const TensorDesc& tensor) {
     if (row.target_kind || row.per == Per::kClass || row.role == Role::kPredictions) {
       return absl::OkStatus();
     }
-    return CheckTensor(row, tensor, tensors.predictions, geometry);
+    return CheckTensor(row, tensor, tensors.predictions, geometry, of_elements);
   });
 }
 
-std::optional<double> FixedDenominator(const LossSpec& spec, const plan::Geometry& geometry) {
+std::optional<double> FixedDenominator(const LossSpec& spec, const plan::Geometry& geometry,
+                                       int64_t positions) {
   switch (spec.reduction) {
     case Reduction::kPositions:
-      return static_cast<double>(geometry.outer * geometry.inner);
+      return static_cast<double>(positions);
     case Reduction::kBatch:
       return static_cast<double>(*geometry.batch);
     case Reduction::kGiven:
@@ -99,9 +99,10 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
   LOSSD_ASSIGN_OR_RETURN(const plan::Geometry geometry,
                          plan::MakeGeometry(predictions, spec.class_axis));
   const LossFacts& loss = FactsOf(spec.loss);
+  const bool of_elements = loss.family == Family::kElements;
   LOSSD_RETURN_IF_ERROR(CheckTargetKind(tensors.target_kind));
   LOSSD_RETURN_IF_ERROR(plan::CheckTensorRules(loss.name, loss.tensors, tensors));
-  LOSSD_RETURN_IF_ERROR(CheckTargets(tensors, geometry));
+  LOSSD_RETURN_IF_ERROR(CheckTargets(tensors, geometry, of_elements));
   LOSSD_RETURN_IF_ERROR(plan::CheckOptions(spec, tensors, geometry));
 
   LossPlan made;
@@ -120,16 +121,19 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
         made.class_weights_,
         plan::MakeClassWeightsPlan(*tensors.class_weights, normalization, predictions, geometry));
   }
-  LOSSD_RETURN_IF_ERROR(CheckOthers(tensors, geometry));
-  if (tensors.target_kind == TargetKind::kClassProbabilities) {
+  LOSSD_RETURN_IF_ERROR(CheckOthers(tensors, geometry, of_elements));
+  if (of_elements) {
+    made.positions_shape_ = predictions.shape;
+  } else if (tensors.target_kind != TargetKind::kClassIndices) {
     made.positions_shape_ = Without(predictions.shape, geometry.class_axis);
   }
-  made.fixed_denominator_ = FixedDenominator(spec, geometry);
+  made.fixed_denominator_ = FixedDenominator(spec, geometry, made.counted_positions());
   made.tensors_ = std::move(tensors);
   return made;
 }
 
 bool LossPlan::targets_come_whole() const {
+  if (tensors_.target_kind == TargetKind::kTargetValues) return false;  // they weigh nothing
   return tensors_.target_kind == TargetKind::kClassIndices || weighs_targets();
 }
 
@@ -137,7 +141,7 @@ LossPlan::BoxBytes LossPlan::BytesOf(const Box& box) const {
   const int64_t positions = box.outer_count * box.inner_count;
   const int64_t elements = positions * classes_;
   const auto size = [&](Per per, DType dtype) {
-    return (per == Per::kElement ? elements : positions) * SizeOf(dtype);
+    return (per == Per::kElement || of_elements() ? elements : positions) * SizeOf(dtype);
   };
   BoxBytes bytes;
   for (size_t i = 0; i < kTensorCount; ++i) {

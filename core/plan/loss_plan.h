@@ -41,7 +41,13 @@ class LossPlan {
   int64_t outer() const { return outer_; }
   int64_t classes() const { return classes_; }  // >= 1
   int64_t inner() const { return inner_; }
+  // Places of a box, each with all its classes.
   int64_t positions() const { return outer_ * inner_; }
+
+  // Whether every element of the predictions is a position of its own, for what has an element for
+  // each position: side tensors, outputs, counts and D. Otherwise a place is.
+  bool of_elements() const { return FactsOf(spec_.loss).family == Family::kElements; }
+  int64_t counted_positions() const { return positions() * (of_elements() ? classes_ : 1); }
 
   // Defaults filled in; class_axis counts from the front.
   const LossSpec& spec() const { return spec_; }
@@ -50,7 +56,7 @@ class LossPlan {
   DType dtype() const { return tensors_.predictions.dtype; }
   DType gradient_dtype() const { return *spec_.gradient_dtype; }
   // Of outputs per position: the shape of the labels as the caller wrote it; with probability
-  // targets, that of the predictions without the class axis.
+  // targets, that of the predictions without the class axis; of elements, that of the predictions.
   absl::Span<const int64_t> label_shape() const {
     return tensors_.target_kind == TargetKind::kClassIndices ? tensors_.targets.shape
                                                              : positions_shape_;
@@ -72,7 +78,7 @@ class LossPlan {
   }
 
   // Whether the targets must be known whole before the first gradient: class indices always,
-  // probabilities where they decide D. Otherwise they travel block by block.
+  // probabilities where they decide D. Otherwise they travel block by block, as target values do.
   bool targets_come_whole() const;
 
   // Whether a tensor of the request travels block by block; otherwise it is known whole before the
@@ -100,7 +106,7 @@ class LossPlan {
   int64_t inner_ = 0;
   ClassWeightsPlan class_weights_;
   std::optional<double> fixed_denominator_;
-  std::vector<int64_t> positions_shape_;  // with probability targets
+  std::vector<int64_t> positions_shape_;  // unless targets are class indices
 };
 
 }  // namespace lossd

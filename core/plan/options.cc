@@ -36,6 +36,14 @@ absl::Status CheckWeightNormalization(const LossSpec& spec) {
                    "LOCAL, GLOBAL or NONE");
 }
 
+// The field of the targets.
+std::string_view TargetsName(TargetKind kind) {
+  for (const TensorFacts& row : kTensorRows<TensorDesc>) {
+    if (row.target_kind == kind) return row.name;
+  }
+  return "targets";
+}
+
 absl::Status CheckIgnoreLabels(const LossSpec& spec, TargetKind target_kind) {
   const size_t count = spec.ignore_labels.size();
   if (count > kMaxIgnoreLabels) {
@@ -43,10 +51,20 @@ absl::Status CheckIgnoreLabels(const LossSpec& spec, TargetKind target_kind) {
         absl::StrCat("ignore_labels has ", count, " values; wanted at most ", kMaxIgnoreLabels));
   }
   if (count > 0 && target_kind != TargetKind::kClassIndices) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("ignore_labels has ", count, " values; wanted none with class_probabilities"));
+    return absl::InvalidArgumentError(absl::StrCat("ignore_labels has ", count,
+                                                   " values; wanted none with ",
+                                                   std::string(TargetsName(target_kind))));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckLabelSmoothing(const LossSpec& spec, TargetKind target_kind) {
+  LOSSD_RETURN_IF_ERROR(
+      CheckRange("label_smoothing", spec.label_smoothing, Range::FromZeroToBelowOne()));
+  if (spec.label_smoothing == 0 || target_kind != TargetKind::kTargetValues) {
+    return absl::OkStatus();
+  }
+  return Refuse("label_smoothing", NumberString(spec.label_smoothing), "0 with target_values");
 }
 
 absl::Status CheckReduction(const LossSpec& spec, const Geometry& geometry) {
@@ -72,10 +90,12 @@ absl::Status CheckReduction(const LossSpec& spec, const Geometry& geometry) {
 absl::Status CheckOutputs(const LossSpec& spec) {
   const Family family = FactsOf(spec.loss).family;
   for (const OutputRow<bool>& row : kOutputRows<bool>) {
-    if (!(spec.outputs.*row.member) || row.family.value_or(family) == family) continue;
-    return Refuse(
-        std::string("outputs.").append(row.name), "true",
-        absl::StrCat("false: only the ", std::string(NameOf(*row.family)), " loss has it"));
+    if (!(spec.outputs.*row.member) || row.IsOf(family)) continue;
+    const std::string reason =
+        row.family ? absl::StrCat("only the ", std::string(NameOf(*row.family)), " loss has it")
+                   : "a loss over elements does not have it";
+    return Refuse(std::string("outputs.").append(row.name), "true",
+                  absl::StrCat("false: ", reason));
   }
   return absl::OkStatus();
 }
@@ -87,8 +107,7 @@ absl::Status CheckOptions(const LossSpec& spec, const LossTensorDescs& tensors,
   LOSSD_RETURN_IF_ERROR(CheckLoss(spec.loss));
   LOSSD_RETURN_IF_ERROR(CheckWeightNormalization(spec));
   LOSSD_RETURN_IF_ERROR(CheckIgnoreLabels(spec, tensors.target_kind));
-  LOSSD_RETURN_IF_ERROR(
-      CheckRange("label_smoothing", spec.label_smoothing, Range::FromZeroToBelowOne()));
+  LOSSD_RETURN_IF_ERROR(CheckLabelSmoothing(spec, tensors.target_kind));
   LOSSD_RETURN_IF_ERROR(CheckRange("loss_weight", spec.loss_weight, Range::FiniteFromZero()));
   LOSSD_RETURN_IF_ERROR(CheckReduction(spec, geometry));
   LOSSD_RETURN_IF_ERROR(CheckRange("gradient_scale", spec.gradient_scale, Range::Finite()));

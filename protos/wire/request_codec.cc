@@ -68,17 +68,17 @@ absl::Status NotSet(absl::string_view field, absl::string_view wanted) {
   return absl::InvalidArgumentError(absl::StrCat(field, " is not set; wanted ", wanted));
 }
 
-// "class_indices or class_probabilities"
-std::string TargetNames() {
+// "class_indices or class_probabilities": the targets of which the loss takes one.
+std::string TargetNames(const LossFacts& loss) {
   std::string names;
   for (const TensorFacts& row : kTensorRows<WireTensor>) {
-    if (!row.target_kind) continue;
+    if (!row.target_kind || !Takes(loss, row.role)) continue;
     absl::StrAppend(&names, names.empty() ? "" : " or ", std::string(row.name));
   }
   return names;
 }
 
-absl::Status ReadTensors(const FieldSource& source, Carries carries,
+absl::Status ReadTensors(const FieldSource& source, const LossFacts& loss, Carries carries,
                          LossTensors<WireTensor>& read) {
   bool has_targets = false;
   bool has_predictions = false;
@@ -89,7 +89,7 @@ absl::Status ReadTensors(const FieldSource& source, Carries carries,
     has_targets |= has[slot] && row.target_kind;
     has_predictions |= has[slot] && row.role == Role::kPredictions;
   }
-  if (!has_targets) return NotSet("targets", TargetNames());
+  if (!has_targets) return NotSet("targets", TargetNames(loss));
   if (!has_predictions) return NotSet("predictions", "a tensor");
   for (int slot = 0; slot < kTensors; ++slot) {
     if (!has[slot]) continue;
@@ -105,8 +105,8 @@ absl::Status ReadRequest(const Request& request, const LargeFields& large, Carri
   LOSSD_RETURN_IF_ERROR(CheckKnown(request));
   if (!request.has_spec()) return NotSet("spec", "a LossSpec");
   LOSSD_ASSIGN_OR_RETURN(read.spec, FromProto(request.spec(), large, kSpec));
-  LOSSD_RETURN_IF_ERROR(
-      ReadTensors({large, request, /*refuses_unknown=*/true}, carries, read.tensors));
+  LOSSD_RETURN_IF_ERROR(ReadTensors({large, request, /*refuses_unknown=*/true},
+                                    FactsOf(read.spec.loss), carries, read.tensors));
   read.storage = large.storage();
   return absl::OkStatus();
 }

@@ -35,7 +35,11 @@ TEST(TensorRules, NameTensorAndLoss) {
   ExpectRefused(tensors, kRules,
                 "class_weights is given; wanted none: the loss made_up does not take it");
   tensors.class_weights.reset();
+  tensors.target_kind = TargetKind::kTargetValues;
+  ExpectRefused(tensors, kRules,
+                "target_values is given; wanted none: the loss made_up does not take it");
   // Whoever wants probabilities alone is told so where labels come.
+  tensors.target_kind = TargetKind::kClassIndices;
   ExpectRefused(tensors, absl::MakeConstSpan(kRules).subspan(1),
                 "class_indices is given; wanted none: the loss made_up does not take it");
 }

@@ -67,9 +67,10 @@ std::string Describe(const LossCase& loss_case) {
     absl::StrAppend(&text, " gradient_dtype=", std::string(Name(*spec.gradient_dtype)));
   }
   text += TensorString("predictions", loss_case.predictions);
-  text += TensorString(
-      loss_case.target_kind == TargetKind::kClassIndices ? "class indices" : "class probabilities",
-      loss_case.targets);
+  for (const TensorFacts& row : kTensorRows<TensorDesc>) {
+    if (row.target_kind != loss_case.target_kind) continue;
+    text += TensorString(std::string(row.name).c_str(), loss_case.targets);
+  }
   if (loss_case.class_weights) text += TensorString("class weights", *loss_case.class_weights);
   if (loss_case.position_weights) {
     text += TensorString("position weights", *loss_case.position_weights);
@@ -84,7 +85,7 @@ OutputSet AllOutputs(const Loss& loss) {
   const Family family = FactsOf(loss).family;
   OutputSet outputs;
   for (const OutputRow<bool>& row : kOutputRows<bool>) {
-    outputs.*row.member = row.family.value_or(family) == family;
+    outputs.*row.member = row.IsOf(family);
   }
   return outputs;
 }

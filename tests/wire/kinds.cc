@@ -84,7 +84,8 @@ absl::StatusOr<Recoded> Recode(const wire::DecodedBlock& block) {
   Recoder r;
   return r.Finish(
       wire::EncodeBlock(block.box, {.predictions = r.Pieces(block.predictions),
-                                    .class_probabilities = r.Pieces(block.class_probabilities)}),
+                                    .class_probabilities = r.Pieces(block.class_probabilities),
+                                    .target_values = r.Pieces(block.target_values)}),
       block.storage);
 }
 

@@ -80,8 +80,9 @@ v1::Tensor SampleTensor(Random& random, bool with_data) {
 
 void FillRequest(Random& random, bool with_data, v1::ComputeRequest& request) {
   FillSpec(random, *request.mutable_spec());
-  *(random.OneIn(2) ? request.mutable_class_indices() : request.mutable_class_probabilities()) =
-      SampleTensor(random, with_data);
+  *(random.OneIn(3)   ? request.mutable_target_values()
+    : random.OneIn(2) ? request.mutable_class_indices()
+                      : request.mutable_class_probabilities()) = SampleTensor(random, with_data);
   if (random.OneIn(2)) *request.mutable_class_weights() = SampleTensor(random, with_data);
   if (random.OneIn(2)) *request.mutable_position_weights() = SampleTensor(random, with_data);
   if (random.OneIn(2)) *request.mutable_upstream_gradient() = SampleTensor(random, with_data);
@@ -176,6 +177,7 @@ v1::ComputeStreamRequest SampleBlock(Random& random) {
   v1::PredictionBlock& block = *part.mutable_block();
   FillBox(random, *block.mutable_box());
   if (random.OneIn(2)) block.set_class_probabilities(SampleBytes(random, random.Below(300)));
+  if (random.OneIn(3)) block.set_target_values(SampleBytes(random, random.Below(300)));
   block.set_predictions(SampleBytes(random, random.Below(500)));
   return part;
 }
@@ -231,6 +233,7 @@ void FillDefaults(v1::ComputeRequest& request) {
   if (!spec.outputs().has_gradient()) spec.mutable_outputs()->set_gradient(true);
   if (request.has_class_indices()) FillTensorDefaults(*request.mutable_class_indices());
   if (request.has_class_probabilities()) FillTensorDefaults(*request.mutable_class_probabilities());
+  if (request.has_target_values()) FillTensorDefaults(*request.mutable_target_values());
   if (request.has_class_weights()) FillTensorDefaults(*request.mutable_class_weights());
   if (request.has_position_weights()) FillTensorDefaults(*request.mutable_position_weights());
   if (request.has_upstream_gradient()) FillTensorDefaults(*request.mutable_upstream_gradient());

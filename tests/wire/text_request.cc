@@ -146,7 +146,10 @@ absl::Status Answer(const v1::ComputeRequest& request) {
   if (run.plan().positions() == 0) return absl::OkStatus();
   BoxInputs inputs;
   inputs.predictions = decoded.tensors.predictions.data;
-  if (!whole) inputs.class_probabilities = decoded.tensors.targets.data;
+  const bool values = decoded.tensors.target_kind == TargetKind::kTargetValues;
+  if (!whole) {
+    (values ? inputs.target_values : inputs.class_probabilities) = decoded.tensors.targets.data;
+  }
   const Box box = run.plan().whole();
   OutputMemory memory(run.plan().BytesOf(box));
   return run.RunBox(box, inputs, memory.Spans(), executor).status();

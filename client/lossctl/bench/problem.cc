@@ -44,6 +44,8 @@ Magnitudes MagnitudesOf(Domain predictions) {
       return {-6, 0, true, false};
     case Domain::kLogProbabilities:
       return {-4, 3, false, true};
+    case Domain::kNumbers:
+      return {-4, 3, true, true};
   }
   return {};
 }
@@ -83,7 +85,8 @@ Problem::Problem(const ProblemShape& shape)
   std::mt19937_64 random(shape.seed);
   const auto classes = static_cast<uint64_t>(shape.shape[1]);
   std::vector<int64_t> label_shape = shape.shape;
-  label_shape.erase(label_shape.begin() + 1);
+  const bool values = Takes(FactsOf(shape.loss), Role::kTargetValues);
+  if (!values) label_shape.erase(label_shape.begin() + 1);
   for (Input& input : inputs_) {
     input.predictions.resize(elements_ * SizeOf(shape.dtype));
     Fill(MagnitudesOf(FactsOf(shape.loss).predictions), shape.dtype, random, input.predictions);
@@ -91,6 +94,7 @@ Problem::Problem(const ProblemShape& shape)
     for (int64_t& label : input.labels) label = static_cast<int64_t>(random() % classes);
     input.views.predictions = {{shape.dtype, shape.shape}, input.predictions};
     input.views.targets = TensorView::Of<int64_t>(input.labels, label_shape);
+    if (values) input.views.target_kind = TargetKind::kTargetValues;
     input.gradient.resize(input.predictions.size());
   }
 }

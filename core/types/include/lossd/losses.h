@@ -20,12 +20,13 @@ namespace lossd {
 
 // What a loss reduces, and thereby how it is computed.
 enum class Family : int8_t {
-  kPick,     // one class of each position
-  kSoftmax,  // the exponentials of all classes of each position
+  kPick,      // one class of each position
+  kSoftmax,   // the exponentials of all classes of each position
+  kElements,  // nothing: every element of the predictions is a position of its own
 };
 
 // What predictions are.
-enum class Domain : int8_t { kLogits, kProbabilities, kLogProbabilities };
+enum class Domain : int8_t { kLogits, kProbabilities, kLogProbabilities, kNumbers };
 
 constexpr std::string_view NameOf(Family family) {
   switch (family) {
@@ -33,6 +34,8 @@ constexpr std::string_view NameOf(Family family) {
       return "pick";
     case Family::kSoftmax:
       return "softmax";
+    case Family::kElements:
+      return "elements";
   }
   return "";
 }
@@ -45,6 +48,8 @@ constexpr std::string_view NameOf(Domain domain) {
       return "probabilities";
     case Domain::kLogProbabilities:
       return "log-probabilities";
+    case Domain::kNumbers:
+      return "numbers";
   }
   return "";
 }
@@ -104,6 +109,13 @@ inline constexpr TensorRule kClassTensors[] = {
     {Role::kClassIndices, Presence::kOneOf},        {Role::kClassProbabilities, Presence::kOneOf},
     {Role::kClassWeights, Presence::kOptional},     {Role::kPositionWeights, Presence::kOptional},
     {Role::kUpstreamGradient, Presence::kOptional}, {Role::kPredictions, Presence::kRequired}};
+
+// What losses over elements with targets take.
+inline constexpr TensorRule kElementTensors[] = {{Role::kClassWeights, Presence::kOptional},
+                                                 {Role::kPositionWeights, Presence::kOptional},
+                                                 {Role::kUpstreamGradient, Presence::kOptional},
+                                                 {Role::kPredictions, Presence::kRequired},
+                                                 {Role::kTargetValues, Presence::kRequired}};
 
 struct SoftmaxLoss {
   double log_floor = 0;
@@ -182,6 +194,14 @@ constexpr auto Defaults(std::index_sequence<I...>) {
 inline constexpr auto kLossFacts = losses_internal::Facts(std::make_index_sequence<kLossCount>());
 inline constexpr auto kDefaultLosses =
     losses_internal::Defaults(std::make_index_sequence<kLossCount>());
+
+// Whether a loss takes a tensor.
+constexpr bool Takes(const LossFacts& loss, Role role) {
+  for (const TensorRule& rule : loss.tensors) {
+    if (rule.role == role) return true;
+  }
+  return false;
+}
 
 inline const LossFacts& FactsOf(const Loss& loss) { return kLossFacts[loss.index()]; }
 

@@ -58,6 +58,11 @@ struct OutputFacts {
   int outputs_field;             // in lossd.v1.Outputs
   int response_field;            // in ComputeResponse
   int block_field;               // in BlockResult
+  bool of_classes = false;       // losses over elements do not have it
+
+  constexpr bool IsOf(Family loss) const {
+    return family.value_or(loss) == loss && !(of_classes && loss == Family::kElements);
+  }
 
   constexpr DType DTypeFor(DType predictions, DType gradient) const {
     return dtype ? *dtype : is_gradient ? gradient : predictions;
@@ -77,7 +82,8 @@ inline constexpr std::array<OutputRow<T>, 5> kOutputRows = {{
      &Outputs<T>::position_losses},
     {{"log_sum_exp", Per::kPosition, DType::kF64, false, Family::kSoftmax, 3, 3, 4},
      &Outputs<T>::log_sum_exp},
-    {{"argmax_hits", Per::kPosition, DType::kU8, false, {}, 4, 4, 5}, &Outputs<T>::argmax_hits},
+    {{"argmax_hits", Per::kPosition, DType::kU8, false, {}, 4, 4, 5, true},
+     &Outputs<T>::argmax_hits},
     {{"probabilities", Per::kElement, {}, false, Family::kSoftmax, 5, 5, 6},
      &Outputs<T>::probabilities},
 }};

@@ -24,18 +24,20 @@ enum class Role : int8_t {
   kPositionWeights = 5,
   kUpstreamGradient = 6,
   kPredictions = 7,
+  kTargetValues = 8,
 };
 
 // What a tensor has one element for.
 enum class Per : int8_t {
   kElement,   // shape of the predictions
-  kPosition,  // shape of the labels
+  kPosition,  // shape of the labels; in a loss over elements, of the predictions
   kClass,     // or for a class of each position, of one sample or of all
 };
 
 enum class TargetKind : int8_t {
   kClassIndices,        // shape of the predictions with the class axis 1 or removed
   kClassProbabilities,  // shape of the predictions
+  kTargetValues,        // shape of the predictions
 };
 
 // A tensor that is sent whole before the first block; the number is its SideData.kind. Tensors are
@@ -75,6 +77,7 @@ template <class T>
 struct BlockTensors {
   T predictions = {};
   T class_probabilities = {};
+  T target_values = {};
 
   friend bool operator==(const BlockTensors&, const BlockTensors&) = default;
 };
@@ -143,6 +146,12 @@ inline constexpr TensorRow<T> kTensorRows[] = {
      nullptr,
      nullptr,
      &BlockTensors<T>::predictions},
+    {{Role::kTargetValues, "target_values", Per::kElement, /*floating=*/false,
+      TargetKind::kTargetValues, std::nullopt, 8},
+     &LossTensors<T>::targets,
+     nullptr,
+     nullptr,
+     &BlockTensors<T>::target_values},
 };
 inline constexpr size_t kTensorCount = std::size(kTensorRows<TensorDesc>);
 
