@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/types/span.h"
 #include "core/exec/box_run.h"
+#include "core/exec/elements.h"
 #include "core/exec/run_state.h"
 #include "lossd/status_macros.h"
 
@@ -79,7 +80,7 @@ absl::Status BadLabel(const RunState& run, int64_t position) {
 // of the two, which takes as many bytes at least: a shape alone, which costs nothing to declare,
 // costs nothing here.
 absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor, StopToken stop) {
-  const int64_t positions = run.plan.positions();
+  const int64_t positions = run.plan.counted_positions();
   const bool looked_at = run.hard_targets() || run.plan.tensors().position_weights.has_value();
   const int64_t units = looked_at ? (positions + kPositionsPerUnit - 1) / kPositionsPerUnit : 0;
   const bool need_weights = run.plan.weighs_targets();
@@ -102,7 +103,9 @@ absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor,
         absl::StrCat("position_weights[", part.first_bad_weight, "] is ",
                      run.PositionWeight(part.first_bad_weight), "; wanted a finite number >= 0"));
   }
-  if (need_weights && !run.hard_targets()) {
+  if (need_weights && run.plan.of_elements()) {
+    LOSSD_ASSIGN_OR_RETURN(whole.weight_sum, WeightOfElements(run, executor, stop));
+  } else if (need_weights && !run.hard_targets()) {
     LOSSD_ASSIGN_OR_RETURN(whole.weight_sum, WeightOfTargets(run, executor, stop));
   }
   return whole;
@@ -125,9 +128,9 @@ absl::StatusOr<double> Denominator(const LossPlan& plan, const TargetSums& sums)
                      "; wanted a finite number > 0, or targets of which none counts"));
   }
   if (d == 0 && plan.spec().all_ignored_policy == AllIgnoredPolicy::kError) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("reduction ", NameOf(reduction), " has denominator 0 over ", plan.positions(),
-                     " positions; all_ignored_policy ERROR wants at least one that counts"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "reduction ", NameOf(reduction), " has denominator 0 over ", plan.counted_positions(),
+        " positions; all_ignored_policy ERROR wants at least one that counts"));
   }
   return d;
 }

@@ -40,6 +40,34 @@ void Positions::Load(const RunState& run, int64_t begin, int64_t count, WeightOf
   LoadGradients(run, begin);
 }
 
+void Positions::LoadElements(const RunState& run, const Box& box, int64_t first, int64_t count) {
+  const LossSpec& spec = run.plan.spec();
+  const LossTensorDescs& tensors = run.plan.tensors();
+  const bool by_class = run.class_weights.given();
+  const bool by_position = tensors.position_weights.has_value();
+  this->count = count;
+  weight_of = WeightOf::kLabel;
+  label.assign(count + kernels::kGroup, 0);
+  FillOnes(weight, count + kernels::kGroup, plain_weight_, !by_class);
+  FillOnes(q, count + kernels::kGroup, plain_q_, !by_position);
+  const bool weightless = run.denominator == 0;
+  const double plain = spec.gradient_scale * (spec.loss_weight / run.denominator);
+  gradient.assign(count + kernels::kGroup, weightless ? 0.0 : plain);
+  if (!by_class && !by_position && !tensors.upstream_gradient) return;
+  ElementCursor at(run.plan, box, first);
+  for (int64_t e = 0; e < count; ++e, at.Next()) {
+    if (by_class) weight[e] = run.class_weights.At(at.o(), at.k(), at.i());
+    if (by_position) q[e] = run.PositionWeight(at.element());
+    if (weightless) continue;
+    const double a = spec.gradient_scale * (spec.loss_weight * q[e] / run.denominator);
+    // What weighs nothing has no gradient, whatever comes from upstream.
+    const bool counts = a != 0 && weight[e] != 0;
+    gradient[e] = !counts                     ? 0
+                  : tensors.upstream_gradient ? a * UpstreamGradient(run, at.element())
+                                              : a;
+  }
+}
+
 void Positions::LoadWeights(const RunState& run, int64_t begin) {
   const LossPlan& plan = run.plan;
   const bool by_class = run.hard_targets() && run.class_weights.given();

@@ -42,6 +42,38 @@ struct RunState {
   double PositionWeight(int64_t position) const;
 };
 
+// Walks the elements of a packed box in their order.
+class ElementCursor {
+ public:
+  ElementCursor(const LossPlan& plan, const Box& box, int64_t element)
+      : plan_(plan),
+        box_(box),
+        o_(box.outer_begin + element / box.inner_count / plan.classes()),
+        k_(element / box.inner_count % plan.classes()),
+        i_(box.inner_begin + element % box.inner_count) {}
+
+  // Indices in the whole tensor.
+  int64_t o() const { return o_; }
+  int64_t k() const { return k_; }
+  int64_t i() const { return i_; }
+  int64_t element() const { return (o_ * plan_.classes() + k_) * plan_.inner() + i_; }
+
+  void Next() {
+    if (++i_ < box_.inner_begin + box_.inner_count) return;
+    i_ = box_.inner_begin;
+    if (++k_ < plan_.classes()) return;
+    k_ = 0;
+    ++o_;
+  }
+
+ private:
+  const LossPlan& plan_;
+  const Box& box_;
+  int64_t o_;
+  int64_t k_;
+  int64_t i_;
+};
+
 // What the loss needs to know of consecutive positions beside their predictions. Arrays have slack
 // like scratch.
 struct Positions {
@@ -55,6 +87,10 @@ struct Positions {
   // Fills in `count` positions from `begin` (row-major over [outer][inner], within one outer index
   // or with inner == 1).
   void Load(const RunState& run, int64_t begin, int64_t count, WeightOf weight_of);
+
+  // The same for elements of a loss over elements, from element `first` of a packed box. `weight`
+  // is the class weight.
+  void LoadElements(const RunState& run, const Box& box, int64_t first, int64_t count);
 
  private:
   void LoadWeights(const RunState& run, int64_t begin);

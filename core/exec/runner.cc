@@ -21,6 +21,10 @@ template <>
 struct RunnersOf<Family::kPick> {
   static const Runner& Of(const LossPlan& plan) { return plan.one_class() ? kPicked : kPickRows; }
 };
+template <>
+struct RunnersOf<Family::kElements> {
+  static const Runner& Of(const LossPlan&) { return kElements; }
+};
 
 }  // namespace
 

@@ -14,11 +14,13 @@
 //   softmax_dense.cc  softmax, probabilities or smoothed labels
 //   picked.cc         losses of Family::kPick, one label a position
 //   pick_rows.cc      losses of Family::kPick, probabilities or smoothed labels
+//   elements.cc       losses of Family::kElements
 
 namespace lossd {
 
-// Positions that are computed at once: rows o .. o + count - 1 if the inner extent is 1 (then i is
-// 0), else positions i .. i + count - 1 of outer index o. Both are indices within the box.
+// What is computed at once. Of elements: o .. o + count - 1 of the packed box. Else positions: rows
+// o .. o + count - 1 if the inner extent is 1 (then i is 0), else positions i .. i + count - 1 of
+// outer index o. Both are indices within the box.
 struct Stretch {
   int64_t o;
   int64_t i;
@@ -41,6 +43,7 @@ extern const Runner kSoftmaxTiles;
 extern const Runner kSoftmaxDense;
 extern const Runner kPicked;
 extern const Runner kPickRows;
+extern const Runner kElements;
 
 const Runner& RunnerOf(const LossPlan& plan);
 

@@ -24,6 +24,13 @@ std::vector<int64_t> MakeShape(const Factors& factors, Random& random) {
 void AddTargets(const Factors& factors, Random& random, LossCase& c) {
   const std::vector<int64_t>& shape = c.predictions.desc.shape;
   c.target_kind = factors.target_kind;
+  if (factors.target_kind == TargetKind::kTargetValues) {
+    c.targets = OwnedTensor::Make(factors.label_dtype, shape, factors.layout, [&](int64_t i) {
+      if (!IsFloating(factors.label_dtype)) return Real(random.Below(100));
+      return random.OneIn(4) ? c.predictions.at(i) : TypicalPrediction(c.spec.loss, random);
+    });
+    return;
+  }
   if (factors.target_kind == TargetKind::kClassProbabilities) {
     c.targets = OwnedTensor::Make(AnyFloat(random), shape, factors.layout, [&](int64_t) {
       return random.OneIn(4) ? Real(0) : random.Uniform(0, 1);
@@ -60,8 +67,10 @@ void AddClassWeights(const Factors& factors, Random& random, LossCase& c) {
 
 void AddPositionTensors(const Factors& factors, Random& random, LossCase& c) {
   const auto tensor = [&](Real low, Real high) {
+    const std::vector<int64_t>& shape = c.predictions.desc.shape;
+    const bool of_elements = factors.target_kind == TargetKind::kTargetValues;
     return OwnedTensor::Make(
-        AnyFloat(random), LabelShape(c.predictions.desc.shape, factors.axis, random.OneIn(2)),
+        AnyFloat(random), of_elements ? shape : LabelShape(shape, factors.axis, random.OneIn(2)),
         factors.layout,
         [&](int64_t) { return random.OneIn(6) ? Real(0) : random.Uniform(low, high); });
   };
@@ -86,7 +95,9 @@ void AddScalars(const Factors& factors, Random& random, LossCase& c) {
   if (factors.axis != default_axis || random.OneIn(2)) {
     spec.class_axis = random.OneIn(2) ? factors.axis : factors.axis - rank;
   }
-  if (random.OneIn(3)) spec.label_smoothing = random.Pick({0.1, 0.5, 0.999, 1e-6});
+  if (factors.target_kind != TargetKind::kTargetValues && random.OneIn(3)) {
+    spec.label_smoothing = random.Pick({0.1, 0.5, 0.999, 1e-6});
+  }
   if (random.OneIn(3)) spec.loss_weight = random.Pick({0.25, 0.7, 3.0, 0.0});
   if (random.OneIn(3)) spec.gradient_scale = random.Pick({-1.0, 1024.0, 0.3, -1e-3, 0.0});
   if (random.OneIn(2)) spec.gradient_dtype = AnyFloat(random);
@@ -124,6 +135,8 @@ Real TypicalPrediction(const Loss& loss, Random& random) {
       return random.OneIn(16) ? Real(0) : random.Uniform(0, 1);
     case Domain::kLogProbabilities:
       return random.Uniform(-10, 0);
+    case Domain::kNumbers:
+      return random.Uniform(-8, 8);
   }
   return 0;
 }

@@ -9,7 +9,16 @@
 
 namespace lossd::oracle {
 
-inline constexpr auto& kLosses = kDefaultLosses;
+// The losses over elements, or those over classes.
+inline std::vector<Loss> LossesOver(bool elements) {
+  std::vector<Loss> losses;
+  for (const Loss& loss : kDefaultLosses) {
+    if ((FactsOf(loss).family == Family::kElements) == elements) losses.push_back(loss);
+  }
+  return losses;
+}
+inline const std::vector<Loss> kLosses = LossesOver(/*elements=*/false);
+inline const std::vector<Loss> kElementLosses = LossesOver(/*elements=*/true);
 inline constexpr DType kFloatDTypes[] = {DType::kF32, DType::kF64, DType::kF16, DType::kBF16};
 
 enum class WeightsForm { kNone, kPerClass, kOneSample, kFull };

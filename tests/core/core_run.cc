@@ -124,7 +124,9 @@ CoreOutputs CoreOutputs::For(const LossCase& loss_case, size_t misalignment) {
   const OutputSet& wanted = loss_case.spec.outputs;
   const TensorDesc& predictions = loss_case.predictions.desc;
   const size_t elements = loss_case.predictions.size();
-  const size_t positions = elements / GeometryOf(loss_case.spec, predictions).classes();
+  const bool of_elements = FactsOf(loss_case.spec.loss).family == Family::kElements;
+  const size_t positions =
+      of_elements ? elements : elements / GeometryOf(loss_case.spec, predictions).classes();
   const DType gradient = loss_case.spec.gradient_dtype.value_or(predictions.dtype);
   const auto buffer = [misalignment](bool is_wanted, size_t bytes) {
     return GuardedBuffer(is_wanted ? bytes : 0, misalignment);

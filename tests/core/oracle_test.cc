@@ -13,7 +13,8 @@ namespace {
 
 // Every request of this loss and dtype, in a fixed order.
 template <class Visit>
-void ForEachFactors(const Loss& loss, DType dtype, Visit&& visit) {
+void ForEachFactors(const Loss& loss, DType dtype, absl::Span<const TargetKind> kinds,
+                    Visit&& visit) {
   constexpr std::pair<int, int> kRankAxis[] = {{1, 0}, {2, 0}, {2, 1}, {3, 0}, {3, 1}, {3, 2},
                                                {4, 0}, {4, 1}, {4, 2}, {4, 3}, {8, 5}};
   constexpr std::pair<WeightsForm, WeightNormalization> kWeights[] = {
@@ -32,8 +33,7 @@ void ForEachFactors(const Loss& loss, DType dtype, Visit&& visit) {
     for (const auto& [rank, axis] : kRankAxis) {
       for (const auto& [weights, normalization] : kWeights) {
         for (int reduction = 1; reduction <= 7; ++reduction) {
-          for (const TargetKind kind :
-               {TargetKind::kClassIndices, TargetKind::kClassProbabilities}) {
+          for (const TargetKind kind : kinds) {
             const Factors factors = {.loss = loss,
                                      .dtype = dtype,
                                      .layout = layout,
@@ -63,13 +63,33 @@ TEST_P(OracleTest, CrossProduct) {
   Random random(100 * std::get<0>(GetParam()) + static_cast<int>(dtype));
   int failures = 0;
   int cases = 0;
-  ForEachFactors(loss, dtype, [&](const Factors& factors) {
+  constexpr TargetKind kKinds[] = {TargetKind::kClassIndices, TargetKind::kClassProbabilities};
+  ForEachFactors(loss, dtype, kKinds, [&](const Factors& factors) {
     if (failures >= 5) return;
     const LossCase c = MakeCase(factors, random);
     if (!ExpectAgreement(c, "case " + std::to_string(cases), cases % 8)) ++failures;
     ++cases;
   });
   EXPECT_GT(cases, 2500);
+}
+
+// Losses over elements, likewise.
+TEST(OracleOfElements, CrossProduct) {
+  constexpr TargetKind kKinds[] = {TargetKind::kTargetValues};
+  Random random(1000);
+  for (const Loss& loss : kElementLosses) {
+    for (const DType dtype : kFloatDTypes) {
+      int failures = 0;
+      int cases = 0;
+      ForEachFactors(loss, dtype, kKinds, [&](const Factors& factors) {
+        if (failures >= 5) return;
+        const LossCase c = MakeCase(factors, random);
+        if (!ExpectAgreement(c, "case " + std::to_string(cases), cases % 8)) ++failures;
+        ++cases;
+      });
+      EXPECT_GT(cases, 1250);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(LossAndDType, OracleTest,

@@ -34,7 +34,7 @@ Executor& TwoThreads() {
 
 Factors AnyFactors(Input& input) {
   Factors factors;
-  factors.loss = oracle::kLosses[input.Below(kLossCount)];
+  factors.loss = oracle::kLosses[input.Below(oracle::kLosses.size())];
   factors.dtype = oracle::kFloatDTypes[input.Below(4)];
   factors.layout = input.Flag() ? Layout::kColumnMajor : Layout::kRowMajor;
   factors.rank = static_cast<int>(1 + input.Below(5));

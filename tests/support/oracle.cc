@@ -63,7 +63,10 @@ class Computation {
   Answer Run();
 
  private:
+  std::vector<Position> ReadAll() const;
   Position Read(const Index& index) const;
+  Position ReadElement(const Index& index) const;
+  void ReadPositionTensors(Position& position) const;
   void ReadTargets(Position& position) const;
   void Count(const Position& position);
   void FindDenominator();
@@ -93,9 +96,8 @@ class Computation {
 };
 
 Answer Computation::Run() {
-  std::vector<Position> positions;
-  for (const Index& index : geometry_.Positions()) positions.push_back(Read(index));
-  const size_t elements = positions.size() * geometry_.classes();
+  std::vector<Position> positions = ReadAll();
+  const size_t elements = AllIndices(geometry_.shape).size();
   for (Bounded* array : {&answer_.gradient, &answer_.probabilities}) {
     array->values.assign(elements, 0);
     array->bounds.assign(elements, 0);
@@ -130,6 +132,39 @@ Answer Computation::Run() {
   return answer_;
 }
 
+std::vector<Position> Computation::ReadAll() const {
+  std::vector<Position> positions;
+  if (FactsOf(spec_.loss).family == Family::kElements) {
+    for (const Index& index : AllIndices(geometry_.shape)) positions.push_back(ReadElement(index));
+  } else {
+    for (const Index& index : geometry_.Positions()) positions.push_back(Read(index));
+  }
+  return positions;
+}
+
+void Computation::ReadPositionTensors(Position& position) const {
+  if (inputs_.position_weights) position.q = ElementOf(*inputs_.position_weights, position.address);
+  if (inputs_.upstream_gradient) {
+    position.upstream = ElementOf(*inputs_.upstream_gradient, position.address);
+  }
+}
+
+// A row of the element alone, whose target is a number and not the mass of a class.
+Position Computation::ReadElement(const Index& index) const {
+  Position position;
+  position.address = geometry_.ElementAddress(index);
+  position.elements = {position.address};
+  position.row.x = {ElementOf(inputs_.predictions, position.address)};
+  position.row.targets = {ElementOf(inputs_.targets, position.address)};
+  position.plain_targets = {1};
+  Index place = index;
+  place[geometry_.class_axis] = 0;
+  position.row.weights = {weights_.At(place)[index[geometry_.class_axis]]};
+  ReadPositionTensors(position);
+  position.weightless = spec_.loss_weight * position.q == 0 || position.row.weights[0] == 0;
+  return position;
+}
+
 Position Computation::Read(const Index& index) const {
   Position position;
   position.address = geometry_.PositionAddress(index);
@@ -140,10 +175,7 @@ Position Computation::Read(const Index& index) const {
   }
   position.row.weights = weights_.At(index);
   ReadTargets(position);
-  if (inputs_.position_weights) position.q = ElementOf(*inputs_.position_weights, position.address);
-  if (inputs_.upstream_gradient) {
-    position.upstream = ElementOf(*inputs_.upstream_gradient, position.address);
-  }
+  ReadPositionTensors(position);
   const Row& row = position.row;
   position.weightless =
       spec_.loss_weight * position.q == 0 || (row.one_hot() && row.weights[row.label] == 0);

@@ -13,7 +13,7 @@ namespace lossd::oracle {
 struct Row {
   std::vector<Real> x;        // predictions
   std::vector<Real> weights;  // w(k), normalised
-  std::vector<Real> targets;  // t'(k), smoothed
+  std::vector<Real> targets;  // t'(k), smoothed; of a loss over elements the target value
   int64_t label = -1;         // y for class indices, else -1
   bool smoothed = false;      // whether label smoothing made `targets`
 
