@@ -200,6 +200,29 @@ void RowOf(const NllLoss&, const Row& row, Real u, Real smallest, RowAnswer& ans
   }
 }
 
+// ---------------------------------------------------------------------------------- elements
+
+// An element whose prediction, or infinity - infinity, makes it NaN.
+bool PoisonElement(Real l, const Row& row, RowAnswer& answer) {
+  if (!std::isnan(l)) return false;
+  answer.nonfinite = std::isnan(row.x[0]) || !std::isnan(row.targets[0]);
+  answer.loss = kNan;
+  FillNan(answer.slope);
+  return true;
+}
+
+void RowOf(const SquaredErrorLoss&, const Row& row, Real u, Real /*smallest*/, RowAnswer& answer) {
+  const Real d = row.x[0] - row.targets[0];
+  if (PoisonElement(d, row, answer)) return;
+  const Real w = row.weights[0];
+  answer.loss = w * d * d;
+  // Losses are computed in double whatever the compute type, and squares may be denormal.
+  answer.loss_bound =
+      16 * UnitRoundoff(DType::kF64) * std::fabs(answer.loss) + SmallestNormal(DType::kF64);
+  answer.slope[0] = w * 2 * d;
+  answer.slope_bound[0] = 16 * u * std::fabs(answer.slope[0]);
+}
+
 }  // namespace
 
 RowAnswer ComputeRow(const Loss& loss, const Row& row, DType compute_type) {

@@ -158,8 +158,19 @@ struct LossRow<NllLoss> {
   static constexpr std::array<Option<NllLoss>, 0> kOptions = {};
 };
 
+struct SquaredErrorLoss {};
+template <>
+struct LossRow<SquaredErrorLoss> {
+  static constexpr int kNumber = 21;
+  static constexpr std::string_view kName = "squared_error";
+  static constexpr Family kFamily = Family::kElements;
+  static constexpr Domain kPredictions = Domain::kNumbers;
+  static constexpr absl::Span<const TensorRule> kTensors = kElementTensors;
+  static constexpr std::array<Option<SquaredErrorLoss>, 0> kOptions = {};
+};
+
 // A spec may be wrong in every field: LossPlan::Make is what checks it.
-using Loss = std::variant<SoftmaxLoss, MultinomialLogisticLoss, NllLoss>;
+using Loss = std::variant<SoftmaxLoss, MultinomialLogisticLoss, NllLoss, SquaredErrorLoss>;
 inline constexpr size_t kLossCount = std::variant_size_v<Loss>;
 
 // A row, whatever the loss.
