@@ -11,6 +11,7 @@
 #include "client/npy/npy.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/core/case_maker.h"
 #include "tests/core/core_run.h"
 #include "tests/core/matchers.h"
 
@@ -77,6 +78,69 @@ TEST(Conformance, EveryOnnxCase) {
       EXPECT_THAT(got, NearWithin(expected.at(i), 1e-6L + 1e-6L * std::fabs(expected.at(i))));
     }
   }
+}
+
+// A nested list of numbers, in its order.
+void Flatten(const nlohmann::json& list, std::vector<Real>& numbers) {
+  if (!list.is_array()) {
+    numbers.push_back(list.get<double>());
+    return;
+  }
+  for (const nlohmann::json& part : list) Flatten(part, numbers);
+}
+
+OwnedTensor TensorOf(const nlohmann::json& list) {
+  std::vector<int64_t> shape;
+  for (const nlohmann::json* at = &list; at->is_array(); at = &at->front()) {
+    shape.push_back(static_cast<int64_t>(at->size()));
+  }
+  std::vector<Real> numbers;
+  Flatten(list, numbers);
+  return OwnedTensor::Of(DType::kF64, shape, numbers);
+}
+
+// Of a loss over elements without options.
+LossCase GoldenCase(const Loss& loss, const nlohmann::json& entry) {
+  LossCase c;
+  c.spec.loss = loss;
+  c.predictions = TensorOf(entry.at("inputs").at("predictions"));
+  c.target_kind = TargetKind::kTargetValues;
+  c.targets = TensorOf(entry.at("inputs").at("target_values"));
+  const nlohmann::json& config = entry.at("config");
+  if (config.contains("loss_weight")) c.spec.loss_weight = config.at("loss_weight");
+  const std::map<std::string, Reduction> reductions = {{"POSITIONS", Reduction::kPositions},
+                                                       {"BATCH", Reduction::kBatch},
+                                                       {"GIVEN", Reduction::kGiven},
+                                                       {"SUM", Reduction::kSum}};
+  c.spec.reduction = reductions.at(config.at("reduction"));
+  if (c.spec.reduction == Reduction::kGiven) c.spec.denominator = config.at("denominator");
+  return c;
+}
+
+// Values and gradients of losses in 60 digits (losses/goldens.json).
+TEST(Conformance, GoldensOfElements) {
+  std::ifstream file(DataDirectory() / "../losses/goldens.json");
+  if (!file) GTEST_SKIP() << "NOT TESTED: there are no goldens beside " << DataDirectory();
+  const nlohmann::json cases = nlohmann::json::parse(file).at("cases");
+  int seen = 0;
+  for (const nlohmann::json& entry : cases) {
+    for (const Loss& loss : kElementLosses) {
+      if (entry.at("loss_name") != NameOf(loss)) continue;
+      SCOPED_TRACE(entry.at("id").get<std::string>());
+      ++seen;
+      const LossCase c = GoldenCase(loss, entry);
+      const CoreAnswer core = RunCore(c);
+      ASSERT_TRUE(core.status.ok()) << core.status;
+      const Real wanted = entry.at("expected").at("loss").get<double>();
+      EXPECT_THAT(Real(core.result.loss), NearWithin(wanted, 1e-11L * std::fabs(wanted)));
+      const OwnedTensor gradient = TensorOf(entry.at("expected").at("gradient").at("predictions"));
+      for (int64_t i = 0; i < gradient.size(); ++i) {
+        const Real got = Widen(DType::kF64, core.outputs.gradient.bytes().data() + 8 * i);
+        EXPECT_THAT(got, NearWithin(gradient.at(i), 1e-15L + 1e-11L * std::fabs(gradient.at(i))));
+      }
+    }
+  }
+  EXPECT_GE(seen, 1);
 }
 
 }  // namespace

@@ -91,6 +91,35 @@ TEST_F(FanOut, TheBitsOfOneServer) {
   EXPECT_GT(asked, 40);
 }
 
+// In one message, in blocks, and over servers.
+TEST_F(FanOut, ElementsHaveTheBitsOfOneMessage) {
+  Random random(104);
+  for (const Loss& loss : oracle::kElementLosses) {
+    for (const DType dtype : oracle::kFloatDTypes) {
+      for (const Reduction reduction :
+           {Reduction::kPositions, Reduction::kWeightSum, Reduction::kNone}) {
+        for (int axis = 0; axis < 3; ++axis) {
+          oracle::Factors factors = {.loss = loss, .dtype = dtype, .rank = 3, .axis = axis};
+          factors.layout = random.OneIn(2) ? Layout::kRowMajor : Layout::kColumnMajor;
+          factors.reduction = reduction;
+          factors.weights = oracle::WeightsForm::kPerClass;
+          factors.target_kind = TargetKind::kTargetValues;
+          factors.label_dtype = random.Pick({DType::kF32, DType::kF64, DType::kBF16, DType::kI32});
+          const LossCase request = MakeCase(factors, random);
+          ExpectSame(request);
+          const CoreAnswer stream = Ask(one_, request, {.mode = TransferMode::kStream});
+          const CoreAnswer unary = Ask(one_, request, {.mode = TransferMode::kUnary});
+          const CoreAnswer core = oracle::RunCore(request);
+          ASSERT_EQ(unary.status, core.status) << Describe(request);
+          if (!core.status.ok()) continue;
+          ASSERT_EQ(BitDifference(unary, core), "") << Describe(request);
+          ASSERT_EQ(BitDifference(stream, core), "") << Describe(request);
+        }
+      }
+    }
+  }
+}
+
 TEST_F(FanOut, RowsThatDoNotDivideAndFewerRowsThanServers) {
   Random random(102);
   for (const int64_t rows : {1, 2, 3, 4, 7, 100, 101}) {

@@ -206,9 +206,8 @@ const Row kCombinations[] = {
     {"values_of_softmax",
      "target_values { dtype: DTYPE_F32 shape: [2, 3] data: $f32(1 0 0 0 1 0) }",
      "target_values is given; wanted none: the loss softmax does not take it"},
-    {"values_of_softmax",
-     "target_values { dtype: DTYPE_F32 shape: [2, 3] data: $f32(1 0 0 0 1 0) }",
-     "target_values is given; wanted none: the loss softmax does not take it"},
+    {"labels_of_squared_error", "spec { squared_error {} }",
+     "class_indices is given; wanted none: the loss squared_error does not take it"},
     {"log_sum_exp_of_nll", "spec { nll {} outputs { log_sum_exp: true } }",
      "outputs.log_sum_exp is true; wanted false: only the softmax loss has it"},
     {"log_sum_exp_of_multinomial_logistic",
@@ -303,6 +302,14 @@ const Row kAccepted[] = {
     {"rank_8",
      "class_indices { dtype: DTYPE_U8 shape: [2, 1, 1, 1, 1, 1, 1] data: $u8(0 2) }"
      "predictions { dtype: DTYPE_F32 shape: [2, 3, 1, 1, 1, 1, 1, 1] data: $zeros(24) }",
+     ""},
+    {"target_values",
+     "spec { squared_error {} class_axis: 0 reduction: REDUCTION_WEIGHT_SUM }"
+     "target_values { dtype: DTYPE_U8 shape: [2, 3] data: $u8(1 2 3 4 5 255) }",
+     ""},
+    {"target_values_not_finite",
+     "spec { squared_error {} }"
+     "target_values { dtype: DTYPE_F32 shape: [2, 3] data: $f32(1 -2 nan 0 inf 0) }",
      ""},
     {"normalization_without_weights",
      "spec { softmax {} weight_normalization: WEIGHT_NORMALIZATION_GLOBAL }", ""},

@@ -55,6 +55,9 @@ const Row kIncomplete[] = {
      "spec { softmax {} }"
      "predictions { dtype: DTYPE_F32 shape: [2, 3] data: $f32(1 2 3 0.5 -1 0) }",
      kInvalid, "targets is not set; wanted class_indices or class_probabilities"},
+    {"no_target_values",
+     "spec { squared_error {} } predictions { dtype: DTYPE_F32 shape: [1, 1] data: $f32(1) }",
+     kInvalid, "targets is not set; wanted target_values"},
     {"no_predictions",
      "spec { softmax {} }"
      "class_indices { dtype: DTYPE_I64 shape: 2 data: $i64(2 0) }",
