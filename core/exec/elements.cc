@@ -166,10 +166,9 @@ ExactSum WeightOfClasses(const RunState& run, StopToken stop) {
     return Times(sum, plan.counted_positions());
   }
   const ClassWeightsPlan& period = plan.class_weights();
-  for (int64_t o = 0; o < period.outer; ++o) {
-    for (int64_t k = 0; kernels::GoesOn(k, plan.classes(), stop.flag()); ++k) {
-      for (int64_t i = 0; i < period.inner; ++i) sum.Add(run.class_weights.At(o, k, i));
-    }
+  const int64_t lanes = plan.classes() * period.inner;
+  for (int64_t e = 0; kernels::GoesOn(e, period.outer * lanes, stop.flag()); ++e) {
+    sum.Add(run.class_weights.At(e / lanes, e % lanes / period.inner, e % period.inner));
   }
   return Times(sum, plan.outer() / period.outer * (plan.inner() / period.inner));
 }

@@ -14,7 +14,7 @@ namespace lossd::kernels {
 enum class Real : int8_t { kF32 = 0, kF64 = 1, kF16 = 2, kBF16 = 3 };
 inline constexpr int kReals = 4;
 
-// f64 predictions are computed in double, all others in float.
+// In double: f64 predictions, and losses over elements with wide targets. All others: in float.
 enum class Compute : int8_t { kFloat = 0, kDouble = 1 };
 inline constexpr int kComputes = 2;
 
