@@ -18,8 +18,9 @@ std::string BoxText(const Box& box) {
 }
 
 // Counts that are no counts of the block's positions would overflow where they are added up.
-absl::Status CheckSums(const PartialSums& sums, const Box& box) {
-  const int64_t positions = box.outer_count * box.inner_count;
+absl::Status CheckSums(const PartialSums& sums, const Geometry& geometry, const Box& box) {
+  const int64_t positions =
+      box.outer_count * box.inner_count * (geometry.of_elements ? geometry.classes : 1);
   const ExactSum::Portable loss = sums.loss_sum.ToPortable();
   const ExactSum::Portable weight = sums.weight_sum.ToPortable();
   for (const int64_t count :
@@ -102,7 +103,7 @@ absl::Status StreamAttempt::TakeBlock(wire::DecodedBlockResult result) {
     return absl::InternalError(absl::StrCat("the server answered the block ", BoxText(result.box),
                                             ", which was not sent or is answered already"));
   }
-  LOSSD_RETURN_IF_ERROR(CheckSums(result.sums, result.box));
+  LOSSD_RETURN_IF_ERROR(CheckSums(result.sums, *job_.geometry, result.box));
   if (ledger_->unanswered() == 1) {
     held_ = HeldBlock{*index, std::move(result)};
     return absl::OkStatus();
