@@ -151,7 +151,9 @@ Writer ToProto(const LossSpec& spec) {
   const auto set_enum = [&written](int number, auto value) {
     written.SetNumber(number, static_cast<int>(value));
   };
-  WriteLoss(spec.loss, written);
+  // In the order of the fields, as generated code writes them.
+  const bool loss_is_first = FactsOf(spec.loss).number < Spec::kClassAxisFieldNumber;
+  if (loss_is_first) WriteLoss(spec.loss, written);
   if (spec.class_axis) written.SetNumber(Spec::kClassAxisFieldNumber, *spec.class_axis);
   if (spec.weight_normalization) {
     set_enum(Spec::kWeightNormalizationFieldNumber, *spec.weight_normalization);
@@ -166,6 +168,7 @@ Writer ToProto(const LossSpec& spec) {
   set_enum(Spec::kAllIgnoredPolicyFieldNumber, spec.all_ignored_policy);
   set_enum(Spec::kNonFinitePolicyFieldNumber, spec.non_finite_policy);
   written.Message(Spec::kOutputsFieldNumber, ToProto(spec.outputs));
+  if (!loss_is_first) WriteLoss(spec.loss, written);
   return written;
 }
 
