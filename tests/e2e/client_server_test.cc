@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "core/exec/loss_run.h"
 #include "lossd/client.h"
+#include "lossd/losses.h"
 #include "tests/support/process.h"
 #include "tests/support/random.h"
 
@@ -281,7 +282,7 @@ TEST(ClientServer, InfoNamesTheServer) {
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_EQ(info->numerics_version, kNumericsVersion);
   EXPECT_EQ(info->max_block_bytes, 3 << 20);
-  EXPECT_EQ(info->losses.size(), 3u);
+  EXPECT_EQ(info->losses.size(), kLossCount);
 }
 
 TEST(ClientServer, NobodyThereIsUnavailable) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "lossd/losses.h"
 #include "server/metrics/call_metrics.h"
 #include "server/metrics/few_connections.h"
 #include "server/metrics/histogram.h"
@@ -91,7 +92,7 @@ TEST(Histogram, BoundsAscend) {
 
 TEST(CallMetrics, OnlyUsualOutcomesAreThereFromTheStart) {
   const Samples samples = SamplesOf(CallMetrics());
-  EXPECT_EQ(samples.size(), 7);  // three losses of two methods, and GetServerInfo
+  EXPECT_EQ(samples.size(), 2 * kLossCount + 1);  // the losses of two methods, and GetServerInfo
   for (const auto& [name, value] : samples) {
     EXPECT_THAT(name, ::testing::MatchesRegex("lossd_requests_total[{].*code=\"OK\"[}]"));
     EXPECT_EQ(value, 0) << name;
