@@ -7,12 +7,6 @@
 namespace lossd {
 namespace {
 
-// Elements of a unit: a fraction of a millisecond of work, so that a stopped request ends soon and
-// threads end together. Large boxes are cut less finely: each unit has a first and a last row,
-// which have no neighbour to overlap with.
-constexpr int64_t kUnitElements = int64_t{1} << 18;
-constexpr int64_t kLargeUnitElements = int64_t{1} << 20;
-constexpr int64_t kLargeBoxElements = int64_t{1} << 23;
 // What is gathered, turned around or kept of a tile stays in the second-level cache.
 constexpr int64_t kTileElements = int64_t{1} << 14;
 // So does what is kept of each position, 150 bytes or so.

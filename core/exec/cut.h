@@ -7,6 +7,13 @@
 
 namespace lossd {
 
+// Elements of a unit: a fraction of a millisecond of work, so that a stopped request ends soon and
+// threads end together. Large boxes are cut less finely: each unit has a first and a last row,
+// which have no neighbour to overlap with.
+inline constexpr int64_t kUnitElements = int64_t{1} << 18;
+inline constexpr int64_t kLargeUnitElements = int64_t{1} << 20;
+inline constexpr int64_t kLargeBoxElements = int64_t{1} << 23;
+
 // How a box is cut into units of work: by its shape and whether its predictions lie in one piece.
 // No result depends on it.
 struct Cut {

@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/exec/cut.h"
 #include "core/exec/position_sums.h"
 #include "core/exec/runner.h"
 #include "core/exec/visit_elements.h"
@@ -24,10 +25,6 @@ namespace {
 using kernels::Compute;
 
 constexpr int64_t kStretchElements = kernels::kMaxExactTerms;
-// As in CutIntoTiles.
-constexpr int64_t kUnitElements = int64_t{1} << 18;
-constexpr int64_t kLargeUnitElements = int64_t{1} << 20;
-constexpr int64_t kLargeBoxElements = int64_t{1} << 23;
 static_assert(kUnitElements % kStretchElements == 0 && kLargeUnitElements % kStretchElements == 0);
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
