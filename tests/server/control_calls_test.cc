@@ -184,13 +184,21 @@ TEST(ReleasePolicy, ReleasesOnceWhenIdleAfterCalls) {
   for (int i = 0; i < 10; ++i) EXPECT_FALSE(policy.Due(idle)) << i;
 }
 
+// Calls go on: whether memory is due to be released after a period that ends with so many MiB.
+class BusyServer {
+ public:
+  bool operator()(int64_t resident, int64_t used) {
+    return policy_.Due(
+        {.begun = ++begun_, .live = 1, .resident = resident * kMiB, .used = used * kMiB});
+  }
+
+ private:
+  ReleasePolicy policy_{50 * kMiB};
+  int64_t begun_ = 0;
+};
+
 TEST(ReleasePolicy, ReleasesWhileCallsGoOnWhatTheyHadNoUseFor) {
-  ReleasePolicy policy(50 * kMiB);
-  int64_t begun = 0;
-  const auto due = [&](int64_t resident, int64_t used) {
-    return policy.Due(
-        {.begun = ++begun, .live = 1, .resident = resident * kMiB, .used = used * kMiB});
-  };
+  BusyServer due;
   EXPECT_FALSE(due(50, 0));
   EXPECT_FALSE(due(350, 300));  // what a busy stream keeps for its next block
   EXPECT_TRUE(due(800, 300));   // a flood leaves what nobody was granted
@@ -211,12 +219,7 @@ TEST(ReleasePolicy, KnowsTheProcessBeforeTheFirstCall) {
 
 // What is in use cannot be released: trying would only put off the release that helps.
 TEST(ReleasePolicy, WaitsForWhatIsInUse) {
-  ReleasePolicy policy(50 * kMiB);
-  int64_t begun = 0;
-  const auto due = [&](int64_t resident, int64_t used) {
-    return policy.Due(
-        {.begun = ++begun, .live = 1, .resident = resident * kMiB, .used = used * kMiB});
-  };
+  BusyServer due;
   EXPECT_FALSE(due(50, 0));
   for (int i = 0; i < 20; ++i) EXPECT_FALSE(due(800, 760)) << i;
   EXPECT_TRUE(due(800, 20));
