@@ -88,9 +88,9 @@ absl::Status CheckLimits(const wire::Limits& limits) {
 // The names that a request may use.
 void AddVocabulary(ServerInfo& info) {
   ForEachLoss([&info]<class L>(const L&) {
-    for (const Option<L>& option : LossRow<L>::kOptions) {
+    ForEachOption<L>([&info](const auto& option) {
       info.options.push_back(absl::StrFormat("%s.%s", LossRow<L>::kName, option.name));
-    }
+    });
   });
   for (const TensorFacts& row : kTensorRows<TensorDesc>) info.tensors.emplace_back(row.name);
   for (const OutputFacts& row : kOutputRows<bool>) info.outputs.emplace_back(row.name);

@@ -166,8 +166,8 @@ std::vector<FlagRow<ComputeFlags>> MakeTable() {
       {&Flags::loss, "--loss", kWhat, Kept(LossNames()),
        Kept(absl::StrCat("required; the predictions are\n", LossPredictionsHelp()))}};
   for (size_t i = 0; i < OptionFlags::kMembers.size(); ++i) {
-    table.push_back({OptionFlags::kMembers[i], Kept(OptionFlagName(OptionName(i))), kOptions, "E",
-                     Kept(OptionHelp(OptionName(i)))});
+    table.push_back({OptionFlags::kMembers[i], Kept(OptionFlagName(OptionName(i))), kOptions,
+                     Kept(OptionType(OptionName(i))), Kept(OptionHelp(OptionName(i)))});
   }
   table.insert(table.end(), std::begin(kFixed), std::end(kFixed));
   return table;

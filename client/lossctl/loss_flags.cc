@@ -1,11 +1,19 @@
 #include "client/lossctl/loss_flags.h"
 
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "client/lossctl/units.h"
 #include "lossd/status_macros.h"
 
@@ -14,29 +22,85 @@ namespace {
 
 // Calls visit(name of the loss, option) for every option of that name.
 template <class Visit>
-void ForEachOption(std::string_view name, Visit visit) {
+void ForEachNamed(std::string_view name, Visit visit) {
   ForEachLoss([&]<class L>(const L&) {
-    for (const Option<L>& option : LossRow<L>::kOptions) {
+    ForEachOption<L>([&](const auto& option) {
       if (option.name == name) visit(std::string(LossRow<L>::kName), option);
-    }
+    });
   });
 }
 
-// Where the loss keeps an option; nullptr where it has none of that name.
-double* FindOption(std::string_view name, Loss& any) {
-  return std::visit(
-      [name]<class L>(L& loss) -> double* {
-        for (const Option<L>& option : LossRow<L>::kOptions) {
-          if (option.name == name) return &(loss.*option.member);
-        }
-        return nullptr;
-      },
-      any);
+// The words of an enum as flags have them: "logits".
+template <class E>
+std::vector<std::string> FlagWords() {
+  std::vector<std::string> words;
+  for (const std::string_view name : Words<E>::kNames) {
+    words.push_back(absl::AsciiStrToLower(std::string(name)));
+  }
+  return words;
+}
+
+template <class T>
+std::string DefaultText(const T& value) {
+  if constexpr (std::is_enum_v<T>) {
+    return FlagWords<T>()[static_cast<size_t>(value) - 1];
+  } else if constexpr (std::is_same_v<T, std::optional<double>>) {
+    return value ? ShortestNumber(*value) : "none";
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return value ? "true" : "false";
+  } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+    return "none: it is required";
+  } else {
+    return ShortestNumber(static_cast<double>(value));
+  }
+}
+
+// What a flag of an option takes.
+template <class T>
+std::string TypeText() {
+  if constexpr (std::is_enum_v<T>) return absl::StrJoin(FlagWords<T>(), "|");
+  if (std::is_same_v<T, bool>) return "true|false";
+  if (std::is_same_v<T, int32_t>) return "N";
+  return std::is_same_v<T, std::vector<double>> ? "E,E,..." : "E";
+}
+
+absl::StatusOr<std::vector<double>> ParseNumbers(const std::string& flag, const std::string& text) {
+  std::vector<double> numbers;
+  for (const auto part : absl::StrSplit(text, ',')) {
+    LOSSD_ASSIGN_OR_RETURN(const double number, ParseNumber(flag, std::string(part)));
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
+template <class T>
+absl::Status ReadOption(const std::string& flag, const std::string& text, T& value) {
+  if constexpr (std::is_enum_v<T>) {
+    const std::vector<std::string> words = FlagWords<T>();
+    std::vector<Choice<T>> choices;
+    for (size_t i = 0; i < words.size(); ++i) {
+      choices.push_back({words[i].c_str(), static_cast<T>(i + 1)});
+    }
+    LOSSD_ASSIGN_OR_RETURN(value, ParseChoice(flag, text, absl::MakeConstSpan(choices)));
+  } else if constexpr (std::is_same_v<T, bool>) {
+    constexpr Choice<bool> kSwitch[] = {{"true", true}, {"false", false}};
+    LOSSD_ASSIGN_OR_RETURN(value, ParseChoice(flag, text, absl::MakeConstSpan(kSwitch)));
+  } else if constexpr (std::is_same_v<T, int32_t>) {
+    LOSSD_ASSIGN_OR_RETURN(const int64_t number, ParseInteger(flag, text));
+    // What no int32 holds is as wrong as the ends are.
+    value = static_cast<int32_t>(std::clamp<int64_t>(number, std::numeric_limits<int32_t>::min(),
+                                                     std::numeric_limits<int32_t>::max()));
+  } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+    LOSSD_ASSIGN_OR_RETURN(value, ParseNumbers(flag, text));
+  } else {
+    LOSSD_ASSIGN_OR_RETURN(value, ParseNumber(flag, text));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status NotAnOption(std::string_view name) {
   std::vector<std::string> losses;
-  ForEachOption(name, [&](const std::string& loss, const auto&) { losses.push_back(loss); });
+  ForEachNamed(name, [&](const std::string& loss, const auto&) { losses.push_back(loss); });
   return absl::InvalidArgumentError(absl::StrCat(
       OptionFlagName(name), " is an option of --loss=", absl::StrJoin(losses, ", "), " only"));
 }
@@ -55,11 +119,21 @@ std::string OptionFlagName(std::string_view option) {
 
 std::string OptionHelp(std::string_view name) {
   std::vector<std::string> lines;
-  ForEachOption(name, [&](const std::string& loss, const auto& option) {
+  ForEachNamed(name, [&](const std::string& loss, const auto& option) {
     lines.push_back(absl::StrCat(loss, ": ", std::string(option.help), ";\ndefault ",
-                                 ShortestNumber(option.default_value())));
+                                 DefaultText(option.default_value())));
   });
   return absl::StrJoin(lines, "\n");
+}
+
+std::string OptionType(std::string_view name) {
+  std::vector<std::string> types;
+  ForEachNamed(name, [&]<class L, class T>(const std::string&, const Option<L, T>&) {
+    if (std::string type = TypeText<T>(); !absl::c_linear_search(types, type)) {
+      types.push_back(std::move(type));
+    }
+  });
+  return absl::StrJoin(types, "|");
 }
 
 std::string LossNames() {
@@ -95,9 +169,19 @@ absl::StatusOr<Loss> ReadLoss(const FlagText& name, const OptionFlags& flags) {
     const FlagText& flag = flags.*OptionFlags::kMembers[i];
     if (!flag) continue;
     const std::string_view option = OptionName(i);
-    double* const value = FindOption(option, loss);
-    if (value == nullptr) return NotAnOption(option);
-    LOSSD_ASSIGN_OR_RETURN(*value, ParseNumber(OptionFlagName(option), *flag));
+    bool found = false;
+    absl::Status status;
+    std::visit(
+        [&]<class L>(L& of) {
+          ForEachOption<L>([&](const auto& its) {
+            if (its.name != option) return;
+            found = true;
+            status = ReadOption(OptionFlagName(option), *flag, of.*its.member);
+          });
+        },
+        loss);
+    if (!found) return NotAnOption(option);
+    LOSSD_RETURN_IF_ERROR(status);
   }
   return loss;
 }

@@ -21,7 +21,7 @@ namespace loss_flags_internal {
 
 constexpr size_t CountOptions() {
   size_t count = 0;
-  ForEachLoss([&count]<class L>(const L&) { count += LossRow<L>::kOptions.size(); });
+  ForEachLoss([&count]<class L>(const L&) { count += kOptionCount<L>; });
   return count;
 }
 
@@ -33,12 +33,12 @@ struct Names {
 constexpr Names DistinctNames() {
   Names distinct;
   ForEachLoss([&distinct]<class L>(const L&) {
-    for (const Option<L>& option : LossRow<L>::kOptions) {
+    ForEachOption<L>([&distinct](const auto& option) {
       auto* const end = distinct.names.data() + distinct.count;
       if (std::find(distinct.names.data(), end, option.name) == end) {
         distinct.names[distinct.count++] = option.name;
       }
-    }
+    });
   });
   return distinct;
 }
@@ -74,6 +74,9 @@ std::string OptionFlagName(std::string_view option);
 
 // What an option does, a line for each loss that has it.
 std::string OptionHelp(std::string_view name);
+
+// What its flag takes: "E", "logits|probabilities".
+std::string OptionType(std::string_view name);
 
 // "softmax|multinomial_logistic"
 std::string LossNames();

@@ -82,9 +82,9 @@ void CallHead(const Loss& loss, Compute compute, const void* x, const void* t, i
         if constexpr (LossRow<L>::kFamily == Family::kElements) {
           constexpr int kHead = kernels::HWY_NAMESPACE::ElementHeadIndex(LossRow<L>::kName);
           static_assert(kHead < kernels::HWY_NAMESPACE::kElementHeads);
-          constexpr auto& kOptions = LossRow<L>::kOptions;
-          std::array<double, kOptions.size() + 1> options{};
-          for (size_t i = 0; i < kOptions.size(); ++i) options[i] = of.*kOptions[i].member;
+          std::array<double, kOptionCount<L> + 1> options{};
+          double* next = options.data();
+          ForEachOption<L>([&](const auto& option) { *next++ = OptionNumber(of.*option.member); });
           kernels::Active().elements[kHead][Index(compute)](x, t, count, options.data(), losses,
                                                             slopes);
         }

@@ -1,8 +1,12 @@
 #include "core/plan/options.h"
 
+#include <iterator>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <variant>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/plan/checks.h"
@@ -16,15 +20,56 @@ absl::Status CheckRange(const Field& field, double value, const Range& range) {
   return Refuse(field, NumberString(value), range.wanted);
 }
 
+// The words of an enum as an error lists them: "A, B or C".
+template <class E>
+std::string WordsText() {
+  std::string text;
+  constexpr auto& kNames = Words<E>::kNames;
+  for (size_t i = 0; i < std::size(kNames); ++i) {
+    absl::StrAppend(&text,
+                    i == 0                       ? ""
+                    : i + 1 == std::size(kNames) ? " or "
+                                                 : ", ",
+                    std::string(kNames[i]));
+  }
+  return text;
+}
+
+absl::Status CheckList(const Field& field, const std::vector<double>& values, const Range& range) {
+  if (values.empty() || values.size() > kMaxListedNumbers) {
+    return Refuse(field, absl::StrCat(values.size(), " values"),
+                  absl::StrCat("1..", kMaxListedNumbers));
+  }
+  for (const double value : values) LOSSD_RETURN_IF_ERROR(CheckRange(field, value, range));
+  return absl::OkStatus();
+}
+
+template <class L, class T>
+absl::Status CheckOption(const Option<L, T>& option, const T& value) {
+  const Field field(LossRow<L>::kName, option.name);
+  if constexpr (std::is_enum_v<T>) {
+    const int last = static_cast<int>(std::size(Words<T>::kNames));
+    const int number = static_cast<int>(value);
+    if (number >= 1 && number <= last) return absl::OkStatus();
+    return CheckEnum(field, number, last, WordsText<T>());
+  } else if constexpr (std::is_same_v<T, std::optional<double>>) {
+    return value ? CheckRange(field, *value, option.range) : absl::OkStatus();
+  } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+    return CheckList(field, value, option.range);
+  } else if constexpr (!std::is_same_v<T, bool>) {
+    return CheckRange(field, value, option.range);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckLoss(const Loss& any) {
   return std::visit(
       []<class L>(const L& loss) -> absl::Status {
-        for (const Option<L>& option : LossRow<L>::kOptions) {
-          const double value = loss.*option.member;
-          if (option.range.Has(value)) continue;
-          return Refuse({LossRow<L>::kName, option.name}, NumberString(value), option.range.wanted);
-        }
-        return absl::OkStatus();
+        absl::Status status;
+        ForEachOption<L>([&](const auto& option) {
+          if (status.ok()) status = CheckOption(option, loss.*option.member);
+        });
+        return status;
       },
       any);
 }
@@ -46,25 +91,26 @@ std::string_view TargetsName(TargetKind kind) {
 
 absl::Status CheckIgnoreLabels(const LossSpec& spec, TargetKind target_kind) {
   const size_t count = spec.ignore_labels.size();
-  if (count > kMaxIgnoreLabels) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("ignore_labels has ", count, " values; wanted at most ", kMaxIgnoreLabels));
-  }
-  if (count > 0 && target_kind != TargetKind::kClassIndices) {
-    return absl::InvalidArgumentError(absl::StrCat("ignore_labels has ", count,
-                                                   " values; wanted none with ",
-                                                   std::string(TargetsName(target_kind))));
+  if (count == 0) return absl::OkStatus();
+  const auto refuse = [count](std::string_view wanted, std::string_view what) {
+    return absl::InvalidArgumentError(absl::StrCat("ignore_labels has ", count, " values; wanted ",
+                                                   std::string(wanted), std::string(what)));
+  };
+  if (count > kMaxIgnoreLabels) return refuse("at most ", absl::StrCat(kMaxIgnoreLabels));
+  if (!FactsOf(spec.loss).ignores) return refuse("none with ", FactsOf(spec.loss).name);
+  if (target_kind == TargetKind::kClassProbabilities) {
+    return refuse("none with ", TargetsName(target_kind));
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckLabelSmoothing(const LossSpec& spec, TargetKind target_kind) {
+absl::Status CheckLabelSmoothing(const LossSpec& spec) {
+  const LossFacts& loss = FactsOf(spec.loss);
   LOSSD_RETURN_IF_ERROR(
       CheckRange("label_smoothing", spec.label_smoothing, Range::FromZeroToBelowOne()));
-  if (spec.label_smoothing == 0 || target_kind != TargetKind::kTargetValues) {
-    return absl::OkStatus();
-  }
-  return Refuse("label_smoothing", NumberString(spec.label_smoothing), "0 with target_values");
+  if (spec.label_smoothing == 0 || loss.smooths) return absl::OkStatus();
+  return Refuse("label_smoothing", NumberString(spec.label_smoothing),
+                std::string("0 with ").append(loss.name));
 }
 
 absl::Status CheckReduction(const LossSpec& spec, const Geometry& geometry) {
@@ -107,7 +153,7 @@ absl::Status CheckOptions(const LossSpec& spec, const LossTensorDescs& tensors,
   LOSSD_RETURN_IF_ERROR(CheckLoss(spec.loss));
   LOSSD_RETURN_IF_ERROR(CheckWeightNormalization(spec));
   LOSSD_RETURN_IF_ERROR(CheckIgnoreLabels(spec, tensors.target_kind));
-  LOSSD_RETURN_IF_ERROR(CheckLabelSmoothing(spec, tensors.target_kind));
+  LOSSD_RETURN_IF_ERROR(CheckLabelSmoothing(spec));
   LOSSD_RETURN_IF_ERROR(CheckRange("loss_weight", spec.loss_weight, Range::FiniteFromZero()));
   LOSSD_RETURN_IF_ERROR(CheckReduction(spec, geometry));
   LOSSD_RETURN_IF_ERROR(CheckRange("gradient_scale", spec.gradient_scale, Range::Finite()));

@@ -3,10 +3,13 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/message.h>
+#include <google/protobuf/reflection.h>
 
 #include <bit>
+#include <iterator>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <variant>
 
@@ -14,12 +17,14 @@
 #include "absl/strings/str_join.h"
 #include "absl/types/span.h"
 #include "lossd/status_macros.h"
+#include "protos/wire/enums.h"
 #include "protos/wire/unknown_fields.h"
 
 namespace lossd::wire {
 namespace {
 
 using google::protobuf::FieldDescriptor;
+
 // The loss with that field of LossSpec, and default options.
 std::optional<Loss> LossOf(int number) {
   for (size_t i = 0; i < kLossCount; ++i) {
@@ -36,16 +41,70 @@ absl::Status NoLoss() {
       absl::StrCat("spec.loss is not set; wanted one of ", absl::StrJoin(kLossFacts, ", ", name)));
 }
 
-// Precondition: IsPlainLoss.
-template <class L>
-void ReadOptions(absl::Span<const uint8_t> message, L& loss) {
-  for (; !message.empty(); message.remove_prefix(kOptionBytes)) {
+// An enum option from its number on the wire. The descriptor is looked for where an error names it.
+template <class L, class E>
+absl::Status ReadWord(const Option<L, E>& option, int number, L& loss) {
+  if (number >= 1 && number <= static_cast<int>(std::size(Words<E>::kNames))) {
+    loss.*option.member = static_cast<E>(number);
+    return absl::OkStatus();
+  }
+  const FieldDescriptor* const field =
+      v1::LossSpec::descriptor()->FindFieldByNumber(LossRow<L>::kNumber);
+  return RefuseEnum({LossRow<L>::kName, option.name.data()}, number,
+                    *field->message_type()->FindFieldByNumber(option.number)->enum_type());
+}
+
+// Precondition: `message` begins with PlainOption.
+template <class L, class T>
+absl::Status ReadOption(absl::Span<const uint8_t> message, const Option<L, T>& option, L& loss) {
+  if constexpr (kIsDouble<T>) {
     uint64_t bits = 0;
     google::protobuf::io::CodedInputStream::ReadLittleEndian64FromArray(message.data() + 1, &bits);
-    for (const Option<L>& option : LossRow<L>::kOptions) {
-      if (message[0] == OptionTag(option.number)) loss.*option.member = std::bit_cast<double>(bits);
-    }
+    loss.*option.member = std::bit_cast<double>(bits);
+  } else if constexpr (std::is_enum_v<T>) {
+    return ReadWord(option, message[1], loss);
+  } else if constexpr (!kIsList<T>) {
+    loss.*option.member = static_cast<T>(message[1]);
   }
+  return absl::OkStatus();
+}
+
+// Precondition: IsPlainLoss.
+template <class L>
+absl::Status ReadOptions(absl::Span<const uint8_t> message, L& loss) {
+  absl::Status status;
+  while (!message.empty() && status.ok()) {
+    ForEachOption<L>([&]<class T>(const Option<L, T>& option) {
+      if (message[0] == OptionTag<T>(option.number) && !kIsList<T>) {
+        status.Update(ReadOption(message, option, loss));
+      }
+    });
+    message.remove_prefix(PlainOption<L>(message));
+  }
+  return status;
+}
+
+// An option of a message that generated code has parsed.
+template <class L, class T>
+absl::Status ReadParsed(const google::protobuf::Message& message, const Option<L, T>& option,
+                        L& loss) {
+  const FieldDescriptor* const field = message.GetDescriptor()->FindFieldByNumber(option.number);
+  const google::protobuf::Reflection* const reflection = message.GetReflection();
+  if (field->has_presence() && !reflection->HasField(message, field)) return absl::OkStatus();
+  if constexpr (kIsDouble<T>) {
+    loss.*option.member = reflection->GetDouble(message, field);
+  } else if constexpr (std::is_same_v<T, bool>) {
+    loss.*option.member = reflection->GetBool(message, field);
+  } else if constexpr (std::is_same_v<T, int32_t>) {
+    loss.*option.member = reflection->GetInt32(message, field);
+  } else if constexpr (std::is_enum_v<T>) {
+    return ReadWord(option, reflection->GetEnumValue(message, field), loss);
+  } else {
+    static_assert(kIsList<T>);
+    const auto& values = reflection->GetRepeatedFieldRef<double>(message, field);
+    (loss.*option.member).assign(values.begin(), values.end());
+  }
+  return absl::OkStatus();
 }
 
 // The loss of a spec that generated code has parsed.
@@ -56,18 +115,30 @@ absl::StatusOr<Loss> ReadParsed(const v1::LossSpec& spec) {
       v1::LossSpec::descriptor()->FindFieldByNumber(spec.loss_case());
   const google::protobuf::Message& message = spec.GetReflection()->GetMessage(spec, field);
   LOSSD_RETURN_IF_ERROR(CheckKnown(message));
+  absl::Status status;
   std::visit(
-      [&message]<class L>(L& of_type) {
-        for (const Option<L>& option : LossRow<L>::kOptions) {
-          const FieldDescriptor* const its =
-              message.GetDescriptor()->FindFieldByNumber(option.number);
-          const google::protobuf::Reflection* const reflection = message.GetReflection();
-          if (its->has_presence() && !reflection->HasField(message, its)) continue;
-          of_type.*option.member = reflection->GetDouble(message, its);
-        }
+      [&]<class L>(L& of_type) {
+        ForEachOption<L>([&](const auto& option) {
+          if (status.ok()) status = ReadParsed(message, option, of_type);
+        });
       },
       *loss);
+  LOSSD_RETURN_IF_ERROR(status);
   return *loss;
+}
+
+template <class T>
+void WriteOption(int number, const T& value, const T& usual, Writer& message) {
+  if constexpr (kIsList<T>) {
+    message.Packed(number, absl::MakeConstSpan(value));
+  } else if constexpr (std::is_same_v<T, std::optional<double>>) {
+    if (value) message.SetDouble(number, *value);
+  } else if constexpr (std::is_same_v<T, double>) {
+    usual == 0 ? message.Double(number, value) : message.SetDouble(number, value);
+  } else {
+    const auto whole = static_cast<int64_t>(value);
+    usual == T() ? message.Number(number, whole) : message.SetNumber(number, whole);
+  }
 }
 
 }  // namespace
@@ -77,22 +148,19 @@ absl::StatusOr<Loss> ReadLoss(const v1::LossSpec& spec, const LargeFields& large
   const Slot& kept = large.slot(slot);
   std::optional<Loss> loss = LossOf(kept.number);
   if (!loss) return NoLoss();
-  std::visit([&kept](auto& of_type) { ReadOptions(kept.small, of_type); }, *loss);
-  return *loss;
+  LOSSD_RETURN_IF_ERROR(
+      std::visit([&kept](auto& of_type) { return ReadOptions(kept.small, of_type); }, *loss));
+  return *std::move(loss);
 }
 
 void WriteLoss(const Loss& loss, Writer& spec) {
   std::visit(
       [&spec]<class L>(const L& of_type) {
+        [[maybe_unused]] static const L kUsual;
         Writer written;
-        for (const Option<L>& option : LossRow<L>::kOptions) {
-          const double value = of_type.*option.member;
-          if (option.default_value() == 0) {
-            written.Double(option.number, value);
-          } else {
-            written.SetDouble(option.number, value);
-          }
-        }
+        ForEachOption<L>([&](const auto& option) {
+          WriteOption(option.number, of_type.*option.member, kUsual.*option.member, written);
+        });
         spec.Message(LossRow<L>::kNumber, std::move(written));
       },
       loss);

@@ -1,10 +1,12 @@
 #ifndef LOSSD_WIRE_LOSS_CODEC_H_
 #define LOSSD_WIRE_LOSS_CODEC_H_
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <type_traits>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -18,20 +20,40 @@
 
 namespace lossd::wire {
 
-// An option as encoders write it: a tag of one byte and a double.
-inline constexpr size_t kOptionBytes = 1 + sizeof(double);
-constexpr uint8_t OptionTag(int number) { return static_cast<uint8_t>(number << 3 | 1); }
+// How an option is written by encoders: after a tag of one byte a double, or a number of one byte.
+// Others, which encoders write too, are left to generated code.
+template <class T>
+inline constexpr bool kIsDouble =
+    std::is_same_v<T, double> || std::is_same_v<T, std::optional<double>>;
+template <class T>
+inline constexpr bool kIsList = std::is_same_v<T, std::vector<double>>;
+template <class T>
+constexpr uint8_t OptionTag(int number) {
+  return static_cast<uint8_t>(number << 3 | (kIsDouble<T> ? 1 : 0));
+}
+template <class T>
+inline constexpr size_t kOptionBytes = 1 + (kIsDouble<T> ? sizeof(double) : 1);
 
-// Whether the message of a loss has nothing but options as encoders write them.
+// How many bytes at the front of the message of a loss are an option as above; 0: none.
+template <class L>
+size_t PlainOption(absl::Span<const uint8_t> message) {
+  size_t size = 0;
+  ForEachOption<L>([&]<class T>(const Option<L, T>& option) {
+    if constexpr (!kIsList<T>) {
+      if (message[0] != OptionTag<T>(option.number) || message.size() < kOptionBytes<T>) return;
+      if (kIsDouble<T> || message[1] < 0x80) size = kOptionBytes<T>;
+    }
+  });
+  return size;
+}
+
+// Whether the message of a loss has nothing but options as above.
 template <class L>
 bool IsPlainLoss(absl::Span<const uint8_t> message) {
-  for (; !message.empty(); message.remove_prefix(kOptionBytes)) {
-    const auto has_tag = [&](const Option<L>& option) {
-      return message[0] == OptionTag(option.number);
-    };
-    if (message.size() < kOptionBytes || std::ranges::none_of(LossRow<L>::kOptions, has_tag)) {
-      return false;
-    }
+  while (!message.empty()) {
+    const size_t size = PlainOption<L>(message);
+    if (size == 0) return false;
+    message.remove_prefix(size);
   }
   return true;
 }

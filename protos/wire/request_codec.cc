@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
 #include "lossd/v1/loss.pb.h"
+#include "protos/wire/enums.h"
 #include "protos/wire/spec_codec.h"
 #include "protos/wire/tensor_codec.h"
 #include "protos/wire/unknown_fields.h"

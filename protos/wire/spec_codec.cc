@@ -3,11 +3,10 @@
 #include <google/protobuf/message.h>
 
 #include <algorithm>
-#include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
+#include "protos/wire/enums.h"
 #include "protos/wire/loss_codec.h"
 #include "protos/wire/unknown_fields.h"
 
@@ -81,23 +80,6 @@ bool AreOutputsPlain(absl::Span<const uint8_t> message) {
     }
   }
   return true;
-}
-
-absl::Status RefuseEnum(const FieldName& field, int number,
-                        const google::protobuf::EnumDescriptor& type) {
-  const absl::string_view dot = field.message.empty() ? "" : ".";
-  const std::string name = absl::StrCat(field.message, dot, field.field);
-  std::string wanted;
-  for (int i = 0; i < type.value_count(); ++i) {
-    if (type.value(i)->number() == 0) continue;
-    absl::StrAppend(&wanted, wanted.empty() ? "" : ", ", type.value(i)->name());
-  }
-  if (number == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, " is ", type.FindValueByNumber(0)->name(), "; wanted one of ", wanted));
-  }
-  return absl::UnimplementedError(
-      absl::StrCat(name, " is ", number, ", which is not known; wanted one of ", wanted));
 }
 
 absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec, const LargeFields& large,

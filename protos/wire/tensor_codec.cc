@@ -11,7 +11,7 @@
 #include "absl/types/span.h"
 #include "lossd/status_macros.h"
 #include "lossd/v1/loss.pb.h"
-#include "protos/wire/spec_codec.h"
+#include "protos/wire/enums.h"
 #include "protos/wire/unknown_fields.h"
 
 namespace lossd::wire {

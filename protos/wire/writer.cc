@@ -86,6 +86,15 @@ void Writer::Packed(int number, absl::Span<const int64_t> values) {
   }
 }
 
+void Writer::Packed(int number, absl::Span<const double> values) {
+  if (values.empty()) return;
+  Tag(number, static_cast<int64_t>(values.size() * sizeof(double)));
+  uint8_t* at = Extend(values.size() * sizeof(double));
+  for (const double value : values) {
+    at = CodedOutputStream::WriteLittleEndian64ToArray(std::bit_cast<uint64_t>(value), at);
+  }
+}
+
 void Writer::Message(int number, Writer&& message) {
   Tag(number, message.size_);
   const size_t at = text_.size();

@@ -67,8 +67,9 @@ class Writer {
   void SetNumber(int number, int64_t value);
   void SetDouble(int number, double value);
 
-  // A field of repeated int64; not written where there are none.
+  // A field of repeated int64, of repeated double; not written where there are none.
   void Packed(int number, absl::Span<const int64_t> values);
+  void Packed(int number, absl::Span<const double> values);
 
   // A field of type bytes: the payloads one after the other. Not written where they are empty, as
   // proto3 has it.

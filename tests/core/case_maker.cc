@@ -1,6 +1,10 @@
 #include "tests/core/case_maker.h"
 
 #include <cmath>
+#include <iterator>
+#include <optional>
+#include <type_traits>
+#include <vector>
 
 namespace lossd::oracle {
 namespace {
@@ -78,16 +82,33 @@ void AddPositionTensors(const Factors& factors, Random& random, LossCase& c) {
   if (random.OneIn(3)) c.upstream_gradient = tensor(-2, 2);
 }
 
+// Half of the time the default.
+template <class L, class T>
+void DrawOption(Random& random, const Option<L, T>& option, L& loss) {
+  T& value = loss.*option.member;
+  if constexpr (std::is_enum_v<T>) {
+    const auto words = static_cast<int>(std::size(Words<T>::kNames));
+    if (random.OneIn(2)) value = static_cast<T>(1 + random.Below(words));
+  } else if constexpr (std::is_same_v<T, bool>) {
+    value = random.OneIn(2);
+  } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+    value = {random.Pick({0.5, 0.1, 0.9})};
+  } else if constexpr (std::is_same_v<T, int32_t>) {
+    const int drawn = random.Pick({0, 1, 2});
+    if (option.range.Has(drawn)) value = drawn;
+  } else {
+    const double usual = std::optional<double>(option.default_value()).value_or(0);
+    const double drawn = random.Pick({usual, usual, 0.0, 1e-20, 1e-3, 0.3, 1.0, 2.0});
+    if (option.range.Has(drawn)) value = drawn;
+  }
+}
+
 void AddScalars(const Factors& factors, Random& random, LossCase& c) {
   LossSpec& spec = c.spec;
   spec.loss = factors.loss;
   std::visit(
       [&random]<class L>(L& loss) {
-        for (const Option<L>& option : LossRow<L>::kOptions) {
-          const double usual = option.default_value();
-          const double value = random.Pick({usual, usual, 0.0, 1e-20, 1e-3, 0.3});
-          if (option.range.Has(value)) loss.*option.member = value;
-        }
+        ForEachOption<L>([&](const auto& option) { DrawOption(random, option, loss); });
       },
       spec.loss);
   const int rank = factors.rank;

@@ -66,14 +66,27 @@ double AnyReal(Input& input) {
   return value;
 }
 
+template <class T>
+T AnyOption(Input& input) {
+  if constexpr (std::is_enum_v<T> || std::is_same_v<T, int32_t>) {
+    return static_cast<T>(input.Byte() % 8);
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return input.Flag();
+  } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+    return std::vector<double>(input.Byte() % 4, AnyReal(input));
+  } else {
+    return AnyReal(input);
+  }
+}
+
 LossSpec AnySpec(Input& input) {
   LossSpec spec;
   spec.loss = kDefaultLosses[input.Byte() % kLossCount];
   std::visit(
       [&input]<class L>(L& loss) {
-        for (const Option<L>& option : LossRow<L>::kOptions) {
-          if (input.Flag()) loss.*option.member = AnyReal(input);
-        }
+        ForEachOption<L>([&]<class T>(const Option<L, T>& option) {
+          if (input.Flag()) loss.*option.member = AnyOption<T>(input);
+        });
       },
       spec.loss);
   const auto one_in_four = [&input] { return input.Byte() % 4 == 3; };

@@ -1,5 +1,9 @@
 #include "tests/support/loss_case.h"
 
+#include <optional>
+#include <type_traits>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
@@ -44,14 +48,32 @@ LossInputs LossCase::inputs() const {
 
 std::string NameOf(const Loss& loss) { return std::string(FactsOf(loss).name); }
 
+namespace {
+
+// An option's value for people.
+template <class T>
+std::string TextOf(const T& value) {
+  if constexpr (std::is_same_v<T, std::optional<double>>) {
+    return value ? absl::StrCat(*value) : "none";
+  } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+    return absl::StrCat("[", absl::StrJoin(value, ","), "]");
+  } else if constexpr (std::is_enum_v<T>) {
+    return absl::StrCat(static_cast<int>(value));
+  } else {
+    return absl::StrCat(value);
+  }
+}
+
+}  // namespace
+
 std::string Describe(const LossCase& loss_case) {
   const LossSpec& spec = loss_case.spec;
   std::string text = NameOf(spec.loss);
   std::visit(
       [&text]<class L>(const L& loss) {
-        for (const Option<L>& option : LossRow<L>::kOptions) {
-          absl::StrAppend(&text, " ", std::string(option.name), "=", loss.*option.member);
-        }
+        ForEachOption<L>([&](const auto& option) {
+          absl::StrAppend(&text, " ", std::string(option.name), "=", TextOf(loss.*option.member));
+        });
       },
       spec.loss);
   if (spec.class_axis) absl::StrAppend(&text, " class_axis=", *spec.class_axis);

@@ -25,6 +25,43 @@ void ExpectField(const Descriptor& message, int number, std::string_view name,
   EXPECT_EQ(field->type(), type) << field->full_name();
 }
 
+template <class T>
+constexpr FieldDescriptor::Type TypeOf() {
+  if (std::is_enum_v<T>) return FieldDescriptor::TYPE_ENUM;
+  if (std::is_same_v<T, bool>) return FieldDescriptor::TYPE_BOOL;
+  if (std::is_same_v<T, int32_t>) return FieldDescriptor::TYPE_INT32;
+  return FieldDescriptor::TYPE_DOUBLE;
+}
+
+// The words of an enum are its values 1, 2, ..., but for a prefix.
+template <class E>
+void ExpectWords(const google::protobuf::EnumDescriptor& type) {
+  const auto& names = Words<E>::kNames;
+  ASSERT_EQ(type.value_count(), static_cast<int>(std::size(names)) + 1) << type.full_name();
+  for (int i = 1; i < type.value_count(); ++i) {
+    EXPECT_EQ(type.value(i)->number(), i);
+    EXPECT_THAT(type.value(i)->name(), testing::EndsWith(std::string(names[i - 1])));
+  }
+}
+
+template <class L, class T>
+void ExpectOption(const Option<L, T>& option, const Descriptor& message) {
+  SCOPED_TRACE(testing::Message() << LossRow<L>::kName << "." << option.name);
+  ExpectField(message, option.number, option.name, TypeOf<T>());
+  const FieldDescriptor& field = *message.FindFieldByNumber(option.number);
+  EXPECT_LT(option.number, 16);  // a tag of one byte
+  constexpr bool kList = std::is_same_v<T, std::vector<double>>;
+  EXPECT_EQ(field.is_repeated(), kList);
+  // A default that proto3 does not have takes a field that knows whether it is set.
+  constexpr bool kOptional = std::is_same_v<T, std::optional<double>>;
+  EXPECT_EQ(field.has_presence(), !kList && (kOptional || option.default_value() != T()));
+  if constexpr (std::is_enum_v<T>) {
+    ExpectWords<T>(*field.enum_type());
+  } else if constexpr (std::is_same_v<T, double> || std::is_same_v<T, int32_t>) {
+    EXPECT_TRUE(option.range.Has(option.default_value()));
+  }
+}
+
 TEST(LossRows, AreTheMessages) {
   const auto* const losses = v1::LossSpec::descriptor()->FindOneofByName("loss");
   EXPECT_EQ(losses->field_count(), static_cast<int>(kLossCount));
@@ -36,15 +73,8 @@ TEST(LossRows, AreTheMessages) {
         v1::LossSpec::descriptor()->FindFieldByNumber(Row::kNumber);
     EXPECT_EQ(field->containing_oneof()->name(), "loss");
     const Descriptor& message = *field->message_type();
-    EXPECT_EQ(message.field_count(), static_cast<int>(Row::kOptions.size()));
-    for (const Option<L>& option : Row::kOptions) {
-      ExpectField(message, option.number, option.name, FieldDescriptor::TYPE_DOUBLE);
-      // A default that is not 0 takes a field that knows whether it is set.
-      EXPECT_EQ(message.FindFieldByNumber(option.number)->has_presence(),
-                option.default_value() != 0)
-          << Row::kName << "." << option.name;
-      EXPECT_TRUE(option.range.Has(option.default_value())) << Row::kName << "." << option.name;
-    }
+    EXPECT_EQ(message.field_count(), static_cast<int>(kOptionCount<L>));
+    ForEachOption<L>([&message](const auto& option) { ExpectOption(option, message); });
   });
 }
 

@@ -213,17 +213,30 @@ v1::ComputeStreamResponse SampleSummary(Random& random) {
   return answer;
 }
 
+template <class L, class T>
+void FillDefault(const Option<L, T>& option, google::protobuf::Message& loss) {
+  const auto* const field = loss.GetDescriptor()->FindFieldByNumber(option.number);
+  const google::protobuf::Reflection& reflection = *loss.GetReflection();
+  if (!field->has_presence() || reflection.HasField(loss, field)) return;
+  const T usual = option.default_value();
+  if constexpr (std::is_same_v<T, double>) {
+    reflection.SetDouble(&loss, field, usual);
+  } else if constexpr (std::is_same_v<T, bool>) {
+    reflection.SetBool(&loss, field, usual);
+  } else if constexpr (std::is_same_v<T, int32_t>) {
+    reflection.SetInt32(&loss, field, usual);
+  } else if constexpr (std::is_enum_v<T>) {
+    reflection.SetEnumValue(&loss, field, static_cast<int>(usual));
+  }
+}
+
 void FillDefaults(v1::ComputeRequest& request) {
   v1::LossSpec& spec = *request.mutable_spec();
   ForEachLoss([&spec]<class L>(const L&) {
     if (spec.loss_case() != LossRow<L>::kNumber) return;
     const auto* const field = v1::LossSpec::descriptor()->FindFieldByNumber(LossRow<L>::kNumber);
     google::protobuf::Message& loss = *spec.GetReflection()->MutableMessage(&spec, field);
-    for (const Option<L>& option : LossRow<L>::kOptions) {
-      const auto* const its = loss.GetDescriptor()->FindFieldByNumber(option.number);
-      if (!its->has_presence() || loss.GetReflection()->HasField(loss, its)) continue;
-      loss.GetReflection()->SetDouble(&loss, its, option.default_value());
-    }
+    ForEachOption<L>([&loss](const auto& option) { FillDefault(option, loss); });
   });
   if (!spec.has_loss_weight()) spec.set_loss_weight(1);
   if (!spec.has_reduction()) spec.set_reduction(v1::REDUCTION_POSITIONS);

@@ -5,9 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string_view>
+#include <tuple>
+#include <type_traits>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "absl/types/span.h"
 #include "lossd/tensors.h"
@@ -80,18 +84,39 @@ struct Range {
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
 };
 
-// An option of loss L. In the loss's message it is a double: `optional` where its default is not 0.
-template <class L>
+// The words for the values 1, 2, ... of an enum, as in the enum of loss.proto without its prefix.
+// No primary template: an enum without words is no option.
+template <class E>
+struct Words;
+
+// An option of loss L. In the message of the loss it is a field, marked `optional` where its
+// default is not 0: a double, int32 or bool, as T is; of std::optional<double> an optional double
+// without a default; of an enum that has Words an optional enum; of std::vector<double> a repeated
+// double.
+template <class L, class T>
 struct Option {
+  using Value = T;
+
   int number;             // its field in the message of the loss
   std::string_view name;  // of that field; --log-floor is the flag of log_floor
-  double L::*member;
-  Range range;
+  T L::*member;
+  Range range;  // of a number, or of each of several; of others it says nothing
   std::string_view help;
 
-  static constexpr L kDefaults = {};
-  constexpr double default_value() const { return kDefaults.*member; }
+  T default_value() const { return L().*member; }
 };
+
+template <class L, class T>
+constexpr Option<L, T> MakeOption(int number, std::string_view name, T L::*member, Range range,
+                                  std::string_view help) {
+  return {number, name, member, range, help};
+}
+// Of a bool or an enum.
+template <class L, class T>
+constexpr Option<L, T> MakeOption(int number, std::string_view name, T L::*member,
+                                  std::string_view help) {
+  return {number, name, member, Range::Finite(), help};
+}
 
 // Whether a loss must be given a tensor. Of several kOneOf, exactly one. Others are refused.
 enum class Presence : int8_t { kRequired, kOneOf, kOptional };
@@ -117,56 +142,66 @@ inline constexpr TensorRule kElementTensors[] = {{Role::kClassWeights, Presence:
                                                  {Role::kPredictions, Presence::kRequired},
                                                  {Role::kTargetValues, Presence::kRequired}};
 
+// What the rows of losses over classes have in common.
+struct OverClasses {
+  static constexpr absl::Span<const TensorRule> kTensors = kClassTensors;
+  static constexpr bool kIgnores = true;  // ignore_labels
+  static constexpr bool kSmooths = true;  // label_smoothing
+  static constexpr std::tuple<> kOptions = {};
+};
+
+// And of losses over elements with targets.
+struct OverElements {
+  static constexpr Family kFamily = Family::kElements;
+  static constexpr Domain kPredictions = Domain::kNumbers;
+  static constexpr absl::Span<const TensorRule> kTensors = kElementTensors;
+  static constexpr bool kIgnores = false;
+  static constexpr bool kSmooths = false;
+  static constexpr std::tuple<> kOptions = {};
+};
+
 struct SoftmaxLoss {
   double log_floor = 0;
 };
 template <>
-struct LossRow<SoftmaxLoss> {
+struct LossRow<SoftmaxLoss> : OverClasses {
   static constexpr int kNumber = 1;  // its field in lossd.v1.LossSpec
   static constexpr std::string_view kName = "softmax";
   static constexpr Family kFamily = Family::kSoftmax;
   static constexpr Domain kPredictions = Domain::kLogits;
-  static constexpr absl::Span<const TensorRule> kTensors = kClassTensors;
-  static constexpr std::array<Option<SoftmaxLoss>, 1> kOptions = {
-      {{1, "log_floor", &SoftmaxLoss::log_floor, Range::FromZeroToBelowOne(),
-        "clamps the probability in the loss value"}}};
+  static constexpr std::tuple kOptions = {MakeOption(1, "log_floor", &SoftmaxLoss::log_floor,
+                                                     Range::FromZeroToBelowOne(),
+                                                     "clamps the probability in the loss value")};
 };
 
 struct MultinomialLogisticLoss {
   double log_epsilon = 1e-20;
 };
 template <>
-struct LossRow<MultinomialLogisticLoss> {
+struct LossRow<MultinomialLogisticLoss> : OverClasses {
   static constexpr int kNumber = 2;
   static constexpr std::string_view kName = "multinomial_logistic";
   static constexpr Family kFamily = Family::kPick;
   static constexpr Domain kPredictions = Domain::kProbabilities;
-  static constexpr absl::Span<const TensorRule> kTensors = kClassTensors;
-  static constexpr std::array<Option<MultinomialLogisticLoss>, 1> kOptions = {
-      {{1, "log_epsilon", &MultinomialLogisticLoss::log_epsilon, Range::FromZeroToBelowOne(),
-        "the loss is -log max(x, this)"}}};
+  static constexpr std::tuple kOptions = {
+      MakeOption(1, "log_epsilon", &MultinomialLogisticLoss::log_epsilon,
+                 Range::FromZeroToBelowOne(), "the loss is -log max(x, this)")};
 };
 
 struct NllLoss {};
 template <>
-struct LossRow<NllLoss> {
+struct LossRow<NllLoss> : OverClasses {
   static constexpr int kNumber = 3;
   static constexpr std::string_view kName = "nll";
   static constexpr Family kFamily = Family::kPick;
   static constexpr Domain kPredictions = Domain::kLogProbabilities;
-  static constexpr absl::Span<const TensorRule> kTensors = kClassTensors;
-  static constexpr std::array<Option<NllLoss>, 0> kOptions = {};
 };
 
 struct SquaredErrorLoss {};
 template <>
-struct LossRow<SquaredErrorLoss> {
+struct LossRow<SquaredErrorLoss> : OverElements {
   static constexpr int kNumber = 21;
   static constexpr std::string_view kName = "squared_error";
-  static constexpr Family kFamily = Family::kElements;
-  static constexpr Domain kPredictions = Domain::kNumbers;
-  static constexpr absl::Span<const TensorRule> kTensors = kElementTensors;
-  static constexpr std::array<Option<SquaredErrorLoss>, 0> kOptions = {};
 };
 
 // A spec may be wrong in every field: LossPlan::Make is what checks it.
@@ -180,22 +215,26 @@ struct LossFacts {
   Family family;
   Domain predictions;
   absl::Span<const TensorRule> tensors;
+  bool ignores;  // takes ignore_labels
+  bool smooths;  // takes label_smoothing
 };
 
 namespace losses_internal {
 
-template <size_t... I>
-constexpr auto Facts(std::index_sequence<I...>) {
-  return std::array<LossFacts, sizeof...(I)>{
-      LossFacts{LossRow<std::variant_alternative_t<I, Loss>>::kNumber,
-                LossRow<std::variant_alternative_t<I, Loss>>::kName,
-                LossRow<std::variant_alternative_t<I, Loss>>::kFamily,
-                LossRow<std::variant_alternative_t<I, Loss>>::kPredictions,
-                LossRow<std::variant_alternative_t<I, Loss>>::kTensors}...};
+template <class L>
+constexpr LossFacts FactsOf() {
+  using Row = LossRow<L>;
+  return {Row::kNumber,  Row::kName,    Row::kFamily, Row::kPredictions,
+          Row::kTensors, Row::kIgnores, Row::kSmooths};
 }
 
 template <size_t... I>
-constexpr auto Defaults(std::index_sequence<I...>) {
+constexpr auto Facts(std::index_sequence<I...>) {
+  return std::array<LossFacts, sizeof...(I)>{FactsOf<std::variant_alternative_t<I, Loss>>()...};
+}
+
+template <size_t... I>
+auto Defaults(std::index_sequence<I...>) {
   return std::array<Loss, sizeof...(I)>{std::variant_alternative_t<I, Loss>{}...};
 }
 
@@ -203,7 +242,7 @@ constexpr auto Defaults(std::index_sequence<I...>) {
 
 // By index of the variant: the rows, and the losses with their default options.
 inline constexpr auto kLossFacts = losses_internal::Facts(std::make_index_sequence<kLossCount>());
-inline constexpr auto kDefaultLosses =
+inline const auto kDefaultLosses =
     losses_internal::Defaults(std::make_index_sequence<kLossCount>());
 
 // Whether a loss takes a tensor.
@@ -216,16 +255,35 @@ constexpr bool Takes(const LossFacts& loss, Role role) {
 
 inline const LossFacts& FactsOf(const Loss& loss) { return kLossFacts[loss.index()]; }
 
-// The options of a loss.
+// Calls visit(option) with each option of a loss.
+template <class L, class Visit>
+constexpr void ForEachOption(Visit visit) {
+  std::apply([&visit](const auto&... option) { (visit(option), ...); }, LossRow<L>::kOptions);
+}
+
 template <class L>
-constexpr const auto& OptionsOf(const L&) {
-  return LossRow<L>::kOptions;
+inline constexpr size_t kOptionCount = std::tuple_size_v<decltype(LossRow<L>::kOptions)>;
+
+// An option as the one number that kernels take; NaN where it is not set.
+template <class T>
+double OptionNumber(const T& value) {
+  constexpr double kNotSet = std::numeric_limits<double>::quiet_NaN();
+  if constexpr (std::is_same_v<T, std::optional<double>>) {
+    return value.value_or(kNotSet);
+  } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+    return value.empty() ? kNotSet : value.front();
+  } else {
+    return static_cast<double>(value);
+  }
 }
 
 // Calls visit(default loss) with each type of the variant.
 template <class Visit>
 constexpr void ForEachLoss(Visit visit) {
-  for (const Loss& loss : kDefaultLosses) std::visit(visit, loss);
+  [&visit]<size_t... I>(std::index_sequence<I...>) {
+    (visit(std::variant_alternative_t<I, Loss>()), ...);
+  }
+  (std::make_index_sequence<kLossCount>());
 }
 
 }  // namespace lossd
