@@ -29,8 +29,8 @@ void AppendMerged(std::vector<Box>& boxes, const Box& next) {
 
 BlockPlan::BlockPlan(const Geometry& geometry, int64_t block_bytes)
     : outer_(geometry.outer), inner_(geometry.inner) {
-  // Division instead of products: classes * inner * two sizes may not fit.
-  const int64_t element = geometry.prediction_size + geometry.probability_size;
+  // Division instead of products: classes * inner * sizes may not fit.
+  const int64_t element = geometry.element_bytes();
   const int64_t positions = std::max<int64_t>(1, block_bytes / element / geometry.classes);
   const int64_t inner = std::max<int64_t>(1, inner_);
   planes_ = std::max<int64_t>(1, positions / inner);

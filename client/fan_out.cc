@@ -13,7 +13,7 @@ namespace {
 BlockPlan PlanFor(const ComputeJob& job, int parts) {
   const Geometry& geometry = *job.geometry;
   const int64_t positions = std::max<int64_t>(1, geometry.positions() / parts);
-  const int64_t element = geometry.prediction_size + geometry.probability_size;
+  const int64_t element = geometry.element_bytes();
   return {geometry, std::min(job.block_bytes, positions * geometry.classes * element)};
 }
 

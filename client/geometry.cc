@@ -48,9 +48,10 @@ std::optional<Geometry> GeometryOf(const LossSpec& spec, const LossInputs& input
   const TensorDesc& predictions = inputs.predictions.desc;
   const std::optional<int> axis = ClassAxis(spec.class_axis, predictions);
   const std::optional<int64_t> elements = ElementCount(predictions.shape);
-  const DType gradient_dtype = spec.gradient_dtype.value_or(predictions.dtype);
+  const OutputDTypes dtypes = OutputDTypesOf(spec, DescsOf(inputs));
   if (!axis.has_value() || !elements.has_value() || !BytesOfDesc(predictions).has_value() ||
-      !IsKnown(gradient_dtype) || *elements > std::numeric_limits<int64_t>::max() / 8) {
+      !IsKnown(dtypes.gradient) || !IsKnown(dtypes.second_gradient) ||
+      *elements > std::numeric_limits<int64_t>::max() / 8) {
     return std::nullopt;
   }
   const Extents extents = ExtentsOf(predictions, *axis);
@@ -60,29 +61,45 @@ std::optional<Geometry> GeometryOf(const LossSpec& spec, const LossInputs& input
   geometry.classes = extents.classes;
   geometry.inner = extents.inner;
   geometry.prediction_size = SizeOf(predictions.dtype);
-  geometry.gradient_size = SizeOf(gradient_dtype);
-  const bool weighed = spec.reduction == Reduction::kWeightSum ||
-                       (spec.reduction == Reduction::kGiven && spec.denominator == 0.0);
+  geometry.gradient_size = SizeOf(dtypes.gradient);
+  geometry.second_gradient_size = SizeOf(dtypes.second_gradient);
   geometry.of_elements = FactsOf(spec.loss).family == Family::kElements;
-  if (inputs.target_kind == TargetKind::kTargetValues ||
-      (inputs.target_kind == TargetKind::kClassProbabilities && !weighed)) {
-    const TensorDesc& targets = inputs.targets.desc;
-    if (!BytesOfDesc(targets).has_value() || ElementCount(targets.shape) != elements) {
-      return std::nullopt;
-    }
-    geometry.probability_size = SizeOf(targets.dtype);
+  // What has the shape of the predictions and travels with them.
+  const auto read_size = [&](const TensorView& tensor, int64_t& size) {
+    size = BytesOfDesc(tensor.desc) ? SizeOf(tensor.desc.dtype) : 0;
+    return size != 0 && ElementCount(tensor.desc.shape) == elements;
+  };
+  const bool dense = inputs.target_kind == TargetKind::kClassProbabilities ||
+                     inputs.target_kind == TargetKind::kTargetValues;
+  if (dense && !TargetsComeWhole(spec, inputs.target_kind) &&
+      !read_size(inputs.targets, geometry.probability_size)) {
+    return std::nullopt;
+  }
+  if (inputs.second_predictions && !read_size(*inputs.second_predictions, geometry.second_size)) {
+    return std::nullopt;
   }
   return geometry;
 }
 
 int64_t Geometry::BlockSize(const TensorFacts& tensor) const {
   if (tensor.block_field == 0) return 0;
+  if (tensor.role == Role::kSecondPredictions) return second_size;
   return tensor.target_kind ? probability_size : prediction_size;
 }
 
 int64_t Geometry::OutputSize(const OutputFacts& output) const {
-  if (output.dtype) return SizeOf(*output.dtype);
-  return output.is_gradient ? gradient_size : prediction_size;
+  switch (output.dtype) {
+    case OutputDType::kPredictions:
+      return prediction_size;
+    case OutputDType::kGradient:
+      return gradient_size;
+    case OutputDType::kSecondGradient:
+      return second_gradient_size;
+    case OutputDType::kF64:
+    case OutputDType::kU8:
+      break;
+  }
+  return SizeOf(OutputDTypes().Of(output.dtype));
 }
 
 OutputSet OutputsFor(const LossOutputs& into) {

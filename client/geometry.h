@@ -18,13 +18,17 @@ struct Geometry {
   int64_t inner = 0;
   int64_t prediction_size = 0;  // bytes of one element, likewise below
   int64_t gradient_size = 0;
+  int64_t second_gradient_size = 0;
   int64_t probability_size = 0;  // of the targets that travel in blocks; 0 where they come whole
+  int64_t second_size = 0;       // of second predictions
   bool of_elements = false;      // every element of the predictions is a position of its own
 
   int64_t positions() const { return outer * inner; }
   // Bytes of an element of a tensor, 0 where it does not travel in blocks; of an output.
   int64_t BlockSize(const TensorFacts& tensor) const;
   int64_t OutputSize(const OutputFacts& output) const;
+  // Of all that travels in blocks.
+  int64_t element_bytes() const { return prediction_size + probability_size + second_size; }
   // Elements that an output has for each position.
   int64_t RowsOf(const OutputFacts& output) const {
     return output.per == Per::kElement || of_elements ? classes : 1;

@@ -18,6 +18,7 @@ using Flags = ComputeFlags;
 constexpr char kWhat[] = "What to compute";
 constexpr char kOptions[] = "Options of a loss";
 constexpr char kWeights[] = "Weights and labels";
+constexpr char kOthers[] = "Further tensors";
 constexpr char kSums[] = "Reduction";
 constexpr char kGradient[] = "Gradient";
 constexpr char kFiles[] = "Files to write (with the layout of the predictions)";
@@ -30,8 +31,10 @@ constexpr FlagRow<ComputeFlags> kFixed[] = {
      "streams at once, which several servers share; default 1"},
 
     {&Flags::predictions, "--predictions", kWhat, "F.npy", "required; f32, f64, f16 or bf16"},
+    {&Flags::second_predictions, "--second-predictions", kWhat, "F.npy",
+     "of losses that take two: shape of the predictions"},
     {&Flags::targets, "--targets", kWhat, "F.npy",
-     "required; labels 0..C-1 (any integers, or whole floating\n"
+     "required, but of losses that take none; labels 0..C-1 (any integers, or whole floating\n"
      "numbers; the class axis removed or 1), or probabilities;\n"
      "values, of losses over elements"},
     {&Flags::target_kind, "--target-kind", kWhat, "auto|indices|probabilities|values",
@@ -52,9 +55,18 @@ constexpr FlagRow<ComputeFlags> kFixed[] = {
      "default local: at each location they sum to C;\nglobal: in each sample they average 1"},
     {&Flags::position_weights, "--position-weights", kWeights, "F.npy",
      "one weight per position, or a mask: shape of the labels"},
+    {&Flags::pos_weight, "--pos-weight", kWeights, "F.npy",
+     "binary_cross_entropy: of targets of 1; shape [C] or [1]"},
     {&Flags::label_smoothing, "--label-smoothing", kWeights, "E", "in [0, 1); default 0"},
     {&Flags::loss_weight, "--loss-weight", kWeights, "L",
      "multiplies loss and gradient; default 1"},
+
+    {&Flags::reference_log_probabilities, "--reference-log-probabilities", kOthers, "F.npy",
+     "preference, kto: shape of the predictions"},
+    {&Flags::second_reference_log_probabilities, "--second-reference-log-probabilities", kOthers,
+     "F.npy", "preference: of the second predictions"},
+    {&Flags::old_values, "--old-values", kOthers, "F.npy",
+     "value: what the critic said before; with --value-clip"},
 
     {&Flags::reduction, "--reduction", kSums, "positions|valid|weight_sum|batch|\nsum|given|none",
      "what the sum is divided by. Default: the number of\npositions; weight_sum is the mean of "
@@ -71,6 +83,8 @@ constexpr FlagRow<ComputeFlags> kFixed[] = {
      "multiplies the gradient only; default 1"},
     {&Flags::gradient_dtype, "--gradient-dtype", kGradient, "f32|f64|f16|bf16",
      "default: that of the predictions"},
+    {&Flags::second_gradient_dtype, "--second-gradient-dtype", kGradient, "f32|f64|f16|bf16",
+     "default: that of the second predictions"},
 
     {&Flags::gradient_out, "--gradient-out", kFiles, "F.npy", "d(loss)/d(predictions)"},
     {&Flags::position_losses_out, "--position-losses-out", kFiles, "F.npy",
@@ -81,6 +95,8 @@ constexpr FlagRow<ComputeFlags> kFixed[] = {
      "u8, shape of the labels: 1 where the maximum is the label;\nalso reports correct_count"},
     {&Flags::probabilities_out, "--probabilities-out", kFiles, "F.npy",
      "softmax: the probabilities of the classes"},
+    {&Flags::second_gradient_out, "--second-gradient-out", kFiles, "F.npy",
+     "d(loss)/d(second predictions)"},
 };
 
 constexpr Choice<WeightNormalization> kNormalizations[] = {
@@ -192,8 +208,12 @@ absl::StatusOr<LossSpec> ReadSpec(const ComputeFlags& flags) {
   LOSSD_RETURN_IF_ERROR(ReadChoice("--weight-normalization", flags.weight_normalization,
                                    absl::MakeConstSpan(kNormalizations),
                                    &spec.weight_normalization));
-  LOSSD_RETURN_IF_ERROR(
-      ReadNumber("--label-smoothing", flags.label_smoothing, &spec.label_smoothing));
+  LOSSD_ASSIGN_OR_RETURN(const bool own_smoothing,
+                         ReadOptionOf("label_smoothing", flags.label_smoothing, spec.loss));
+  if (!own_smoothing) {
+    LOSSD_RETURN_IF_ERROR(
+        ReadNumber("--label-smoothing", flags.label_smoothing, &spec.label_smoothing));
+  }
   LOSSD_RETURN_IF_ERROR(ReadNumber("--loss-weight", flags.loss_weight, &spec.loss_weight));
   LOSSD_RETURN_IF_ERROR(ReadChoice("--reduction", flags.reduction, absl::MakeConstSpan(kReductions),
                                    &spec.reduction));
@@ -201,6 +221,9 @@ absl::StatusOr<LossSpec> ReadSpec(const ComputeFlags& flags) {
   LOSSD_RETURN_IF_ERROR(ReadNumber("--gradient-scale", flags.gradient_scale, &spec.gradient_scale));
   LOSSD_RETURN_IF_ERROR(ReadChoice("--gradient-dtype", flags.gradient_dtype,
                                    absl::MakeConstSpan(kFloatingDTypes), &spec.gradient_dtype));
+  LOSSD_RETURN_IF_ERROR(ReadChoice("--second-gradient-dtype", flags.second_gradient_dtype,
+                                   absl::MakeConstSpan(kFloatingDTypes),
+                                   &spec.second_gradient_dtype));
   LOSSD_RETURN_IF_ERROR(ReadChoice("--all-ignored", flags.all_ignored,
                                    absl::MakeConstSpan(kAllIgnored), &spec.all_ignored_policy));
   LOSSD_RETURN_IF_ERROR(ReadChoice("--non-finite", flags.non_finite,

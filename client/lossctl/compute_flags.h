@@ -24,6 +24,7 @@ struct ComputeFlags : OptionFlags, SideTensors<FlagText> {
 
   FlagText loss;
   FlagText predictions;
+  FlagText second_predictions;
   FlagText target_kind;
   FlagText class_axis;
   FlagText fortran_order;
@@ -40,18 +41,21 @@ struct ComputeFlags : OptionFlags, SideTensors<FlagText> {
 
   FlagText gradient_scale;
   FlagText gradient_dtype;
+  FlagText second_gradient_dtype;
 
   FlagText gradient_out;
   FlagText position_losses_out;
   FlagText log_sum_exp_out;
   FlagText hits_out;
   FlagText probabilities_out;
+  FlagText second_gradient_out;
 };
 
 // The flags of the files to write, in the order of kOutputRows.
 inline constexpr std::array<FlagText ComputeFlags::*, kOutputCount> kOutputFlags = {
-    &ComputeFlags::gradient_out, &ComputeFlags::position_losses_out, &ComputeFlags::log_sum_exp_out,
-    &ComputeFlags::hits_out, &ComputeFlags::probabilities_out};
+    &ComputeFlags::gradient_out,      &ComputeFlags::position_losses_out,
+    &ComputeFlags::log_sum_exp_out,   &ComputeFlags::hits_out,
+    &ComputeFlags::probabilities_out, &ComputeFlags::second_gradient_out};
 static_assert(kOutputFlags.back() != nullptr);
 
 // Those that take a value.

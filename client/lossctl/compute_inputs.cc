@@ -90,6 +90,22 @@ TargetKind KindOfTargets(TargetKindFlag flag, const Loss& loss, const TensorDesc
   return GuessTargetKind(targets, predictions, class_axis);
 }
 
+// Losses without targets are given none.
+absl::Status ReadTargets(const ComputeFlags& flags, const Loss& loss, ComputeInputs* inputs) {
+  LossInputs& tensors = inputs->tensors;
+  LOSSD_ASSIGN_OR_RETURN(const TargetKindFlag kind, ReadTargetKind(flags));
+  tensors.target_kind = TargetKind::kNone;
+  if (!flags.targets && !TakesTargets(FactsOf(loss))) return absl::OkStatus();
+  LOSSD_ASSIGN_OR_RETURN(const std::string path, Required("--targets", flags.targets));
+  LOSSD_ASSIGN_OR_RETURN(npy::NpyTensor read, ReadBeside("--targets", path, *inputs));
+  tensors.target_kind =
+      KindOfTargets(kind, loss, read.view().desc, tensors.predictions.desc, inputs->class_axis);
+  const bool floats = tensors.target_kind == TargetKind::kClassProbabilities;
+  LOSSD_ASSIGN_OR_RETURN(tensors.targets,
+                         Keep("--targets", floats ? ToFloats(read) : std::move(read), inputs));
+  return CheckAxisIsMeant(flags, *inputs);
+}
+
 }  // namespace
 
 TargetKind GuessTargetKind(const TensorDesc& targets, const TensorDesc& predictions,
@@ -101,8 +117,6 @@ TargetKind GuessTargetKind(const TensorDesc& targets, const TensorDesc& predicti
 
 absl::StatusOr<ComputeInputs> ReadInputs(const ComputeFlags& flags, const LossSpec& spec) {
   LOSSD_ASSIGN_OR_RETURN(const std::string path, Required("--predictions", flags.predictions));
-  LOSSD_ASSIGN_OR_RETURN(const std::string targets, Required("--targets", flags.targets));
-  LOSSD_ASSIGN_OR_RETURN(const TargetKindFlag kind, ReadTargetKind(flags));
 
   ComputeInputs inputs;
   LOSSD_RETURN_IF_ERROR(ReadPredictions(flags, path, &inputs));
@@ -116,18 +130,17 @@ absl::StatusOr<ComputeInputs> ReadInputs(const ComputeFlags& flags, const LossSp
                         : absl::StrCat("--predictions: ", has, "; wanted a class axis"));
   }
   inputs.class_axis = *axis;
+  inputs.of_elements = FactsOf(spec.loss).family == Family::kElements;
 
   LossInputs& tensors = inputs.tensors;
-  LOSSD_ASSIGN_OR_RETURN(npy::NpyTensor target, ReadBeside("--targets", targets, inputs));
-  tensors.target_kind = KindOfTargets(kind, spec.loss, target.view().desc, x.desc, *axis);
-  const bool floats = tensors.target_kind == TargetKind::kClassProbabilities;
-  LOSSD_ASSIGN_OR_RETURN(tensors.targets,
-                         Keep("--targets", floats ? ToFloats(target) : std::move(target), &inputs));
-  LOSSD_RETURN_IF_ERROR(CheckAxisIsMeant(flags, inputs));
+  LOSSD_RETURN_IF_ERROR(ReadTargets(flags, spec.loss, &inputs));
   for (size_t i = 0; i < kTensorCount; ++i) {
     const TensorRow<TensorView>& row = kTensorRows<TensorView>[i];
     if (row.sometimes == nullptr) continue;
-    FlagText ComputeFlags::*const flag = kTensorRows<FlagText>[i].whole;
+    const bool second = row.role == Role::kSecondPredictions;
+    FlagText ComputeFlags::*const flag =
+        second ? &ComputeFlags::second_predictions
+               : static_cast<FlagText ComputeFlags::*>(kTensorRows<FlagText>[i].whole);
     LOSSD_RETURN_IF_ERROR(
         ReadOptional(NameOf(flag), flags.*flag, &inputs, &(tensors.*row.sometimes)));
   }

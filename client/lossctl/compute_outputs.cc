@@ -20,7 +20,7 @@ absl::Status At(const char* flag, const absl::Status& status) {
 
 std::vector<int64_t> LabelShape(const ComputeInputs& inputs) {
   const LossInputs& tensors = inputs.tensors;
-  if (tensors.target_kind == TargetKind::kTargetValues) return tensors.predictions.desc.shape;
+  if (inputs.of_elements) return tensors.predictions.desc.shape;
   std::vector<int64_t> shape = Without(tensors.predictions.desc.shape, inputs.class_axis);
   // Labels of another size are for the server to refuse.
   if (tensors.target_kind == TargetKind::kClassIndices &&
@@ -56,12 +56,12 @@ absl::Status ComputeOutputs::Add(const char* flag, const FlagText& path, const T
 absl::StatusOr<ComputeOutputs> ComputeOutputs::Make(const ComputeFlags& flags, const LossSpec& spec,
                                                     const ComputeInputs& inputs) {
   const TensorDesc& predictions = inputs.tensors.predictions.desc;
-  const DType gradient = spec.gradient_dtype.value_or(predictions.dtype);
+  const OutputDTypes dtypes = OutputDTypesOf(spec, DescsOf(inputs.tensors));
   const std::vector<int64_t> labels = LabelShape(inputs);
   ComputeOutputs outputs;
   for (size_t i = 0; i < kOutputCount; ++i) {
     const OutputRow<MutableByteSpan>& row = kOutputRows<MutableByteSpan>[i];
-    const TensorDesc desc = {row.DTypeFor(predictions.dtype, gradient),
+    const TensorDesc desc = {dtypes.Of(row.dtype),
                              row.per == Per::kElement ? predictions.shape : labels,
                              predictions.layout};
     LOSSD_RETURN_IF_ERROR(outputs.Add(NameOf(kOutputFlags[i]), flags.*kOutputFlags[i], desc,

@@ -49,7 +49,7 @@ std::string DefaultText(const T& value) {
   } else if constexpr (std::is_same_v<T, bool>) {
     return value ? "true" : "false";
   } else if constexpr (std::is_same_v<T, std::vector<double>>) {
-    return "none: it is required";
+    return value.empty() ? "0.5" : ShortestNumber(value.front());
   } else {
     return ShortestNumber(static_cast<double>(value));
   }
@@ -114,6 +114,7 @@ FlagText& OptionFlag(std::string_view option, OptionFlags& flags) {
 }
 
 std::string OptionFlagName(std::string_view option) {
+  if (option == "targets") return "--binary-targets";  // --targets is the file of them
   return absl::StrCat("--", absl::StrReplaceAll(std::string(option), {{"_", "-"}}));
 }
 
@@ -162,6 +163,22 @@ absl::StatusOr<Loss> ReadLoss(const std::string& name) {
   return ParseChoice("--loss", name, absl::MakeConstSpan(choices));
 }
 
+absl::StatusOr<bool> ReadOptionOf(std::string_view option, const FlagText& flag, Loss& loss) {
+  bool found = false;
+  absl::Status status;
+  std::visit(
+      [&]<class L>(L& of) {
+        ForEachOption<L>([&](const auto& its) {
+          if (its.name != option) return;
+          found = true;
+          if (flag) status = ReadOption(OptionFlagName(option), *flag, of.*its.member);
+        });
+      },
+      loss);
+  LOSSD_RETURN_IF_ERROR(status);
+  return found;
+}
+
 absl::StatusOr<Loss> ReadLoss(const FlagText& name, const OptionFlags& flags) {
   LOSSD_ASSIGN_OR_RETURN(const std::string text, Required("--loss", name));
   LOSSD_ASSIGN_OR_RETURN(Loss loss, ReadLoss(text));
@@ -169,19 +186,8 @@ absl::StatusOr<Loss> ReadLoss(const FlagText& name, const OptionFlags& flags) {
     const FlagText& flag = flags.*OptionFlags::kMembers[i];
     if (!flag) continue;
     const std::string_view option = OptionName(i);
-    bool found = false;
-    absl::Status status;
-    std::visit(
-        [&]<class L>(L& of) {
-          ForEachOption<L>([&](const auto& its) {
-            if (its.name != option) return;
-            found = true;
-            status = ReadOption(OptionFlagName(option), *flag, of.*its.member);
-          });
-        },
-        loss);
+    LOSSD_ASSIGN_OR_RETURN(const bool found, ReadOptionOf(option, flag, loss));
     if (!found) return NotAnOption(option);
-    LOSSD_RETURN_IF_ERROR(status);
   }
   return loss;
 }

@@ -19,6 +19,9 @@ namespace lossd::lossctl {
 
 namespace loss_flags_internal {
 
+// The flag of this option is that of every loss, of which some have an option of their own.
+inline constexpr std::string_view kShared = "label_smoothing";
+
 constexpr size_t CountOptions() {
   size_t count = 0;
   ForEachLoss([&count]<class L>(const L&) { count += kOptionCount<L>; });
@@ -34,6 +37,7 @@ constexpr Names DistinctNames() {
   Names distinct;
   ForEachLoss([&distinct]<class L>(const L&) {
     ForEachOption<L>([&distinct](const auto& option) {
+      if (option.name == kShared) return;
       auto* const end = distinct.names.data() + distinct.count;
       if (std::find(distinct.names.data(), end, option.name) == end) {
         distinct.names[distinct.count++] = option.name;
@@ -69,7 +73,7 @@ constexpr std::string_view OptionName(size_t index) {
 // The flag of an option. Precondition: some loss has it.
 FlagText& OptionFlag(std::string_view option, OptionFlags& flags);
 
-// "--log-floor"
+// "--log-floor"; of the option `targets` "--binary-targets".
 std::string OptionFlagName(std::string_view option);
 
 // What an option does, a line for each loss that has it.
@@ -89,6 +93,9 @@ absl::StatusOr<Loss> ReadLoss(const std::string& name);
 
 // The loss with the options that are given; refuses those that it does not have.
 absl::StatusOr<Loss> ReadLoss(const FlagText& name, const OptionFlags& flags);
+
+// Whether the loss has an option of that name; it is read where the flag is given.
+absl::StatusOr<bool> ReadOptionOf(std::string_view option, const FlagText& flag, Loss& loss);
 
 }  // namespace lossd::lossctl
 

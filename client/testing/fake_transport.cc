@@ -90,14 +90,13 @@ absl::StatusOr<wire::Message> ComputeUnary(const FakeService& service,
   wire::OutputFields<wire::OutgoingTensor> fields;
   const TensorDesc& predictions = request.tensors.predictions.desc;
   const TensorDesc& labels = request.tensors.targets.desc;
-  const DType gradient = request.spec.gradient_dtype.value_or(predictions.dtype);
+  const OutputDTypes dtypes = OutputDTypesOf(request.spec, DescsOf(request.tensors));
   for (size_t i = 0; i < kOutputCount; ++i) {
     const OutputRow<Bytes>& row = kOutputRows<Bytes>[i];
     if (!(request.spec.outputs.*kOutputRows<bool>[i].member)) continue;
     const TensorDesc& like = row.per == Per::kElement ? predictions : labels;
-    fields.*kOutputRows<std::optional<wire::OutgoingTensor>>[i].member =
-        wire::OutgoingTensor{row.DTypeFor(predictions.dtype, gradient), like.shape, like.layout,
-                             Lasting(outputs.*row.member)};
+    fields.*kOutputRows<std::optional<wire::OutgoingTensor>>[i].member = wire::OutgoingTensor{
+        dtypes.Of(row.dtype), like.shape, like.layout, Lasting(outputs.*row.member)};
   }
   return Encoded(wire::EncodeComputeResponse(result, std::move(fields)));
 }

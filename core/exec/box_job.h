@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "core/exec/run_state.h"
 #include "core/exec/scratch.h"
@@ -13,11 +14,15 @@ namespace lossd {
 // What one unit of work adds to the answer.
 struct UnitSums {
   PartialSums sums;
-  std::optional<int64_t> first_nonfinite;  // position, unless it was ignored
+  std::optional<int64_t> first_nonfinite;                      // position, unless it was ignored
+  std::optional<std::pair<int64_t, double>> first_bad_target;  // its position and value
 
   void CountNonFinite(int64_t position) {
     ++sums.nonfinite_count;
     if (!first_nonfinite) first_nonfinite = position;
+  }
+  void RefuseTarget(int64_t position, double value) {
+    if (!first_bad_target) first_bad_target = {position, value};
   }
 };
 

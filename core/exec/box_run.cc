@@ -47,6 +47,13 @@ absl::Status ForEachStretch(const Cut& cut, Executor& executor, StopToken stop, 
   });
 }
 
+absl::Status BadTarget(const Loss& loss, const std::pair<int64_t, double>& target) {
+  const bool zero_one = TargetsOf(loss) == TargetRange::kZeroOne;
+  return absl::InvalidArgumentError(absl::StrCat("target_values[", target.first, "] is ",
+                                                 target.second, "; wanted ",
+                                                 zero_one ? "0 or 1" : "-1 or 1"));
+}
+
 }  // namespace
 
 absl::StatusOr<PartialSums> RunBox(const RunState& run, const Box& box, const BoxInputs& in,
@@ -62,6 +69,7 @@ absl::StatusOr<PartialSums> RunBox(const RunState& run, const Box& box, const Bo
   PartialSums sums;
   for (const UnitSums& unit : units) {
     sums.Merge(unit.sums);
+    if (unit.first_bad_target) return BadTarget(run.plan.spec().loss, *unit.first_bad_target);
     if (unit.first_nonfinite && run.plan.spec().non_finite_policy == NonFinitePolicy::kError) {
       return absl::InvalidArgumentError(
           absl::StrCat("predictions of position ", *unit.first_nonfinite,

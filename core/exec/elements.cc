@@ -4,15 +4,13 @@
 //   scratch  a few numbers of each element of a stretch
 //   run      widens predictions and targets, calls the loss's head, scales its slopes
 
-#include "core/exec/elements.h"
-
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <type_traits>
 #include <variant>
-#include <vector>
 
+#include "absl/container/inlined_vector.h"
+#include "core/exec/count_elements.h"
 #include "core/exec/cut.h"
 #include "core/exec/position_sums.h"
 #include "core/exec/runner.h"
@@ -48,8 +46,10 @@ int64_t ScratchBytes(const LossPlan&, bool) { return 0; }  // nothing that grows
 
 // In float where it holds predictions and targets exactly.
 Compute ComputeType(const LossPlan& plan) {
-  const DType targets = plan.tensors().targets.dtype;
-  const bool narrow = SizeOf(targets) <= 2 || targets == DType::kF32;
+  const LossTensorDescs& tensors = plan.tensors();
+  const auto fits = [](DType dtype) { return SizeOf(dtype) <= 2 || dtype == DType::kF32; };
+  const bool narrow = (tensors.target_kind == TargetKind::kNone || fits(tensors.targets.dtype)) &&
+                      (!tensors.second_predictions || fits(tensors.second_predictions->dtype));
   return narrow ? ComputeOf(RealOf(plan.dtype())) : Compute::kDouble;
 }
 
@@ -74,126 +74,214 @@ void LoadElements(const ScatteredBytes& source, DType dtype, int64_t first, int6
   });
 }
 
-// Calls the head of the loss. A loss of the family without a head does not compile.
-void CallHead(const Loss& loss, Compute compute, const void* x, const void* t, int64_t count,
-              double* losses, void* slopes) {
-  std::visit(
-      [&]<class L>(const L& of) {
+// The head of a loss, its options, and the tensors it takes beside the usual ones.
+struct HeadOf {
+  const kernels::ElementHeadFacts* head = nullptr;
+  absl::InlinedVector<double, 8> options;
+  absl::InlinedVector<Role, kernels::kMaxElementExtras> extras;
+};
+
+// A tensor that has a head's extra argument.
+bool IsExtra(const TensorFacts& row) {
+  const bool known = row.role == Role::kPositionWeights || row.role == Role::kUpstreamGradient;
+  return row.per == Per::kClassOrOne || (row.per == Per::kPosition && !row.target_kind && !known);
+}
+
+// A loss of the family without a head does not compile.
+HeadOf FindHead(const LossSpec& spec) {
+  return std::visit(
+      [&spec]<class L>(const L& loss) {
+        HeadOf found;
         if constexpr (LossRow<L>::kFamily == Family::kElements) {
           constexpr int kHead = kernels::HWY_NAMESPACE::ElementHeadIndex(LossRow<L>::kName);
           static_assert(kHead < kernels::HWY_NAMESPACE::kElementHeads);
-          std::array<double, kOptionCount<L> + 1> options{};
-          double* next = options.data();
-          ForEachOption<L>([&](const auto& option) { *next++ = OptionNumber(of.*option.member); });
-          kernels::Active().elements[kHead][Index(compute)](x, t, count, options.data(), losses,
-                                                            slopes);
+          found.head = &kernels::Active().elements[kHead];
+          ForEachOption<L>([&](const auto& option) {
+            found.options.push_back(OptionNumber(loss.*option.member));
+          });
+          found.options.push_back(spec.label_smoothing);
+          for (const TensorRule& rule : LossRow<L>::kTensors) {
+            if (IsExtra(FactsOf(rule.role))) found.extras.push_back(rule.role);
+          }
         }
+        return found;
       },
-      loss);
+      spec.loss);
 }
 
-template <class C>
-void RunElements(const BoxJob& job, const Stretch& stretch, Workspace& work, UnitSums& unit) {
-  constexpr Compute kCompute = std::is_same_v<C, float> ? Compute::kFloat : Compute::kDouble;
+// Fills in what a head's extra argument is for consecutive elements of a box: 1 for weights and 0
+// for others where the request has none.
+void LoadExtra(const BoxJob& job, Role role, int64_t first, int64_t count, double* out) {
   const LossPlan& plan = job.run.plan;
-  const int64_t first = stretch.o;
-  const int64_t count = stretch.count;
-  Positions& positions = work.positions;
-  positions.LoadElements(job.run, job.box, first, count);
-
-  const int64_t stride = count + kernels::kGroup;
-  C* const x = work.exponentials.Get<C>(4 * stride);
-  C* const t = x + stride;
-  C* const slope = t + stride;
-  C* const factor = slope + stride;
-  auto* const loss = work.losses.Get<double>(count);
-  LoadElements(job.in.predictions, plan.dtype(), first, count, work.gathered, x);
-  LoadElements(job.in.target_values, plan.tensors().targets.dtype, first, count,
-               work.gathered_targets, t);
-  CallHead(plan.spec().loss, kCompute, x, t, count, loss, slope);
-
-  for (int64_t i = 0; i < count; ++i) {
-    if (std::isnan(x[i]) || (std::isnan(loss[i]) && !std::isnan(t[i]))) {
-      unit.CountNonFinite(ElementCursor(plan, job.box, first + i).element());
+  for (size_t i = 0; i < kTensorCount; ++i) {
+    const TensorRow<TensorDesc>& row = kTensorRows<TensorDesc>[i];
+    if (row.role != role) continue;
+    const TensorDesc* const desc = TensorOf(plan.tensors(), row);
+    const bool by_class = row.per == Per::kClassOrOne;
+    if (desc == nullptr) {
+      std::fill_n(out, count, by_class ? 1.0 : 0.0);
+      continue;
     }
-    // One and the same NaN, whatever NaN it was.
-    loss[i] = std::isnan(loss[i]) ? kNaN : positions.weight[i] * loss[i];
+    const kernels::Real real = RealOf(desc->dtype);
+    const ByteSpan bytes = job.run.side.*kTensorRows<ByteSpan>[i].whole;
+    ElementCursor at(plan, job.box, first);
+    for (int64_t e = 0; e < count; ++e, at.Next()) {
+      const int64_t of_class = desc->shape.front() == 1 ? 0 : at.k();
+      out[e] = LoadReal(real, bytes.data(), by_class ? of_class : at.element());
+    }
   }
-  AddPositions(job, positions, first, loss, positions.weight.data(), unit);
-  if (job.out.gradient.empty()) return;
-
-  for (int64_t i = 0; i < count; ++i) positions.gradient[i] *= positions.weight[i];
-  kernels::Active().narrow_finite[Index(kCompute)](positions.gradient.data(), count, 1.0, factor);
-  for (int64_t i = 0; i < count; ++i) {
-    // What weighs nothing has no gradient, be its slope infinite or NaN.
-    if (factor[i] == 0) slope[i] = 0;
-    if (std::isnan(slope[i])) slope[i] = static_cast<C>(kNaN);
-  }
-  const kernels::Real out = job.run.gradient_real();
-  kernels::Active().scale_elements[Index(kCompute)][Index(out)](
-      slope, factor, count, job.streaming, job.out.gradient.data() + first * kernels::SizeOf(out));
 }
+
+// A stretch of elements on its way through the head, in the compute type C.
+template <class C>
+class ElementRun {
+ public:
+  ElementRun(const BoxJob& job, const Stretch& stretch, Workspace& work)
+      : job_(job),
+        plan_(job.run.plan),
+        first_(stretch.o),
+        count_(stretch.count),
+        work_(work),
+        positions_(work.positions),
+        head_(FindHead(plan_.spec())) {}
+
+  void Run(UnitSums& unit) {
+    positions_.LoadElements(job_.run, job_.box, first_, count_);
+    TakeMemory();
+    LoadArguments();
+    SkipIgnored();
+    head_.head->body[Index(kCompute)]({x_, t_, second_, extras_, head_.options.data(), count_,
+                                       loss_, slope_, second_slope_, event_});
+    CountEvents(unit);
+    AddPositions(job_, positions_, first_, loss_, positions_.weight.data(), unit);
+    WriteGradients();
+  }
+
+ private:
+  static constexpr Compute kCompute = std::is_same_v<C, float> ? Compute::kFloat : Compute::kDouble;
+
+  void TakeMemory() {
+    const int64_t stride = count_ + kernels::kGroup;
+    C* const numbers = work_.exponentials.Get<C>(6 * stride);
+    C** const arrays[] = {&x_, &t_, &second_, &slope_, &second_slope_, &factor_};
+    for (int i = 0; i < 6; ++i) *arrays[i] = numbers + i * stride;
+    auto* const doubles = work_.losses.Get<double>((2 + kernels::kMaxElementExtras) * stride);
+    loss_ = doubles;
+    event_ = doubles + stride;
+    for (int i = 0; i < kernels::kMaxElementExtras; ++i) extras_[i] = doubles + (2 + i) * stride;
+  }
+
+  void LoadArguments() {
+    const LossTensorDescs& tensors = plan_.tensors();
+    LoadElements(job_.in.predictions, plan_.dtype(), first_, count_, work_.gathered, x_);
+    if (head_.head->targets && plan_.targets_come_whole()) {
+      LoadWholeTargets();
+    } else if (head_.head->targets) {
+      LoadElements(job_.in.target_values, tensors.targets.dtype, first_, count_,
+                   work_.gathered_targets, t_);
+    }
+    if (head_.head->second) {
+      LoadElements(job_.in.second_predictions, tensors.second_predictions->dtype, first_, count_,
+                   work_.gathered, second_);
+    }
+    for (int i = 0; i < head_.head->extras; ++i) {
+      LoadExtra(job_, head_.extras[i], first_, count_, const_cast<double*>(extras_[i]));
+    }
+  }
+
+  void LoadWholeTargets() {
+    VisitElements(plan_.tensors().targets.dtype, job_.run.side.targets, [&](auto value_at) {
+      ElementCursor at(plan_, job_.box, first_);
+      for (int64_t i = 0; i < count_; ++i, at.Next()) {
+        t_[i] = static_cast<C>(value_at(at.element()));
+      }
+    });
+  }
+
+  void SkipIgnored() {
+    if (plan_.spec().ignore_labels.empty()) return;
+    for (int64_t i = 0; i < count_; ++i) {
+      if (!IsIgnoredTarget(plan_.spec(), t_[i])) continue;
+      positions_.label[i] = kernels::kIgnoredLabel;
+      positions_.gradient[i] = 0;
+    }
+  }
+
+  bool HasNan(int64_t i) const {
+    bool has = head_.head->targets && std::isnan(t_[i]);
+    for (int e = 0; e < head_.head->extras; ++e) has = has || std::isnan(extras_[e][i]);
+    return has;
+  }
+
+  void CountEvents(UnitSums& unit) {
+    for (int64_t i = 0; i < count_; ++i) {
+      const bool ignored = positions_.label[i] < 0;
+      const auto position = [&] { return ElementCursor(plan_, job_.box, first_ + i).element(); };
+      const bool nan = std::isnan(x_[i]) || (head_.head->second && std::isnan(second_[i]));
+      if (!ignored && (nan || (std::isnan(loss_[i]) && !HasNan(i)))) {
+        unit.CountNonFinite(position());
+      }
+      if (head_.head->events && !ignored) {
+        const auto event = static_cast<kernels::ElementEvent>(event_[i]);
+        if (event == kernels::ElementEvent::kClamped) ++unit.sums.clamped_count;
+        if (event == kernels::ElementEvent::kBadTarget) unit.RefuseTarget(position(), t_[i]);
+      }
+      // One and the same NaN, whatever NaN it was.
+      loss_[i] = std::isnan(loss_[i]) ? kNaN : positions_.weight[i] * loss_[i];
+    }
+  }
+
+  void WriteGradients() {
+    const OutputSet& wanted = plan_.outputs();
+    if (!wanted.gradient && !wanted.second_gradient) return;
+    for (int64_t i = 0; i < count_; ++i) positions_.gradient[i] *= positions_.weight[i];
+    kernels::Active().narrow_finite[Index(kCompute)](positions_.gradient.data(), count_, 1.0,
+                                                     factor_);
+    const OutputDTypes dtypes = plan_.output_dtypes();
+    if (wanted.gradient) Write(slope_, dtypes.gradient, job_.out.gradient);
+    if (wanted.second_gradient) {
+      Write(second_slope_, dtypes.second_gradient, job_.out.second_gradient);
+    }
+  }
+
+  void Write(C* slope, DType dtype, MutableByteSpan out) const {
+    for (int64_t i = 0; i < count_; ++i) {
+      // What weighs nothing has no gradient, be its slope infinite or NaN.
+      if (factor_[i] == 0) slope[i] = 0;
+      if (std::isnan(slope[i])) slope[i] = static_cast<C>(kNaN);
+    }
+    kernels::Active().scale_elements[Index(kCompute)][Index(RealOf(dtype))](
+        slope, factor_, count_, job_.streaming, out.data() + first_ * SizeOf(dtype));
+  }
+
+  const BoxJob& job_;
+  const LossPlan& plan_;
+  int64_t first_;
+  int64_t count_;
+  Workspace& work_;
+  Positions& positions_;
+  HeadOf head_;
+
+  C* x_ = nullptr;
+  C* t_ = nullptr;
+  C* second_ = nullptr;
+  C* slope_ = nullptr;
+  C* second_slope_ = nullptr;
+  C* factor_ = nullptr;
+  double* loss_ = nullptr;
+  double* event_ = nullptr;
+  const double* extras_[kernels::kMaxElementExtras] = {};
+};
 
 void Run(const BoxJob& job, const Cut&, const Stretch& stretch, Workspace& work, UnitSums& unit) {
   if (ComputeType(job.run.plan) == Compute::kFloat) {
-    RunElements<float>(job, stretch, work, unit);
+    ElementRun<float>(job, stretch, work).Run(unit);
   } else {
-    RunElements<double>(job, stretch, work, unit);
+    ElementRun<double>(job, stretch, work).Run(unit);
   }
-}
-
-// The sum of `count` equal sums.
-ExactSum Times(ExactSum sum, int64_t count) {
-  ExactSum product;
-  for (; count > 0; count /= 2) {
-    if (count % 2 == 1) product.Merge(sum);
-    const ExactSum once = sum;
-    sum.Merge(once);
-  }
-  return product;
-}
-
-// Without weights of positions, class weights repeat along the tensor.
-ExactSum WeightOfClasses(const RunState& run, StopToken stop) {
-  const LossPlan& plan = run.plan;
-  ExactSum sum;
-  if (plan.counted_positions() == 0) return sum;
-  if (!run.class_weights.given()) {
-    sum.Add(1);
-    return Times(sum, plan.counted_positions());
-  }
-  const ClassWeightsPlan& period = plan.class_weights();
-  const int64_t lanes = plan.classes() * period.inner;
-  for (int64_t e = 0; kernels::GoesOn(e, period.outer * lanes, stop.flag()); ++e) {
-    sum.Add(run.class_weights.At(e / lanes, e % lanes / period.inner, e % period.inner));
-  }
-  return Times(sum, plan.outer() / period.outer * (plan.inner() / period.inner));
 }
 
 }  // namespace
-
-absl::StatusOr<ExactSum> WeightOfElements(const RunState& run, Executor& executor, StopToken stop) {
-  if (!run.plan.tensors().position_weights) {
-    ExactSum sum = WeightOfClasses(run, stop);
-    if (absl::Status status = stop.Check(); !status.ok()) return status;
-    return sum;
-  }
-  const int64_t elements = run.plan.counted_positions();
-  const Box whole = run.plan.whole();
-  std::vector<ExactSum> units(CeilDiv(elements, kUnitElements));
-  const absl::Status status =
-      executor.ForEach(static_cast<int64_t>(units.size()), stop, [&](int64_t unit) {
-        const int64_t begin = unit * kUnitElements;
-        ElementCursor at(run.plan, whole, begin);
-        for (int64_t e = begin; e < std::min(elements, begin + kUnitElements); ++e, at.Next()) {
-          units[unit].Add(run.PositionWeight(e) * run.class_weights.At(at.o(), at.k(), at.i()));
-        }
-      });
-  if (!status.ok()) return status;
-  ExactSum sum;
-  for (const ExactSum& part : units) sum.Merge(part);
-  return sum;
-}
 
 const Runner kElements = {CutElements, ScratchBytes, ComputeType, Run};
 

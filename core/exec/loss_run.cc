@@ -10,7 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/types/span.h"
 #include "core/exec/box_run.h"
-#include "core/exec/elements.h"
+#include "core/exec/count_elements.h"
 #include "core/exec/run_state.h"
 #include "lossd/status_macros.h"
 
@@ -103,12 +103,26 @@ absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor,
         absl::StrCat("position_weights[", part.first_bad_weight, "] is ",
                      run.PositionWeight(part.first_bad_weight), "; wanted a finite number >= 0"));
   }
-  if (need_weights && run.plan.of_elements()) {
-    LOSSD_ASSIGN_OR_RETURN(whole.weight_sum, WeightOfElements(run, executor, stop));
+  if (run.plan.of_elements()) {
+    LOSSD_ASSIGN_OR_RETURN(const CountedElements counted, CountElements(run, executor, stop));
+    whole.valid_count = counted.count;
+    whole.weight_sum = counted.weight;
   } else if (need_weights && !run.hard_targets()) {
     LOSSD_ASSIGN_OR_RETURN(whole.weight_sum, WeightOfTargets(run, executor, stop));
   }
   return whole;
+}
+
+absl::Status CheckPosWeight(const RunState& run, StopToken stop) {
+  const auto& desc = run.plan.tensors().pos_weight;
+  if (!desc) return absl::OkStatus();
+  for (int64_t k = 0; kernels::GoesOn(k, desc->shape.front(), stop.flag()); ++k) {
+    const double p = LoadReal(RealOf(desc->dtype), run.side.pos_weight.data(), k);
+    if (p >= 0 && !std::isinf(p)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("pos_weight[", k, "] is ", p, "; wanted a finite number >= 0"));
+  }
+  return stop.Check();
 }
 
 absl::string_view NameOf(Reduction data_decides) {
@@ -156,6 +170,7 @@ absl::StatusOr<LossRun> LossRun::Prepare(LossPlan plan, const SideBytes& side, E
   }
   LOSSD_ASSIGN_OR_RETURN(state.class_weights,
                          ClassWeights::Make(state.plan, side.class_weights, executor, stop));
+  LOSSD_RETURN_IF_ERROR(CheckPosWeight(state, stop));
   LOSSD_ASSIGN_OR_RETURN(const TargetSums sums, CheckTargets(state, executor, stop));
   LOSSD_ASSIGN_OR_RETURN(state.denominator, Denominator(state.plan, sums));
   if (const auto* softmax = std::get_if<SoftmaxLoss>(&state.plan.spec().loss)) {

@@ -68,7 +68,7 @@ class ElementCursor {
 
  private:
   const LossPlan& plan_;
-  const Box& box_;
+  Box box_;
   int64_t o_;
   int64_t k_;
   int64_t i_;

@@ -6,6 +6,7 @@
 // After foreach_target.
 #include "core/kernels/group-inl.h"
 #include "core/kernels/heads-inl.h"
+#include "core/kernels/reductions-inl.h"
 #include "core/kernels/stores-inl.h"
 #include "core/kernels/tables.h"
 
@@ -13,17 +14,37 @@ HWY_BEFORE_NAMESPACE();
 namespace lossd::kernels {
 namespace HWY_NAMESPACE {
 
+template <class C>
+HWY_INLINE Group<double> LoadWide(const void* from, int64_t i) {
+  return Widen(LoadScratch(static_cast<const C*>(from) + i));
+}
+
+template <class C>
+HWY_INLINE void StoreNarrow(Lanes value, int64_t i, void* to) {
+  StoreRegister<kOwnFormat<C>, double>(value.v, At<kOwnFormat<C>>(to, i));
+}
+
 template <class Head, class C>
-void Elements(const void* x, const void* t, int64_t count, const double* options, double* loss,
-              void* slope) {
-  const Head head(options);
-  for (int64_t i = 0; i < count; i += kGroup) {
-    Group<double> losses;
-    Group<C> slopes;
-    head(LoadScratch(static_cast<const C*>(x) + i), LoadScratch(static_cast<const C*>(t) + i),
-         losses, slopes);
-    StoreScratch(losses, loss + i);
-    StoreScratch(slopes, static_cast<C*>(slope) + i);
+void Elements(const ElementArrays& at) {
+  const Head head(at.options);
+  constexpr bool kTargets = Head::kTargets;
+  constexpr bool kSecond = Head::kSecond;
+  for (int64_t i = 0; i < at.count; i += kGroup) {
+    const Group<double> x = LoadWide<C>(at.x, i);
+    const Group<double> t = kTargets ? LoadWide<C>(at.t, i) : x;
+    const Group<double> second = kSecond ? LoadWide<C>(at.second, i) : x;
+    for (int j = 0; j < kRegisters<double>; ++j) {
+      const int64_t k = i + j * kLanes<double>;
+      ElementArgs in = {{x.v[j]}, {t.v[j]}, {second.v[j]}, {Nothing(), Nothing()}};
+      for (int e = 0; e < Head::kExtras; ++e) {
+        in.extra[e].v = hn::LoadU(Tag<double>(), at.extras[e] + k);
+      }
+      const ElementAnswer out = head(in);
+      hn::StoreU(out.loss.v, Tag<double>(), at.loss + k);
+      StoreNarrow<C>(out.slope, k, at.slope);
+      if constexpr (kSecond) StoreNarrow<C>(out.second, k, at.second_slope);
+      if constexpr (Head::kEvents) hn::StoreU(out.event.v, Tag<double>(), at.event + k);
+    }
   }
 }
 
@@ -40,17 +61,20 @@ void ScaleElements(const void* slope, const void* a, int64_t count, bool streami
   if (streaming) hwy::FlushStream();
 }
 
-// One row of bodies a head.
 template <class... Heads>
-const ElementBody (*Bodies(const std::tuple<Heads...>*))[kComputes] {
-  static constexpr ElementBody kBodies[][kComputes] = {
-      {Elements<Heads, float>, Elements<Heads, double>}...};
-  return kBodies;
+const ElementHeadFacts* FactsOf(const std::tuple<Heads...>*) {
+  static_assert(((Heads::kExtras <= kMaxElementExtras) && ...));
+  static constexpr ElementHeadFacts kFacts[] = {{{Elements<Heads, float>, Elements<Heads, double>},
+                                                 Heads::kTargets,
+                                                 Heads::kSecond,
+                                                 Heads::kExtras,
+                                                 Heads::kEvents}...};
+  return kFacts;
 }
 
 void FillElements(KernelSet& set) {
   set.element_heads = kElementHeads;
-  set.elements = Bodies(static_cast<const ElementHeads*>(nullptr));
+  set.elements = FactsOf(static_cast<const ElementHeads*>(nullptr));
   set.scale_elements[0][0] = ScaleElements<float, Real::kF32>;
   set.scale_elements[0][1] = ScaleElements<float, Real::kF64>;
   set.scale_elements[0][2] = ScaleElements<float, Real::kF16>;

@@ -154,10 +154,38 @@ struct TileScale {
   TileOutput to;
 };
 
-// The head of an element loss: l and dl/dx of predictions x and targets t. x, t and slope are
-// scratch of the compute type; loss is scratch, too.
-using ElementBody = void (*)(const void* x, const void* t, int64_t count, const double* options,
-                             double* loss, void* slope);
+// What a head may have to say of an element beside its numbers.
+enum class ElementEvent : int8_t {
+  kNone = 0,
+  kClamped = 1,    // a clamp took effect
+  kBadTarget = 2,  // the target is none that the loss takes
+};
+
+// Elements for the head of an element loss, and what it says of them. All are scratch; x, t, second
+// and the slopes are of the compute type. What the head does not take or say may be null.
+struct ElementArrays {
+  const void* x;
+  const void* t;
+  const void* second;           // second predictions
+  const double* const* extras;  // further tensors, in the order of their roles
+  const double* options;        // in the order of the loss's row, label_smoothing behind them
+  int64_t count;
+  double* loss;
+  void* slope;
+  void* second_slope;
+  double* event;  // an ElementEvent
+};
+using ElementBody = void (*)(const ElementArrays& at);
+
+// A head, and what it takes and says.
+struct ElementHeadFacts {
+  ElementBody body[kComputes];
+  bool targets;
+  bool second;
+  int extras;
+  bool events;
+};
+inline constexpr int kMaxElementExtras = 2;
 
 // All pointers may be unaligned. `rows` rows lie one after the other, `classes` apart. Scratch
 // (`e`, `c` and friends) is of the compute type and has kGroup elements of slack at its end.
@@ -239,7 +267,7 @@ struct KernelSet {
 
   // The heads of heads-inl.h in their order.
   int element_heads;
-  const ElementBody (*elements)[kComputes];
+  const ElementHeadFacts* elements;
   // out[i] = slope[i] * a[i], never -0; both of the compute type.
   void (*scale_elements[kComputes][kReals])(const void* slope, const void* a, int64_t count,
                                             bool streaming, void* out);

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <iterator>
 #include <string>
+#include <tuple>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "core/plan/geometry.h"
@@ -60,15 +62,26 @@ absl::Status CheckFloating(const Field& field, DType dtype) {
   return Refuse(field, Name(dtype), "f32, f64, f16 or bf16");
 }
 
+namespace {
+
+const TensorRule* FindRule(absl::Span<const TensorRule> rules, Role role) {
+  const auto* const rule = std::find_if(rules.begin(), rules.end(),
+                                        [role](const TensorRule& r) { return r.role == role; });
+  return rule == rules.end() ? nullptr : rule;
+}
+
+}  // namespace
+
 absl::Status CheckTensorRules(std::string_view loss, absl::Span<const TensorRule> rules,
                               const LossTensorDescs& tensors) {
-  std::string choice;       // "class_indices or class_probabilities"
-  bool has_choice = false;  // whether one of these is given
+  std::string choice;                  // "class_indices or class_probabilities"
+  bool has_choice = false;             // whether one of these is given
+  const TensorFacts* alone = nullptr;  // kTogether, given; and one that is not
+  const TensorFacts* missing = nullptr;
   for (const TensorRow<TensorDesc>& row : kTensorRows<TensorDesc>) {
     const bool given = TensorOf(tensors, row) != nullptr;
-    const auto* const rule = std::find_if(rules.begin(), rules.end(),
-                                          [&](const TensorRule& r) { return r.role == row.role; });
-    if (rule == rules.end()) {
+    const TensorRule* const rule = FindRule(rules, row.role);
+    if (rule == nullptr) {
       if (!given) continue;
       return Refuse(row.name, "given",
                     absl::StrCat("none: the loss ", View(loss), " does not take it"));
@@ -77,12 +90,42 @@ absl::Status CheckTensorRules(std::string_view loss, absl::Span<const TensorRule
       return Refuse(row.name, "not set",
                     absl::StrCat("a tensor: the loss ", View(loss), " needs it"));
     }
+    if (rule->presence == Presence::kTogether) (given ? alone : missing) = &row;
     if (rule->presence != Presence::kOneOf) continue;
     absl::StrAppend(&choice, choice.empty() ? "" : " or ", View(row.name));
     has_choice |= given;
   }
+  if (alone != nullptr && missing != nullptr) {
+    return Refuse(missing->name, "not set",
+                  absl::StrCat("a tensor, since ", View(alone->name), " is given"));
+  }
   if (choice.empty() || has_choice) return absl::OkStatus();
   return Refuse("targets", "not set", absl::StrCat(choice, ": the loss ", View(loss), " needs it"));
+}
+
+absl::Status CheckNeeds(const Loss& any, const LossTensorDescs& tensors) {
+  absl::Status status;
+  std::visit(
+      [&]<class L>(const L& loss) {
+        const auto check = [&](const Need<L>& need) {
+          const TensorFacts& facts = FactsOf(need.role);
+          const bool given = HasTensor(tensors, need.role);
+          if (given == need.needed(loss) || !status.ok()) return;
+          status =
+              Refuse(facts.name, given ? "given" : "not set",
+                     absl::StrCat(given ? "none unless " : "a tensor: ", View(LossRow<L>::kName),
+                                  ".", View(need.when)));
+        };
+        std::apply([&](const auto&... need) { (check(need), ...); }, LossRow<L>::kNeeds);
+        const auto refuse = [&](const TensorConflict<L>& refusal) {
+          if (!status.ok() || !HasTensor(tensors, refusal.role) || !refusal.refused(loss)) return;
+          status = Refuse(FactsOf(refusal.role).name, "given", refusal.wanted);
+        };
+        std::apply([&](const auto&... refusal) { (refuse(refusal), ...); },
+                   LossRow<L>::kTensorConflicts);
+      },
+      any);
+  return status;
 }
 
 }  // namespace lossd::plan

@@ -55,6 +55,10 @@ absl::Status CheckFloating(const Field& field, DType dtype);
 absl::Status CheckTensorRules(std::string_view loss, absl::Span<const TensorRule> rules,
                               const LossTensorDescs& tensors);
 
+// The same of tensors that an option needs or does not go with: LossRow::kNeeds and
+// kTensorConflicts.
+absl::Status CheckNeeds(const Loss& loss, const LossTensorDescs& tensors);
+
 }  // namespace lossd::plan
 
 #endif  // LOSSD_CORE_PLAN_CHECKS_H_

@@ -27,10 +27,22 @@ absl::Status CheckTensor(const TensorFacts& row, const TensorDesc& tensor,
   return plan::CheckLayout(field("layout"), tensor, predictions);
 }
 
+absl::Status CheckClassOrOne(const TensorFacts& row, const TensorDesc& tensor,
+                             const plan::Geometry& geometry) {
+  LOSSD_RETURN_IF_ERROR(plan::CheckFloating({row.name, "dtype"}, tensor.dtype));
+  const auto& shape = tensor.shape;
+  if (shape.size() == 1 && (shape[0] == 1 || shape[0] == geometry.classes)) {
+    return absl::OkStatus();
+  }
+  return plan::RefuseShape({row.name, "shape"}, shape,
+                           absl::StrCat("[", geometry.classes, "] or [1]"));
+}
+
 absl::Status CheckTargetKind(TargetKind kind) {
   for (const TensorFacts& row : kTensorRows<TensorDesc>) {
     if (row.target_kind == kind) return absl::OkStatus();
   }
+  if (kind == TargetKind::kNone) return absl::OkStatus();
   return absl::UnimplementedError(absl::StrCat("the kind of the targets is ",
                                                static_cast<int>(kind),
                                                "; wanted class indices or class probabilities"));
@@ -51,6 +63,7 @@ absl::Status CheckOthers(const LossTensorDescs& tensors, const plan::Geometry& g
     if (row.target_kind || row.per == Per::kClass || row.role == Role::kPredictions) {
       return absl::OkStatus();
     }
+    if (row.per == Per::kClassOrOne) return CheckClassOrOne(row, tensor, geometry);
     return CheckTensor(row, tensor, tensors.predictions, geometry, of_elements);
   });
 }
@@ -102,6 +115,7 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
   const bool of_elements = loss.family == Family::kElements;
   LOSSD_RETURN_IF_ERROR(CheckTargetKind(tensors.target_kind));
   LOSSD_RETURN_IF_ERROR(plan::CheckTensorRules(loss.name, loss.tensors, tensors));
+  LOSSD_RETURN_IF_ERROR(plan::CheckNeeds(spec.loss, tensors));
   LOSSD_RETURN_IF_ERROR(CheckTargets(tensors, geometry, of_elements));
   LOSSD_RETURN_IF_ERROR(plan::CheckOptions(spec, tensors, geometry));
 
@@ -111,7 +125,9 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
   made.classes_ = geometry.classes;
   made.inner_ = geometry.inner;
   made.spec_.class_axis = geometry.class_axis;
-  made.spec_.gradient_dtype = spec.gradient_dtype.value_or(predictions.dtype);
+  const OutputDTypes dtypes = OutputDTypesOf(spec, tensors);
+  made.spec_.gradient_dtype = dtypes.gradient;
+  if (tensors.second_predictions) made.spec_.second_gradient_dtype = dtypes.second_gradient;
   if (spec.reduction == Reduction::kNone) made.spec_.outputs.position_losses = true;
   made.spec_.weight_normalization.reset();
   if (tensors.class_weights) {
@@ -132,11 +148,6 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
   return made;
 }
 
-bool LossPlan::targets_come_whole() const {
-  if (tensors_.target_kind == TargetKind::kTargetValues) return false;  // they weigh nothing
-  return tensors_.target_kind == TargetKind::kClassIndices || weighs_targets();
-}
-
 LossPlan::BoxBytes LossPlan::BytesOf(const Box& box) const {
   const int64_t positions = box.outer_count * box.inner_count;
   const int64_t elements = positions * classes_;
@@ -153,7 +164,7 @@ LossPlan::BoxBytes LossPlan::BytesOf(const Box& box) const {
   for (size_t i = 0; i < kOutputCount; ++i) {
     const OutputRow<bool>& row = kOutputRows<bool>[i];
     if (!(outputs().*row.member)) continue;
-    bytes.*kOutputRows<int64_t>[i].member = size(row.per, row.DTypeFor(dtype(), gradient_dtype()));
+    bytes.*kOutputRows<int64_t>[i].member = size(row.per, output_dtypes().Of(row.dtype));
   }
   return bytes;
 }

@@ -55,6 +55,7 @@ class LossPlan {
   const OutputSet& outputs() const { return spec_.outputs; }
   DType dtype() const { return tensors_.predictions.dtype; }
   DType gradient_dtype() const { return *spec_.gradient_dtype; }
+  OutputDTypes output_dtypes() const { return OutputDTypesOf(spec_, tensors_); }
   // Of outputs per position: the shape of the labels as the caller wrote it; with probability
   // targets, that of the predictions without the class axis; of elements, that of the predictions.
   absl::Span<const int64_t> label_shape() const {
@@ -77,9 +78,7 @@ class LossPlan {
            (spec_.reduction == Reduction::kGiven && *spec_.denominator == 0);
   }
 
-  // Whether the targets must be known whole before the first gradient: class indices always,
-  // probabilities where they decide D. Otherwise they travel block by block, as target values do.
-  bool targets_come_whole() const;
+  bool targets_come_whole() const { return TargetsComeWhole(spec_, tensors_.target_kind); }
 
   // Whether a tensor of the request travels block by block; otherwise it is known whole before the
   // first block.

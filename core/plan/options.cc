@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <variant>
 #include <vector>
@@ -36,10 +37,6 @@ std::string WordsText() {
 }
 
 absl::Status CheckList(const Field& field, const std::vector<double>& values, const Range& range) {
-  if (values.empty() || values.size() > kMaxListedNumbers) {
-    return Refuse(field, absl::StrCat(values.size(), " values"),
-                  absl::StrCat("1..", kMaxListedNumbers));
-  }
   for (const double value : values) LOSSD_RETURN_IF_ERROR(CheckRange(field, value, range));
   return absl::OkStatus();
 }
@@ -69,6 +66,12 @@ absl::Status CheckLoss(const Loss& any) {
         ForEachOption<L>([&](const auto& option) {
           if (status.ok()) status = CheckOption(option, loss.*option.member);
         });
+        const auto check = [&](const Conflict<L>& conflict) {
+          if (!status.ok() || !conflict.exists(loss)) return;
+          status = Refuse({LossRow<L>::kName, conflict.option}, "given", conflict.wanted);
+        };
+        std::apply([&](const auto&... conflict) { (check(conflict), ...); },
+                   LossRow<L>::kConflicts);
         return status;
       },
       any);
@@ -134,16 +137,17 @@ absl::Status CheckReduction(const LossSpec& spec, const Geometry& geometry) {
 }
 
 absl::Status CheckOutputs(const LossSpec& spec) {
-  const Family family = FactsOf(spec.loss).family;
+  const LossFacts& loss = FactsOf(spec.loss);
   for (const OutputRow<bool>& row : kOutputRows<bool>) {
-    if (!(spec.outputs.*row.member) || row.IsOf(family)) continue;
-    const std::string reason =
-        row.family ? absl::StrCat("only the ", std::string(NameOf(*row.family)), " loss has it")
-                   : "a loss over elements does not have it";
+    if (!(spec.outputs.*row.member) || HasOutput(loss, row.of)) continue;
     return Refuse(std::string("outputs.").append(row.name), "true",
-                  absl::StrCat("false: ", reason));
+                  std::string("false: ").append(ReasonOf(row.of)));
   }
-  return absl::OkStatus();
+  if (!spec.second_gradient_dtype || HasOutput(loss, OutputOf::kSecondGradient)) {
+    return absl::OkStatus();
+  }
+  return Refuse("second_gradient_dtype", "given",
+                std::string("none: ").append(ReasonOf(OutputOf::kSecondGradient)));
 }
 
 }  // namespace
@@ -159,6 +163,9 @@ absl::Status CheckOptions(const LossSpec& spec, const LossTensorDescs& tensors,
   LOSSD_RETURN_IF_ERROR(CheckRange("gradient_scale", spec.gradient_scale, Range::Finite()));
   if (spec.gradient_dtype) {
     LOSSD_RETURN_IF_ERROR(CheckFloating("gradient_dtype", *spec.gradient_dtype));
+  }
+  if (spec.second_gradient_dtype) {
+    LOSSD_RETURN_IF_ERROR(CheckFloating("second_gradient_dtype", *spec.second_gradient_dtype));
   }
   LOSSD_RETURN_IF_ERROR(CheckEnum("all_ignored_policy", static_cast<int>(spec.all_ignored_policy),
                                   3, "ZERO, NAN or ERROR"));

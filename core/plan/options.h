@@ -8,7 +8,6 @@
 namespace lossd::plan {
 
 inline constexpr int kMaxIgnoreLabels = 64;
-inline constexpr int kMaxListedNumbers = 1024;  // in one option
 
 // Checks every option of `spec` but the class axis, which the geometry has used, in the order in
 // which they stand in the wire contract.

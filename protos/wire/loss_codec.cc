@@ -50,7 +50,7 @@ absl::Status ReadWord(const Option<L, E>& option, int number, L& loss) {
   }
   const FieldDescriptor* const field =
       v1::LossSpec::descriptor()->FindFieldByNumber(LossRow<L>::kNumber);
-  return RefuseEnum({LossRow<L>::kName, option.name.data()}, number,
+  return RefuseEnum({LossRow<L>::kName.data(), option.name.data()}, number,
                     *field->message_type()->FindFieldByNumber(option.number)->enum_type());
 }
 

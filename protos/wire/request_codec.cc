@@ -90,7 +90,11 @@ absl::Status ReadTensors(const FieldSource& source, const LossFacts& loss, Carri
     has_targets |= has[slot] && row.target_kind;
     has_predictions |= has[slot] && row.role == Role::kPredictions;
   }
-  if (!has_targets) return NotSet("targets", TargetNames(loss));
+  if (!has_targets) {
+    if (const std::string names = TargetNames(loss); !names.empty())
+      return NotSet("targets", names);
+    read.target_kind = TargetKind::kNone;
+  }
   if (!has_predictions) return NotSet("predictions", "a tensor");
   for (int slot = 0; slot < kTensors; ++slot) {
     if (!has[slot]) continue;

@@ -37,30 +37,49 @@ constexpr uint8_t WantedTag(const OutputFacts& row) {
   return static_cast<uint8_t>(row.outputs_field << 3);
 }
 
-OutputSet ReadOutputs(const v1::Outputs& parsed, const LargeFields& large, int slot) {
+// Outputs that `outputs` does not speak of: gradients are wanted, the second one as the first.
+struct Spoken {
   OutputSet wanted;
-  const auto& small = large.slot(slot).small;
-  for (size_t i = 0; i + 1 < small.size(); i += 2) {
-    for (const OutputRow<bool>& row : kOutputRows<bool>) {
-      if (small[i] == WantedTag(row)) wanted.*row.member = small[i + 1] != 0;
-    }
-  }
-  if (!large.all_parsed()) return wanted;
+  OutputSet said = MapOutputs<bool>(OutputSet(), [](const OutputFacts&, bool) { return false; });
+};
+
+OutputSet WithDefaults(const Spoken& outputs, const LossFacts& loss) {
+  OutputSet wanted = outputs.wanted;
   for (const OutputRow<bool>& row : kOutputRows<bool>) {
-    const auto* const field = parsed.GetDescriptor()->FindFieldByNumber(row.outputs_field);
-    const google::protobuf::Reflection* const reflection = parsed.GetReflection();
-    if (field->has_presence() && !reflection->HasField(parsed, field)) continue;
-    wanted.*row.member = reflection->GetBool(parsed, field);
+    if (row.dtype != OutputDType::kSecondGradient || outputs.said.*row.member) continue;
+    wanted.*row.member = wanted.gradient && HasOutput(loss, row.of);
   }
   return wanted;
 }
 
-// The gradient's field knows whether it is set; it alone is wanted by default.
-Writer ToProto(const OutputSet& outputs) {
+OutputSet ReadOutputs(const v1::Outputs& parsed, const LargeFields& large, int slot,
+                      const LossFacts& loss) {
+  Spoken outputs;
+  const auto& small = large.slot(slot).small;
+  for (size_t i = 0; i + 1 < small.size(); i += 2) {
+    for (const OutputRow<bool>& row : kOutputRows<bool>) {
+      if (small[i] != WantedTag(row)) continue;
+      outputs.wanted.*row.member = small[i + 1] != 0;
+      outputs.said.*row.member = true;
+    }
+  }
+  if (!large.all_parsed()) return WithDefaults(outputs, loss);
+  for (const OutputRow<bool>& row : kOutputRows<bool>) {
+    const auto* const field = parsed.GetDescriptor()->FindFieldByNumber(row.outputs_field);
+    const google::protobuf::Reflection* const reflection = parsed.GetReflection();
+    if (field->has_presence() && !reflection->HasField(parsed, field)) continue;
+    outputs.wanted.*row.member = reflection->GetBool(parsed, field);
+    outputs.said.*row.member = true;
+  }
+  return WithDefaults(outputs, loss);
+}
+
+// The fields of gradients know whether they are set; those that a loss has are always written.
+Writer ToProto(const OutputSet& outputs, const LossFacts& loss) {
   Writer written;
   for (const OutputRow<bool>& row : kOutputRows<bool>) {
     const int wanted = outputs.*row.member ? 1 : 0;
-    if (OutputSet().*row.member) {
+    if (row.is_gradient() && HasOutput(loss, row.of)) {
       written.SetNumber(row.outputs_field, wanted);
     } else {
       written.Number(row.outputs_field, wanted);
@@ -111,6 +130,11 @@ absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec, const LargeFields& 
                            ReadEnum<DType>("gradient_dtype", spec.gradient_dtype(),
                                            {v1::DType_IsValid, v1::DType_descriptor}));
   }
+  if (spec.has_second_gradient_dtype()) {
+    LOSSD_ASSIGN_OR_RETURN(read.second_gradient_dtype,
+                           ReadEnum<DType>("second_gradient_dtype", spec.second_gradient_dtype(),
+                                           {v1::DType_IsValid, v1::DType_descriptor}));
+  }
   if (spec.has_all_ignored_policy()) {
     LOSSD_ASSIGN_OR_RETURN(read.all_ignored_policy,
                            ReadEnum<AllIgnoredPolicy>(
@@ -123,7 +147,7 @@ absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec, const LargeFields& 
         ReadEnum<NonFinitePolicy>("non_finite_policy", spec.non_finite_policy(),
                                   {v1::NonFinitePolicy_IsValid, v1::NonFinitePolicy_descriptor}));
   }
-  read.outputs = ReadOutputs(spec.outputs(), large, slots.outputs);
+  read.outputs = ReadOutputs(spec.outputs(), large, slots.outputs, FactsOf(read.loss));
   return read;
 }
 
@@ -149,8 +173,11 @@ Writer ToProto(const LossSpec& spec) {
   if (spec.gradient_dtype) set_enum(Spec::kGradientDtypeFieldNumber, *spec.gradient_dtype);
   set_enum(Spec::kAllIgnoredPolicyFieldNumber, spec.all_ignored_policy);
   set_enum(Spec::kNonFinitePolicyFieldNumber, spec.non_finite_policy);
-  written.Message(Spec::kOutputsFieldNumber, ToProto(spec.outputs));
+  written.Message(Spec::kOutputsFieldNumber, ToProto(spec.outputs, FactsOf(spec.loss)));
   if (!loss_is_first) WriteLoss(spec.loss, written);
+  if (spec.second_gradient_dtype) {
+    set_enum(Spec::kSecondGradientDtypeFieldNumber, *spec.second_gradient_dtype);
+  }
   return written;
 }
 

@@ -6,6 +6,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "tests/support/oracle_shape.h"
+
 namespace lossd::oracle {
 namespace {
 
@@ -29,10 +31,10 @@ void AddTargets(const Factors& factors, Random& random, LossCase& c) {
   const std::vector<int64_t>& shape = c.predictions.desc.shape;
   c.target_kind = factors.target_kind;
   if (factors.target_kind == TargetKind::kTargetValues) {
-    c.targets = OwnedTensor::Make(factors.label_dtype, shape, factors.layout, [&](int64_t i) {
-      if (!IsFloating(factors.label_dtype)) return Real(random.Below(100));
-      return random.OneIn(4) ? c.predictions.at(i) : TypicalPrediction(c.spec.loss, random);
-    });
+    AddElementTensors(factors.label_dtype, random, c);
+    if (FactsOf(c.spec.loss).ignores && random.OneIn(3)) {
+      c.spec.ignore_labels = {random.Pick<int64_t>({0, 1, -1}), 7};
+    }
     return;
   }
   if (factors.target_kind == TargetKind::kClassProbabilities) {
@@ -54,6 +56,7 @@ void AddTargets(const Factors& factors, Random& random, LossCase& c) {
 
 void AddClassWeights(const Factors& factors, Random& random, LossCase& c) {
   if (factors.weights == WeightsForm::kNone) return;
+  if (!Takes(FactsOf(factors.loss), Role::kClassWeights)) return;
   std::vector<int64_t> shape = c.predictions.desc.shape;
   if (factors.weights == WeightsForm::kPerClass) shape = {shape[factors.axis]};
   if (factors.weights == WeightsForm::kOneSample) shape.erase(shape.begin() + factors.batch_axis());
@@ -109,6 +112,10 @@ void AddScalars(const Factors& factors, Random& random, LossCase& c) {
   std::visit(
       [&random]<class L>(L& loss) {
         ForEachOption<L>([&](const auto& option) { DrawOption(random, option, loss); });
+        const auto conflicts = [&loss](const auto&... conflict) {
+          return (conflict.exists(loss) || ...);
+        };
+        if (std::apply(conflicts, LossRow<L>::kConflicts)) loss = L();
       },
       spec.loss);
   const int rank = factors.rank;
@@ -116,7 +123,7 @@ void AddScalars(const Factors& factors, Random& random, LossCase& c) {
   if (factors.axis != default_axis || random.OneIn(2)) {
     spec.class_axis = random.OneIn(2) ? factors.axis : factors.axis - rank;
   }
-  if (factors.target_kind != TargetKind::kTargetValues && random.OneIn(3)) {
+  if (FactsOf(spec.loss).smooths && random.OneIn(3)) {
     spec.label_smoothing = random.Pick({0.1, 0.5, 0.999, 1e-6});
   }
   if (random.OneIn(3)) spec.loss_weight = random.Pick({0.25, 0.7, 3.0, 0.0});
@@ -172,6 +179,64 @@ LossCase MakeCase(const Factors& factors, Random& random) {
   AddClassWeights(factors, random, c);
   AddPositionTensors(factors, random, c);
   return c;
+}
+
+namespace {
+
+Real TypicalTarget(const LossCase& c, int64_t i, DType dtype, Random& random) {
+  switch (TargetsOf(c.spec.loss)) {
+    case TargetRange::kZeroOne: {
+      const bool soft = IsFloating(dtype) && Takes(FactsOf(c.spec.loss), Role::kPosWeight);
+      return soft && random.OneIn(3) ? random.Uniform(0, 1) : Real(random.Below(2));
+    }
+    case TargetRange::kSigned:
+      return IsUnsigned(dtype) ? 1 : Real(2 * random.Below(2) - 1);
+    case TargetRange::kAny:
+      break;
+  }
+  if (!IsFloating(dtype)) return Real(random.Below(100));
+  return random.OneIn(4) ? c.predictions.at(i) : TypicalPrediction(c.spec.loss, random);
+}
+
+}  // namespace
+
+void AddElementTensors(DType target_dtype, Random& random, LossCase& c) {
+  const TensorDesc& like = c.predictions.desc;
+  const LossFacts& facts = FactsOf(c.spec.loss);
+  c.target_kind = TargetKind::kNone;
+  if (TakesTargets(facts)) {
+    c.target_kind = TargetKind::kTargetValues;
+    c.targets = OwnedTensor::Make(target_dtype, like.shape, like.layout, [&](int64_t i) {
+      return TypicalTarget(c, i, target_dtype, random);
+    });
+  }
+  const auto numbers = [&](Real low, Real high) {
+    return OwnedTensor::Make(AnyFloat(random), like.shape, like.layout,
+                             [&](int64_t) { return random.Uniform(low, high); });
+  };
+  const bool of_sequences = facts.predictions == Domain::kLogProbabilities;
+  if (Takes(facts, Role::kSecondPredictions)) {
+    c.second_predictions = of_sequences ? numbers(-10, 0) : numbers(-0.5L, 3);
+  }
+  if (Takes(facts, Role::kReferenceLogProbabilities))
+    c.reference_log_probabilities = numbers(-10, 0);
+  if (Takes(facts, Role::kSecondReferenceLogProbabilities)) {
+    c.second_reference_log_probabilities = numbers(-10, 0);
+  }
+  if (const auto* preference = std::get_if<PreferenceLoss>(&c.spec.loss)) {
+    if (!preference->has_reference() || random.OneIn(4)) {
+      c.reference_log_probabilities.reset();
+      c.second_reference_log_probabilities.reset();
+    }
+  }
+  const auto* const value = std::get_if<ValueLoss>(&c.spec.loss);
+  if (value != nullptr && value->value_clip) c.old_values = numbers(-8, 8);
+  if (Takes(facts, Role::kPosWeight) && random.OneIn(2)) {
+    const int axis = GeometryOf(c.spec, like).class_axis;
+    c.pos_weight =
+        OwnedTensor::Make(AnyFloat(random), {random.OneIn(2) ? 1 : like.shape[axis]},
+                          Layout::kRowMajor, [&](int64_t) { return random.Uniform(0, 3); });
+  }
 }
 
 LossCase PlainCase(const Loss& loss, DType dtype, int64_t rows, int64_t classes, Random& random) {

@@ -52,6 +52,10 @@ std::vector<int64_t> LabelShape(std::vector<int64_t> shape, int axis, bool remov
 // Predictions such as the loss expects: logits, probabilities or log-probabilities.
 Real TypicalPrediction(const Loss& loss, Random& random);
 
+// Target values that a loss over elements takes, for predictions that are there; and of further
+// tensors those that it needs, now and then also those that it may have.
+void AddElementTensors(DType target_dtype, Random& random, LossCase& c);
+
 // A case of `rows` x `classes` (row-major, index targets) with typical
 // predictions and all outputs.
 LossCase PlainCase(const Loss& loss, DType dtype, int64_t rows, int64_t classes, Random& random);

@@ -1,5 +1,6 @@
 #include "tests/core/core_run.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -127,32 +128,31 @@ CoreOutputs CoreOutputs::For(const LossCase& loss_case, size_t misalignment) {
   const bool of_elements = FactsOf(loss_case.spec.loss).family == Family::kElements;
   const size_t positions =
       of_elements ? elements : elements / GeometryOf(loss_case.spec, predictions).classes();
-  const DType gradient = loss_case.spec.gradient_dtype.value_or(predictions.dtype);
-  const auto buffer = [misalignment](bool is_wanted, size_t bytes) {
-    return GuardedBuffer(is_wanted ? bytes : 0, misalignment);
-  };
+  OutputSet all = wanted;
+  all.position_losses |= loss_case.spec.reduction == Reduction::kNone;
+  const OutputDTypes dtypes = OutputDTypesOf(loss_case.spec, DescsOf(loss_case.inputs()));
   CoreOutputs outputs;
-  outputs.gradient = buffer(wanted.gradient, elements * SizeOf(gradient));
-  outputs.position_losses =
-      buffer(wanted.position_losses || loss_case.spec.reduction == Reduction::kNone,
-             positions * sizeof(double));
-  outputs.log_sum_exp = buffer(wanted.log_sum_exp, positions * sizeof(double));
-  outputs.argmax_hits = buffer(wanted.argmax_hits, positions);
-  outputs.probabilities = buffer(wanted.probabilities, elements * SizeOf(predictions.dtype));
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    const OutputRow<bool>& row = kOutputRows<bool>[i];
+    const size_t count = row.per == Per::kElement ? elements : positions;
+    const size_t bytes = all.*row.member ? count * SizeOf(dtypes.Of(row.dtype)) : 0;
+    outputs.*kOutputRows<GuardedBuffer>[i].member = GuardedBuffer(bytes, misalignment);
+  }
   return outputs;
 }
 
 LossOutputs CoreOutputs::spans() {
-  return {.gradient = gradient.span(),
-          .position_losses = position_losses.span(),
-          .log_sum_exp = log_sum_exp.span(),
-          .argmax_hits = argmax_hits.span(),
-          .probabilities = probabilities.span()};
+  LossOutputs spans;
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    spans.*kOutputRows<MutableByteSpan>[i].member =
+        (this->*kOutputRows<GuardedBuffer>[i].member).span();
+  }
+  return spans;
 }
 
 bool CoreOutputs::intact() const {
-  return gradient.intact() && position_losses.intact() && log_sum_exp.intact() &&
-         argmax_hits.intact() && probabilities.intact();
+  return std::ranges::all_of(kOutputRows<GuardedBuffer>,
+                             [this](const auto& row) { return (this->*row.member).intact(); });
 }
 
 CoreAnswer RunCore(const LossCase& loss_case, Executor& executor, size_t misalignment) {
@@ -181,11 +181,9 @@ std::string BitDifference(const CoreAnswer& a, const CoreAnswer& b, bool compare
   const auto differ = [](const GuardedBuffer& p, const GuardedBuffer& q) {
     return !::testing::Value(p.bytes(), SameBits(q.bytes()));
   };
-  if (differ(a.outputs.gradient, b.outputs.gradient)) return "gradient";
-  if (differ(a.outputs.position_losses, b.outputs.position_losses)) return "position_losses";
-  if (differ(a.outputs.log_sum_exp, b.outputs.log_sum_exp)) return "log_sum_exp";
-  if (differ(a.outputs.argmax_hits, b.outputs.argmax_hits)) return "argmax_hits";
-  if (differ(a.outputs.probabilities, b.outputs.probabilities)) return "probabilities";
+  for (const OutputRow<GuardedBuffer>& row : kOutputRows<GuardedBuffer>) {
+    if (differ(a.outputs.*row.member, b.outputs.*row.member)) return std::string(row.name);
+  }
   return "";
 }
 
@@ -228,8 +226,10 @@ std::string Disagreement(const LossCase& loss_case, const Answer& oracle, const 
   if (!out.intact()) findings.Add("written outside an output");
   const DType dtype = loss_case.predictions.desc.dtype;
   if (!oracle.gradient_saturates) {
-    findings.CheckArray("gradient", out.gradient, loss_case.spec.gradient_dtype.value_or(dtype),
-                        oracle.gradient);
+    const OutputDTypes dtypes = OutputDTypesOf(loss_case.spec, DescsOf(loss_case.inputs()));
+    findings.CheckArray("gradient", out.gradient, dtypes.gradient, oracle.gradient);
+    findings.CheckArray("second_gradient", out.second_gradient, dtypes.second_gradient,
+                        oracle.second_gradient);
   }
   findings.CheckArray("position_losses", out.position_losses, DType::kF64, oracle.position_losses);
   findings.CheckArray("log_sum_exp", out.log_sum_exp, DType::kF64, oracle.log_sum_exp);

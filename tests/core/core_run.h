@@ -17,14 +17,8 @@ namespace lossd::oracle {
 // The threads of this test program.
 Executor& TestExecutor();
 
-// The five outputs of a computation, each guarded.
-struct CoreOutputs {
-  GuardedBuffer gradient;
-  GuardedBuffer position_losses;
-  GuardedBuffer log_sum_exp;
-  GuardedBuffer argmax_hits;
-  GuardedBuffer probabilities;
-
+// The outputs of a computation, each guarded.
+struct CoreOutputs : Outputs<GuardedBuffer> {
   // Buffers for the outputs the case wants.
   static CoreOutputs For(const LossCase& loss_case, size_t misalignment = 0);
   LossOutputs spans();

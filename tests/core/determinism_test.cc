@@ -181,11 +181,12 @@ CoreAnswer RunBoxes(const LossCase& c, int depth, Scatter scatter, Random& rando
   PartialSums sums;
   for (const Box& box : boxes) {
     const LossPlan::BoxBytes sizes = plan.BytesOf(box);
-    CoreOutputs out = {.gradient = GuardedBuffer(sizes.gradient, random.Below(8)),
-                       .position_losses = GuardedBuffer(sizes.position_losses),
-                       .log_sum_exp = GuardedBuffer(sizes.log_sum_exp, 3),
-                       .argmax_hits = GuardedBuffer(sizes.argmax_hits),
-                       .probabilities = GuardedBuffer(sizes.probabilities, 1)};
+    CoreOutputs out;
+    out.gradient = GuardedBuffer(sizes.gradient, random.Below(8));
+    out.position_losses = GuardedBuffer(sizes.position_losses);
+    out.log_sum_exp = GuardedBuffer(sizes.log_sum_exp, 3);
+    out.argmax_hits = GuardedBuffer(sizes.argmax_hits);
+    out.probabilities = GuardedBuffer(sizes.probabilities, 1);
     const Bytes predictions = Pack(box, plan, c.predictions);
     const Bytes targets = plan.targets_come_whole() ? Bytes() : Pack(box, plan, c.targets);
     const BoxInputs in = {scatter(predictions, random), scatter(targets, random)};

@@ -10,6 +10,7 @@
 #include "core/kernels/narrow.h"
 #include "core/kernels/targets.h"
 #include "gtest/gtest.h"
+#include "tests/core/case_maker.h"
 #include "tests/support/random.h"
 #include "tests/support/real.h"
 
@@ -37,8 +38,26 @@ struct ElementLoss {
   Real (*loss)(Real x, Real t);
   Real (*slope)(Real x, Real t);
 };
-const ElementLoss kSquaredError = {0, [](Real x, Real t) { return (x - t) * (x - t); },
+constexpr int kSquaredErrorHead = 3;
+const ElementLoss kSquaredError = {kSquaredErrorHead,
+                                   [](Real x, Real t) { return (x - t) * (x - t); },
                                    [](Real x, Real t) { return 2 * (x - t); }};
+
+template <class C>
+kernels::ElementArrays ArraysOf(const std::vector<C>& x, const std::vector<C>& t,
+                                const double* options, int64_t count, std::vector<double>& loss,
+                                std::vector<C>& slope) {
+  return {.x = x.data(),
+          .t = t.data(),
+          .second = nullptr,
+          .extras = nullptr,
+          .options = options,
+          .count = count,
+          .loss = loss.data(),
+          .slope = slope.data(),
+          .second_slope = nullptr,
+          .event = nullptr};
+}
 
 template <class C>
 void ExpectHead(const ElementLoss& of) {
@@ -57,8 +76,7 @@ void ExpectHead(const ElementLoss& of) {
     }
     std::vector<double> loss(count + kGroup);
     std::vector<C> slope(count + kGroup);
-    kernels::Active().elements[of.head][kCompute](x.data(), t.data(), count, nullptr, loss.data(),
-                                                  slope.data());
+    kernels::Active().elements[of.head].body[kCompute](ArraysOf(x, t, nullptr, count, loss, slope));
     for (int64_t i = 0; i < count; ++i) {
       const Real want_loss = of.loss(x[i], t[i]);
       const Real want_slope = of.slope(x[i], t[i]);
@@ -72,7 +90,7 @@ void ExpectHead(const ElementLoss& of) {
 
 TEST(Elements, SquaredError) {
   OnEveryTarget([] {
-    ASSERT_EQ(kernels::Active().element_heads, 1);
+    ASSERT_EQ(kernels::Active().element_heads, static_cast<int>(kElementLosses.size()));
     ExpectHead<float>(kSquaredError);
     ExpectHead<double>(kSquaredError);
   });
@@ -85,7 +103,7 @@ TEST(Elements, SquaredErrorOfInfinities) {
     std::vector<double> loss(3 + kGroup);
     std::vector<double> slope(3 + kGroup);
     x[0] = t[1] = x[2] = t[2] = kInf;
-    kernels::Active().elements[0][1](x.data(), t.data(), 3, nullptr, loss.data(), slope.data());
+    kernels::Active().elements[kSquaredErrorHead].body[1](ArraysOf(x, t, nullptr, 3, loss, slope));
     EXPECT_EQ(loss[0], kInf);
     EXPECT_EQ(loss[1], kInf);
     EXPECT_EQ(slope[0], kInf);

@@ -1,6 +1,7 @@
 #include "tests/support/loss_case.h"
 
 #include <optional>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -10,10 +11,10 @@
 namespace lossd::oracle {
 namespace {
 
-std::string TensorString(const char* name, const OwnedTensor& tensor) {
-  return absl::StrCat("\n  ", name, ": ", std::string(Name(tensor.desc.dtype)),
-                      ShapeString(tensor.desc.shape),
-                      tensor.desc.layout == Layout::kColumnMajor ? " column-major" : "");
+std::string TensorString(std::string_view name, const TensorDesc& tensor) {
+  return absl::StrCat("\n  ", std::string(name), ": ", std::string(Name(tensor.dtype)),
+                      ShapeString(tensor.shape),
+                      tensor.layout == Layout::kColumnMajor ? " column-major" : "");
 }
 
 }  // namespace
@@ -40,9 +41,17 @@ LossInputs LossCase::inputs() const {
   views.predictions = predictions.view();
   views.target_kind = target_kind;
   views.targets = targets.view();
-  if (class_weights) views.class_weights = class_weights->view();
-  if (position_weights) views.position_weights = position_weights->view();
-  if (upstream_gradient) views.upstream_gradient = upstream_gradient->view();
+  const auto view = [](const std::optional<OwnedTensor>& tensor) {
+    return tensor ? std::optional(tensor->view()) : std::nullopt;
+  };
+  views.class_weights = view(class_weights);
+  views.position_weights = view(position_weights);
+  views.upstream_gradient = view(upstream_gradient);
+  views.second_predictions = view(second_predictions);
+  views.pos_weight = view(pos_weight);
+  views.reference_log_probabilities = view(reference_log_probabilities);
+  views.second_reference_log_probabilities = view(second_reference_log_probabilities);
+  views.old_values = view(old_values);
   return views;
 }
 
@@ -88,26 +97,16 @@ std::string Describe(const LossCase& loss_case) {
   if (spec.gradient_dtype) {
     absl::StrAppend(&text, " gradient_dtype=", std::string(Name(*spec.gradient_dtype)));
   }
-  text += TensorString("predictions", loss_case.predictions);
-  for (const TensorFacts& row : kTensorRows<TensorDesc>) {
-    if (row.target_kind != loss_case.target_kind) continue;
-    text += TensorString(std::string(row.name).c_str(), loss_case.targets);
-  }
-  if (loss_case.class_weights) text += TensorString("class weights", *loss_case.class_weights);
-  if (loss_case.position_weights) {
-    text += TensorString("position weights", *loss_case.position_weights);
-  }
-  if (loss_case.upstream_gradient) {
-    text += TensorString("upstream gradient", *loss_case.upstream_gradient);
-  }
+  ForEachTensor(loss_case.inputs(), [&text](const TensorFacts& row, const TensorView& tensor) {
+    text += TensorString(row.name, tensor.desc);
+  });
   return text;
 }
 
 OutputSet AllOutputs(const Loss& loss) {
-  const Family family = FactsOf(loss).family;
   OutputSet outputs;
   for (const OutputRow<bool>& row : kOutputRows<bool>) {
-    outputs.*row.member = row.IsOf(family);
+    outputs.*row.member = HasOutput(FactsOf(loss), row.of);
   }
   return outputs;
 }

@@ -41,6 +41,11 @@ struct LossCase {
   std::optional<OwnedTensor> class_weights;
   std::optional<OwnedTensor> position_weights;
   std::optional<OwnedTensor> upstream_gradient;
+  std::optional<OwnedTensor> second_predictions;
+  std::optional<OwnedTensor> pos_weight;
+  std::optional<OwnedTensor> reference_log_probabilities;
+  std::optional<OwnedTensor> second_reference_log_probabilities;
+  std::optional<OwnedTensor> old_values;
 
   // Views into this.
   LossInputs inputs() const;

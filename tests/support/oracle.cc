@@ -27,6 +27,11 @@ bool HasNan(const std::vector<Real>& values) {
   return std::any_of(values.begin(), values.end(), [](Real v) { return std::isnan(v); });
 }
 
+// What slopes are rounded to: f64 only where the predictions are.
+DType ComputeType(const LossInputs& inputs) {
+  return inputs.predictions.desc.dtype == DType::kF64 ? DType::kF64 : DType::kF32;
+}
+
 Bounded One(Real value, Real bound) { return {{value}, {bound}}; }
 
 // Everything known of a position before D.
@@ -58,7 +63,7 @@ class Computation {
         inputs_(inputs),
         geometry_(GeometryOf(spec, inputs.predictions.desc)),
         weights_(spec, geometry_, inputs.class_weights),
-        compute_type_(inputs.predictions.desc.dtype == DType::kF64 ? DType::kF64 : DType::kF32) {}
+        compute_type_(ComputeType(inputs)) {}
 
   Answer Run();
 
@@ -73,6 +78,12 @@ class Computation {
   void FinishLoss();
   void PositionLoss(const Position& position);
   void Gradient(const Position& position);
+  struct GradientEntry {
+    Real coefficient;
+    Real slope;
+    Real slope_bound;
+  };
+  void Entry(const GradientEntry& entry, int64_t element, DType out, Bounded& to);
   void SideOutputs(const Position& position);
 
   // Whether the policy for D = 0 applies.
@@ -98,7 +109,7 @@ class Computation {
 Answer Computation::Run() {
   std::vector<Position> positions = ReadAll();
   const size_t elements = AllIndices(geometry_.shape).size();
-  for (Bounded* array : {&answer_.gradient, &answer_.probabilities}) {
+  for (Bounded* array : {&answer_.gradient, &answer_.probabilities, &answer_.second_gradient}) {
     array->values.assign(elements, 0);
     array->bounds.assign(elements, 0);
   }
@@ -155,11 +166,32 @@ Position Computation::ReadElement(const Index& index) const {
   position.address = geometry_.ElementAddress(index);
   position.elements = {position.address};
   position.row.x = {ElementOf(inputs_.predictions, position.address)};
-  position.row.targets = {ElementOf(inputs_.targets, position.address)};
+  position.row.targets = {1};
   position.plain_targets = {1};
   Index place = index;
   place[geometry_.class_axis] = 0;
-  position.row.weights = {weights_.At(place)[index[geometry_.class_axis]]};
+  const int64_t k = index[geometry_.class_axis];
+  position.row.weights = {weights_.At(place)[k]};
+  Element& e = position.row.element;
+  const auto read = [&](const std::optional<TensorView>& tensor, Real& to) {
+    if (tensor) to = ElementOf(*tensor, position.address);
+  };
+  e.x = position.row.x[0];
+  if (inputs_.target_kind == TargetKind::kTargetValues) {
+    e.t = ElementOf(inputs_.targets, position.address);
+  }
+  read(inputs_.second_predictions, e.second);
+  read(inputs_.reference_log_probabilities, e.reference);
+  read(inputs_.second_reference_log_probabilities, e.second_reference);
+  read(inputs_.old_values, e.old_value);
+  if (inputs_.pos_weight) {
+    const bool one = inputs_.pos_weight->desc.shape[0] == 1;
+    e.pos_weight = ElementOf(*inputs_.pos_weight, one ? 0 : k);
+  }
+  e.smoothing = spec_.label_smoothing;
+  for (const int64_t ignored : spec_.ignore_labels) {
+    if (e.t == static_cast<Real>(ignored)) position.ignored = true;
+  }
   ReadPositionTensors(position);
   position.weightless = spec_.loss_weight * position.q == 0 || position.row.weights[0] == 0;
   return position;
@@ -307,26 +339,37 @@ void Computation::Gradient(const Position& position) {
   const Real size = std::fabs(coefficient);
   answer_.gradient_saturates |=
       saturates && (in_float ? size > 1e30L : size > 1e300L || size < 1e-300L);
-  const DType out = spec_.gradient_dtype.value_or(inputs_.predictions.desc.dtype);
-  const Real relative = CoefficientRoundings() * kU64 + denominator_bound_ / denominator_;
+  const DType own_dtype = inputs_.predictions.desc.dtype;
   for (size_t k = 0; k < position.elements.size(); ++k) {
-    const Real slope = position.answer.slope[k];
-    const Real slope_bound = position.answer.slope_bound[k];
-    // Which double cannot hold before it is scaled.
-    answer_.gradient_saturates |=
-        std::isfinite(slope) && std::fabs(slope) > std::numeric_limits<double>::max();
-    if (slope == 0 && slope_bound == 0) {  // exactly +0
-      if (!std::isfinite(coefficient)) answer_.gradient.bounds[position.elements[k]] = kZeroOrNan;
-      continue;
-    }
-    const Real value = coefficient * slope;
-    answer_.gradient.values[position.elements[k]] = value;
-    // |scale| times the row's bound; the f64 roundings of the scale itself (invisible in f32); the
-    // smallest normal number of the compute type; half an ulp for the rounding to the output.
-    answer_.gradient.bounds[position.elements[k]] =
-        std::fabs(coefficient) * slope_bound + relative * std::fabs(value) +
-        SmallestNormal(compute_type_) + HalfUlp(out, value);
+    Entry({coefficient, position.answer.slope[k], position.answer.slope_bound[k]},
+          position.elements[k], spec_.gradient_dtype.value_or(own_dtype), answer_.gradient);
   }
+  if (!inputs_.second_predictions) return;
+  Entry({coefficient, position.answer.second_slope, position.answer.second_slope_bound},
+        position.address,
+        spec_.second_gradient_dtype.value_or(inputs_.second_predictions->desc.dtype),
+        answer_.second_gradient);
+}
+
+void Computation::Entry(const GradientEntry& entry, int64_t element, DType out, Bounded& to) {
+  const auto& [coefficient, slope, slope_bound] = entry;
+  // Which double, or of elements the compute type, cannot hold before it is scaled.
+  const bool in_float =
+      FactsOf(spec_.loss).family == Family::kElements && compute_type_ == DType::kF32;
+  const Real most =
+      in_float ? Real(std::numeric_limits<float>::max()) : Real(std::numeric_limits<double>::max());
+  answer_.gradient_saturates |= std::isfinite(slope) && std::fabs(slope) > most;
+  if (slope == 0 && slope_bound == 0) {  // exactly +0
+    if (!std::isfinite(coefficient)) to.bounds[element] = kZeroOrNan;
+    return;
+  }
+  const Real value = coefficient * slope;
+  to.values[element] = value;
+  // |scale| times the row's bound; the f64 roundings of the scale itself (invisible in f32); the
+  // smallest normal number of the compute type; half an ulp for the rounding to the output.
+  const Real relative = CoefficientRoundings() * kU64 + denominator_bound_ / denominator_;
+  to.bounds[element] = std::fabs(coefficient) * slope_bound + relative * std::fabs(value) +
+                       SmallestNormal(compute_type_) + HalfUlp(out, value);
 }
 
 void Computation::SideOutputs(const Position& position) {

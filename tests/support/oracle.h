@@ -44,6 +44,7 @@ struct Answer {
   Bounded log_sum_exp;  // softmax loss only
   std::vector<int> hits;
   Bounded gradient;
+  Bounded second_gradient;  // of losses that have it
   // Some coefficient or derivative is beyond the range that is promised ("Accuracy").
   bool gradient_saturates = false;
   Bounded probabilities;  // softmax loss only

@@ -202,25 +202,34 @@ void RowOf(const NllLoss&, const Row& row, Real u, Real smallest, RowAnswer& ans
 
 // ---------------------------------------------------------------------------------- elements
 
-// An element whose prediction, or infinity - infinity, makes it NaN.
-bool PoisonElement(Real l, const Row& row, RowAnswer& answer) {
-  if (!std::isnan(l)) return false;
-  answer.nonfinite = std::isnan(row.x[0]) || !std::isnan(row.targets[0]);
-  answer.loss = kNan;
-  FillNan(answer.slope);
-  return true;
+// Whether what belongs to an element makes it NaN; then it is not its predictions.
+bool HasForeignNan(const Element& e) {
+  return std::isnan(e.t) || std::isnan(e.reference) || std::isnan(e.second_reference) ||
+         std::isnan(e.old_value);
 }
 
-void RowOf(const SquaredErrorLoss&, const Row& row, Real u, Real /*smallest*/, RowAnswer& answer) {
-  const Real d = row.x[0] - row.targets[0];
-  if (PoisonElement(d, row, answer)) return;
+// Losses are computed in double whatever the compute type; slopes are rounded to it.
+template <class L>
+void ElementOf(const L& loss, const Row& row, Real u, Real smallest, RowAnswer& answer) {
+  const Element& e = row.element;
   const Real w = row.weights[0];
-  answer.loss = w * d * d;
-  // Losses are computed in double whatever the compute type, and squares may be denormal.
+  const ElementValue value = ValueOf(loss, e);
+  answer.nonfinite = std::isnan(e.x) ||
+                     (FactsOf(Loss(loss)).second_gradient && std::isnan(e.second)) ||
+                     (std::isnan(value.loss.value) && !HasForeignNan(e));
+  answer.clamped = value.clamped;
+  answer.loss = w * value.loss.value;
   answer.loss_bound =
-      16 * UnitRoundoff(DType::kF64) * std::fabs(answer.loss) + SmallestNormal(DType::kF64);
-  answer.slope[0] = w * 2 * d;
-  answer.slope_bound[0] = 16 * u * std::fabs(answer.slope[0]);
+      w * 16 * UnitRoundoff(DType::kF64) * value.loss.size + (1 + w) * SmallestNormal(DType::kF64);
+  const auto slope = [&](const Sized& of, Real& to, Real& bound) {
+    to = w * of.value;
+    bound = w * 16 * u * std::fabs(of.value) + w * 16 * UnitRoundoff(DType::kF64) * of.size +
+            w * smallest;
+  };
+  slope(value.slope, answer.slope[0], answer.slope_bound[0]);
+  slope(value.second, answer.second_slope, answer.second_slope_bound);
+  if (!std::isnan(answer.loss)) return;
+  answer.loss = kNan;
 }
 
 }  // namespace
@@ -230,8 +239,17 @@ RowAnswer ComputeRow(const Loss& loss, const Row& row, DType compute_type) {
   answer.slope.assign(row.x.size(), 0);
   answer.slope_bound.assign(row.x.size(), 0);
   const Real u = UnitRoundoff(compute_type);
-  // A loss without a RowOf of its own does not compile.
-  std::visit([&](const auto& l) { RowOf(l, row, u, SmallestNormal(compute_type), answer); }, loss);
+  // A loss without a RowOf or a ValueOf of its own does not compile.
+  const Real smallest = SmallestNormal(compute_type);
+  std::visit(
+      [&]<class L>(const L& l) {
+        if constexpr (LossRow<L>::kFamily == Family::kElements) {
+          ElementOf(l, row, u, smallest, answer);
+        } else {
+          RowOf(l, row, u, smallest, answer);
+        }
+      },
+      loss);
   return answer;
 }
 

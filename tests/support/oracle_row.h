@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lossd/loss_spec.h"
+#include "tests/support/oracle_elements.h"
 #include "tests/support/real.h"
 
 namespace lossd::oracle {
@@ -13,9 +14,10 @@ namespace lossd::oracle {
 struct Row {
   std::vector<Real> x;        // predictions
   std::vector<Real> weights;  // w(k), normalised
-  std::vector<Real> targets;  // t'(k), smoothed; of a loss over elements the target value
+  std::vector<Real> targets;  // t'(k), smoothed
   int64_t label = -1;         // y for class indices, else -1
   bool smoothed = false;      // whether label smoothing made `targets`
+  Element element;            // of a loss over elements, which looks at this and weights[0]
 
   int64_t classes() const { return static_cast<int64_t>(x.size()); }
   // Class indices without smoothing: only x_y carries a coefficient.
@@ -34,6 +36,8 @@ struct RowAnswer {
   Real loss_bound = 0;
   std::vector<Real> slope;  // dl/dx_k
   std::vector<Real> slope_bound;
+  Real second_slope = 0;  // of losses with a second gradient
+  Real second_slope_bound = 0;
   bool nonfinite = false;  // made NaN by its predictions
   bool clamped = false;
 

@@ -92,7 +92,10 @@ TEST(TensorRows, AreTheMessages) {
   }
   EXPECT_EQ(block.field_count(), in_blocks + 1);  // and the box
   const auto& kinds = *v1::SideData::Kind_descriptor();
-  EXPECT_EQ(kinds.value_count(), kSideKinds + 1);
+  EXPECT_EQ(kinds.value_count(), static_cast<int>(std::size(kSideKinds)) + 1);
+  for (const SideKind kind : kSideKinds) {
+    EXPECT_NE(kinds.FindValueByNumber(static_cast<int>(kind)), nullptr);
+  }
 }
 
 TEST(OutputRows, AreTheMessages) {

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <google/protobuf/message.h>
+
+#include <algorithm>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -10,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "lossd/losses.h"
 #include "tests/wire/text_request.h"
 
 namespace lossd::wire_test {
@@ -20,9 +24,32 @@ using testing::HasSubstr;
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
 
+// A request with these fields and, of the tensors that its loss needs, those that it has not.
+v1::ComputeRequest FullRequest(const std::string& text) {
+  v1::ComputeRequest request = RequestWith(text);
+  const auto number = static_cast<int>(request.spec().loss_case());
+  const auto* const facts = std::find_if(kLossFacts.begin(), kLossFacts.end(),
+                                         [&](const LossFacts& f) { return f.number == number; });
+  if (facts == kLossFacts.end() || facts->family != Family::kElements) return request;
+  request.clear_class_indices();
+  for (const TensorRule& rule : facts->tensors) {
+    const bool by_option = rule.presence == Presence::kByOption;
+    if (rule.presence != Presence::kRequired && !by_option) continue;
+    const auto* const field =
+        v1::ComputeRequest::descriptor()->FindFieldByNumber(static_cast<int>(rule.role));
+    const google::protobuf::Reflection& reflection = *request.GetReflection();
+    if (reflection.HasField(request, field)) continue;
+    reflection.MutableMessage(&request, field)
+        ->CopyFrom(ParseRequest("predictions { dtype: DTYPE_F32 shape: [2, 3]"
+                                " data: $f32(1 1 1 1 1 1) }")
+                       .predictions());
+  }
+  return request;
+}
+
 void ExpectRefused(const std::string& text, absl::StatusCode code, const std::string& words) {
   SCOPED_TRACE(text);
-  const v1::ComputeRequest request = RequestWith(text);
+  const v1::ComputeRequest request = FullRequest(text);
   const absl::Status status = Answer(request);
   EXPECT_EQ(status.code(), code) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr(words));
@@ -31,7 +58,7 @@ void ExpectRefused(const std::string& text, absl::StatusCode code, const std::st
 
 void ExpectAnswered(const std::string& text) {
   SCOPED_TRACE(text);
-  EXPECT_EQ(Answer(RequestWith(text)), absl::OkStatus());
+  EXPECT_EQ(Answer(FullRequest(text)), absl::OkStatus());
 }
 
 // --------------------------------------------------------------------------------------- numbers
@@ -60,6 +87,126 @@ const Domain kDomains[] = {
      "a number in [0, 1)",
      {"-5e-324", "-1", "1", "2", "inf", "-inf", "nan"},
      {"0", "-0", "5e-324", "0.9999999999999999"}},
+    {"bce_log_epsilon",
+     "binary_cross_entropy { input: PROBABILITIES log_epsilon: VALUE }",
+     "binary_cross_entropy.log_epsilon",
+     "a number in [0, 0.5)",
+     {"-5e-324", "0.5", "1", "inf", "nan"},
+     {"0", "1e-20", "0.49999999999999994"}},
+    {"focal_gamma",
+     "sigmoid_focal { gamma: VALUE }",
+     "sigmoid_focal.gamma",
+     "a finite number >= 0",
+     {"-5e-324", "inf", "nan"},
+     {"0", "0.5", "2", "1e+300"}},
+    {"focal_alpha",
+     "sigmoid_focal { alpha: VALUE }",
+     "sigmoid_focal.alpha",
+     "a number in [0, 1]",
+     {"-5e-324", "1.0000000000000002", "inf", "nan"},
+     {"0", "0.25", "1"}},
+    {"hinge_margin",
+     "hinge { margin: VALUE }",
+     "hinge.margin",
+     "a finite number > 0",
+     {"0", "-1", "inf", "nan"},
+     {"5e-324", "1", "1e+300"}},
+    {"hinge_power",
+     "hinge { power: VALUE }",
+     "hinge.power",
+     "1 or 2",
+     {"0", "3", "-1"},
+     {"1", "2"}},
+    {"smooth_l1_beta",
+     "smooth_l1 { beta: VALUE }",
+     "smooth_l1.beta",
+     "a finite number >= 0",
+     {"-5e-324", "inf", "nan"},
+     {"0", "1", "1e+300"}},
+    {"huber_delta",
+     "huber { delta: VALUE }",
+     "huber.delta",
+     "a finite number > 0",
+     {"0", "-1", "inf", "nan"},
+     {"5e-324", "1", "1e+300"}},
+    {"quantiles",
+     "quantile { quantiles: VALUE }",
+     "quantile.quantiles",
+     "a number in (0, 1)",
+     {"0", "1", "-1", "inf", "nan"},
+     {"5e-324", "0.5", "0.9999999999999999"}},
+    {"poisson_epsilon",
+     "poisson_nll { epsilon: VALUE }",
+     "poisson_nll.epsilon",
+     "a finite number >= 0",
+     {"-5e-324", "inf", "nan"},
+     {"0", "1e-08"}},
+    {"gaussian_epsilon",
+     "gaussian_nll { epsilon: VALUE }",
+     "gaussian_nll.epsilon",
+     "a finite number > 0",
+     {"0", "-1", "inf", "nan"},
+     {"5e-324", "1e-06"}},
+    {"ranking_margin",
+     "margin_ranking { margin: VALUE }",
+     "margin_ranking.margin",
+     "a finite number",
+     {"inf", "-inf", "nan"},
+     {"0", "-1", "1"}},
+    {"pairwise_margin",
+     "pairwise_logistic { margin: VALUE }",
+     "pairwise_logistic.margin",
+     "a finite number",
+     {"inf", "-inf", "nan"},
+     {"0", "-1", "1"}},
+    {"preference_beta",
+     "preference { beta: VALUE }",
+     "preference.beta",
+     "a finite number > 0",
+     {"0", "-1", "inf", "nan"},
+     {"5e-324", "0.1", "10"}},
+    {"preference_smoothing",
+     "preference { label_smoothing: VALUE }",
+     "preference.label_smoothing",
+     "a number in [0, 0.5]",
+     {"-5e-324", "0.6", "1", "nan"},
+     {"0", "0.1", "0.5"}},
+    {"preference_gamma",
+     "preference { variant: SIMPO gamma: VALUE }",
+     "preference.gamma",
+     "a finite number >= 0",
+     {"-5e-324", "inf", "nan"},
+     {"0", "0.5", "10"}},
+    {"kto_beta",
+     "kto { beta: VALUE }",
+     "kto.beta",
+     "a finite number > 0",
+     {"0", "-1", "inf", "nan"},
+     {"5e-324", "0.1"}},
+    {"kto_reference_kl",
+     "kto { reference_kl: VALUE }",
+     "kto.reference_kl",
+     "a finite number >= 0",
+     {"-5e-324", "inf", "nan"},
+     {"0", "1"}},
+    {"kto_desirable_weight",
+     "kto { desirable_weight: VALUE }",
+     "kto.desirable_weight",
+     "a finite number >= 0",
+     {"-5e-324", "inf", "nan"},
+     {"0", "1"}},
+    {"kto_undesirable_weight",
+     "kto { undesirable_weight: VALUE }",
+     "kto.undesirable_weight",
+     "a finite number >= 0",
+     {"-5e-324", "inf", "nan"},
+     {"0", "1"}},
+    {"value_clip",
+     "value { value_clip: VALUE }",
+     "value.value_clip",
+     "a finite number >= 0",
+     {"-5e-324", "inf", "nan"},
+     {"0", "0.2"}},
     {"label_smoothing",
      "softmax {} label_smoothing: VALUE",
      "label_smoothing",
@@ -149,6 +296,95 @@ TEST_P(Enums, AreNamedValues) {
 }
 INSTANTIATE_TEST_SUITE_P(Refusals, Enums, testing::ValuesIn(kEnums),
                          [](const auto& info) { return info.param.field; });
+
+// Those among the options of losses: LOSS.OPTION.
+struct LossEnum {
+  const char* loss;
+  const char* option;
+  const char* prefix;
+  std::vector<const char*> names;
+};
+const LossEnum kLossEnums[] = {
+    {"binary_cross_entropy", "input", "", {"LOGITS", "PROBABILITIES"}},
+    {"binary_cross_entropy", "targets", "BINARY_TARGETS_", {"ZERO_ONE", "SIGNED"}},
+    {"sigmoid_focal", "targets", "BINARY_TARGETS_", {"ZERO_ONE", "SIGNED"}},
+    {"hinge", "targets", "BINARY_TARGETS_", {"ZERO_ONE", "SIGNED"}},
+    {"gaussian_nll", "spread", "SPREAD_", {"VARIANCE", "LOG_VARIANCE", "STANDARD_DEVIATION"}},
+    {"gaussian_kl", "spread", "SPREAD_", {"VARIANCE", "LOG_VARIANCE", "STANDARD_DEVIATION"}},
+    {"preference",
+     "variant",
+     "",
+     {"SIGMOID", "ROBUST", "IPO", "HINGE", "SPPO_HARD", "APO_ZERO", "APO_DOWN", "BCO_PAIR",
+      "NCA_PAIR", "CPO", "SIMPO", "ORPO"}},
+};
+
+TEST(LossEnums, AreNamedValues) {
+  for (const LossEnum& option : kLossEnums) {
+    const auto with = [&](const std::string& value) {
+      return absl::StrCat("spec { ", option.loss, " { ", option.option, ": ", value, " } }");
+    };
+    const std::string field = absl::StrCat(option.loss, ".", option.option, " is ");
+    const std::string wanted = absl::StrCat("; wanted one of ", option.prefix, option.names[0]);
+    ExpectRefused(with("0"), kInvalid, wanted);
+    for (const char* number : {"99", "127", "128", "-1", "2147483647"}) {
+      ExpectRefused(with(number), kUnimplemented,
+                    absl::StrCat(field, number, ", which is not known", wanted));
+    }
+    for (const char* name : option.names) {
+      ExpectAnswered(with(absl::StrCat(option.prefix, name)));
+    }
+  }
+}
+
+TEST(LossConflicts, NameBothSides) {
+  ExpectRefused("spec { preference { variant: IPO label_smoothing: 0.1 } }", kInvalid,
+                "preference.label_smoothing is given; wanted 0 unless the variant is SIGMOID or "
+                "ROBUST");
+  ExpectRefused("spec { preference { variant: ROBUST label_smoothing: 0.5 } }", kInvalid,
+                "preference.label_smoothing is given; wanted a number in [0, 0.5) with the variant "
+                "ROBUST");
+  ExpectRefused("spec { preference { gamma: 1 } }", kInvalid,
+                "preference.gamma is given; wanted none unless the variant is SIMPO");
+  ExpectRefused("spec { quantile { quantiles: [0.1, 0.9] } }", kInvalid,
+                "quantile.quantiles is given; wanted one of them");
+  const std::string values = "{ dtype: DTYPE_F32 shape: [2, 3] data: $f32(1 1 1 1 1 1) }";
+  ExpectRefused(absl::StrCat("spec { value {} } old_values ", values), kInvalid,
+                "old_values is given; wanted none unless value.value_clip is set");
+  ExpectRefused(absl::StrCat("spec { preference {} } reference_log_probabilities ", values),
+                kInvalid,
+                "second_reference_log_probabilities is not set; wanted a tensor, since "
+                "reference_log_probabilities is given");
+  ExpectRefused(absl::StrCat("spec { preference { variant: SIMPO } } reference_log_probabilities ",
+                             values, " second_reference_log_probabilities ", values),
+                kInvalid, "reference_log_probabilities is given; wanted none");
+  ExpectRefused(absl::StrCat("spec { huber {} } second_predictions ", values), kInvalid,
+                "second_predictions is given; wanted none: the loss huber does not take it");
+  ExpectRefused("spec { huber {} outputs { second_gradient: true } }", kInvalid,
+                "outputs.second_gradient is true; wanted false");
+  ExpectRefused("spec { huber {} second_gradient_dtype: DTYPE_F32 }", kInvalid,
+                "second_gradient_dtype is given; wanted none");
+}
+
+// Values that are looked at while the loss is computed.
+TEST(TargetValues, AreThoseThatTheLossTakes) {
+  const auto expect = [](const std::string& loss, const std::string& values, const char* words) {
+    const std::string text = absl::StrCat(
+        "spec { ", loss, " } target_values { dtype: DTYPE_F32 shape: [2, 3] data: $f32(", values,
+        ") }");
+    SCOPED_TRACE(text);
+    const absl::Status status = Answer(FullRequest(text));
+    EXPECT_EQ(status.code(), kInvalid);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(words));
+  };
+  expect("hinge {}", "1 -1 1 0 1 1", "target_values[3] is 0; wanted -1 or 1");
+  expect("hinge { targets: BINARY_TARGETS_ZERO_ONE }", "1 0 1 0 0.5 1",
+         "target_values[4] is 0.5; wanted 0 or 1");
+  expect("margin_ranking {}", "1 -1 1 nan 1 1", "target_values[3] is nan; wanted -1 or 1");
+  expect("kto {}", "1 0 2 1 1 1", "target_values[2] is 2; wanted 0 or 1");
+  ExpectAnswered(
+      "spec { hinge {} ignore_labels: 0 } target_values { dtype: DTYPE_F32 shape: [2, 3] data: "
+      "$f32(1 -1 0 0 1 1) }");
+}
 
 // --------------------------------------------------------------------------- one option or another
 

@@ -91,23 +91,6 @@ wire::Message Serialized(const google::protobuf::Message& message) {
   return wire::Message(InOneSlice(message.SerializeAsString()));
 }
 
-// Memory for every output of a whole tensor.
-struct OutputMemory {
-  explicit OutputMemory(const LossPlan::BoxBytes& bytes)
-      : gradient(bytes.gradient),
-        position_losses(bytes.position_losses),
-        log_sum_exp(bytes.log_sum_exp),
-        argmax_hits(bytes.argmax_hits),
-        probabilities(bytes.probabilities) {}
-
-  LossOutputs Spans() {
-    return {absl::MakeSpan(gradient), absl::MakeSpan(position_losses), absl::MakeSpan(log_sum_exp),
-            absl::MakeSpan(argmax_hits), absl::MakeSpan(probabilities)};
-  }
-
-  std::vector<std::byte> gradient, position_losses, log_sum_exp, argmax_hits, probabilities;
-};
-
 }  // namespace
 
 v1::ComputeRequest ParseRequest(const std::string& text) {
@@ -133,26 +116,35 @@ absl::Status Answer(const v1::ComputeRequest& request) {
   LOSSD_ASSIGN_OR_RETURN(const wire::DecodedRequest decoded,
                          wire::DecodeComputeRequest(Serialized(request)));
   LOSSD_ASSIGN_OR_RETURN(LossPlan plan, LossPlan::Make(decoded.spec, decoded.Descs()));
-  const bool whole = plan.targets_come_whole();
-  const std::vector<std::byte> targets = Joined(decoded.tensors.targets);
-  const std::vector<std::byte> class_weights = Joined(decoded.tensors.class_weights);
-  const std::vector<std::byte> position_weights = Joined(decoded.tensors.position_weights);
-  const std::vector<std::byte> upstream_gradient = Joined(decoded.tensors.upstream_gradient);
-
+  using Bytes = std::vector<std::byte>;
+  SideTensors<Bytes> joined;
+  SideBytes side;
+  BoxInputs inputs;
+  for (size_t i = 0; i < kTensorCount; ++i) {
+    const TensorRow<wire::WireTensor>& row = kTensorRows<wire::WireTensor>[i];
+    const wire::WireTensor* const tensor = TensorOf(decoded.tensors, row);
+    if (tensor == nullptr) continue;
+    if (plan.IsInBlocks(row)) {
+      inputs.*kTensorRows<ScatteredBytes>[i].in_block = tensor->data;
+    } else {
+      Bytes& bytes = joined.*kTensorRows<Bytes>[i].whole;
+      bytes = Joined(*tensor);
+      side.*kTensorRows<ByteSpan>[i].whole = bytes;
+    }
+  }
   Executor executor(1);
-  const SideBytes side = {whole ? ByteSpan(targets) : ByteSpan(), class_weights, position_weights,
-                          upstream_gradient};
   LOSSD_ASSIGN_OR_RETURN(const LossRun run, LossRun::Prepare(std::move(plan), side, executor));
   if (run.plan().positions() == 0) return absl::OkStatus();
-  BoxInputs inputs;
-  inputs.predictions = decoded.tensors.predictions.data;
-  const bool values = decoded.tensors.target_kind == TargetKind::kTargetValues;
-  if (!whole) {
-    (values ? inputs.target_values : inputs.class_probabilities) = decoded.tensors.targets.data;
-  }
   const Box box = run.plan().whole();
-  OutputMemory memory(run.plan().BytesOf(box));
-  return run.RunBox(box, inputs, memory.Spans(), executor).status();
+  const LossPlan::BoxBytes bytes = run.plan().BytesOf(box);
+  Outputs<Bytes> memory;
+  LossOutputs spans;
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    Bytes& output = memory.*kOutputRows<Bytes>[i].member;
+    output.resize(bytes.*kOutputRows<int64_t>[i].member);
+    spans.*kOutputRows<MutableByteSpan>[i].member = absl::MakeSpan(output);
+  }
+  return run.RunBox(box, inputs, spans, executor).status();
 }
 
 absl::Status PlanOf(const v1::ComputeRequest& request) {

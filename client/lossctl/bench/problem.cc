@@ -83,25 +83,60 @@ Problem::Problem(const ProblemShape& shape)
     : elements_(*ElementCount(shape.shape)), inputs_(shape.inputs) {
   spec_.loss = shape.loss;
   std::mt19937_64 random(shape.seed);
-  const auto classes = static_cast<uint64_t>(shape.shape[1]);
-  std::vector<int64_t> label_shape = shape.shape;
-  const bool values = Takes(FactsOf(shape.loss), Role::kTargetValues);
-  if (!values) label_shape.erase(label_shape.begin() + 1);
   for (Input& input : inputs_) {
     input.predictions.resize(elements_ * SizeOf(shape.dtype));
     Fill(MagnitudesOf(FactsOf(shape.loss).predictions), shape.dtype, random, input.predictions);
-    input.labels.resize(*ElementCount(label_shape));
-    for (int64_t& label : input.labels) label = static_cast<int64_t>(random() % classes);
     input.views.predictions = {{shape.dtype, shape.shape}, input.predictions};
-    input.views.targets = TensorView::Of<int64_t>(input.labels, label_shape);
-    if (values) input.views.target_kind = TargetKind::kTargetValues;
+    AddTargets(shape, random, input);
+    AddOthers(shape, random, input);
     input.gradient.resize(input.predictions.size());
+  }
+}
+
+void Problem::AddTargets(const ProblemShape& shape, std::mt19937_64& random, Input& input) {
+  input.views.target_kind = TargetKind::kNone;
+  if (!TakesTargets(FactsOf(shape.loss))) return;
+  const bool values = Takes(FactsOf(shape.loss), Role::kTargetValues);
+  input.views.target_kind = values ? TargetKind::kTargetValues : TargetKind::kClassIndices;
+  std::vector<int64_t> label_shape = shape.shape;
+  if (!values) label_shape.erase(label_shape.begin() + 1);
+  const auto classes = static_cast<uint64_t>(shape.shape[1]);
+  input.labels.resize(*ElementCount(label_shape));
+  for (int64_t& label : input.labels) {
+    switch (TargetsOf(shape.loss)) {
+      case TargetRange::kAny:
+        label = static_cast<int64_t>(random() % classes);
+        break;
+      case TargetRange::kZeroOne:
+        label = static_cast<int64_t>(random() % 2);
+        break;
+      case TargetRange::kSigned:
+        label = static_cast<int64_t>(random() % 2) * 2 - 1;
+        break;
+    }
+  }
+  input.views.targets = TensorView::Of<int64_t>(input.labels, label_shape);
+}
+
+// What else the loss needs has an element for each one of the predictions; 1 and more, so that it
+// may be a variance.
+void Problem::AddOthers(const ProblemShape& shape, std::mt19937_64& random, Input& input) {
+  for (const TensorRule& rule : FactsOf(shape.loss).tensors) {
+    for (const TensorRow<TensorView>& row : kTensorRows<TensorView>) {
+      const bool needed = row.role == rule.role && rule.presence == Presence::kRequired;
+      if (!needed || row.sometimes == nullptr) continue;
+      input.others.emplace_back(elements_ * SizeOf(shape.dtype));
+      Fill({0, 3, true, false}, shape.dtype, random, input.others.back());
+      input.views.*row.sometimes = {{shape.dtype, shape.shape}, input.others.back()};
+    }
   }
 }
 
 int64_t Problem::sent_bytes() const {
   const Input& input = inputs_.front();
-  return static_cast<int64_t>(input.predictions.size() + input.labels.size() * sizeof(int64_t));
+  size_t bytes = input.predictions.size() + input.labels.size() * sizeof(int64_t);
+  for (const std::vector<std::byte>& other : input.others) bytes += other.size();
+  return static_cast<int64_t>(bytes);
 }
 
 int64_t Problem::received_bytes() const {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <random>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -47,10 +48,14 @@ class Problem {
   struct Input {
     std::vector<std::byte> predictions;
     std::vector<int64_t> labels;
+    std::vector<std::vector<std::byte>> others;  // further tensors that the loss needs
     LossInputs views;
     LossResult answer;
     std::vector<std::byte> gradient;
   };
+
+  static void AddTargets(const ProblemShape& shape, std::mt19937_64& random, Input& input);
+  void AddOthers(const ProblemShape& shape, std::mt19937_64& random, Input& input);
 
   LossSpec spec_;
   int64_t elements_;

@@ -40,11 +40,38 @@ struct LossSpec {
   Reduction reduction = Reduction::kPositions;
   std::optional<double> denominator;  // with kGiven, and only then
   double gradient_scale = 1;
-  std::optional<DType> gradient_dtype;  // default: dtype of the predictions
+  std::optional<DType> gradient_dtype;         // default: dtype of the predictions
+  std::optional<DType> second_gradient_dtype;  // default: dtype of the second predictions
   AllIgnoredPolicy all_ignored_policy = AllIgnoredPolicy::kZero;
   NonFinitePolicy non_finite_policy = NonFinitePolicy::kPropagate;
   OutputSet outputs;
 };
+
+// Whether targets of a kind must be known whole before the first gradient: class indices always,
+// others where they decide D. Otherwise they travel block by block.
+inline bool TargetsComeWhole(const LossSpec& spec, TargetKind kind) {
+  const bool weighed = spec.reduction == Reduction::kWeightSum ||
+                       (spec.reduction == Reduction::kGiven && spec.denominator == 0.0);
+  switch (kind) {
+    case TargetKind::kClassIndices:
+      return true;
+    case TargetKind::kClassProbabilities:
+      return weighed;
+    case TargetKind::kTargetValues:
+      return !spec.ignore_labels.empty() && (weighed || spec.reduction == Reduction::kValid);
+    case TargetKind::kNone:
+      break;
+  }
+  return false;
+}
+
+// The dtypes of the outputs of a request.
+inline OutputDTypes OutputDTypesOf(const LossSpec& spec, const LossTensorDescs& tensors) {
+  const DType predictions = tensors.predictions.dtype;
+  const DType second = tensors.second_predictions ? tensors.second_predictions->dtype : predictions;
+  return {predictions, spec.gradient_dtype.value_or(predictions),
+          spec.second_gradient_dtype.value_or(second)};
+}
 
 // Positions outer_begin .. +outer_count by inner_begin .. +inner_count of a tensor that lies in
 // memory as [outer][C][inner], with all their classes.

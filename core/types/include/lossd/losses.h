@@ -14,6 +14,8 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "lossd/element_losses.h"
+#include "lossd/loss_rows.h"
 #include "lossd/tensors.h"
 
 // The catalogue of losses: of each a struct with its options, and a row. Formulas are in
@@ -22,141 +24,21 @@
 
 namespace lossd {
 
-// What a loss reduces, and thereby how it is computed.
-enum class Family : int8_t {
-  kPick,      // one class of each position
-  kSoftmax,   // the exponentials of all classes of each position
-  kElements,  // nothing: every element of the predictions is a position of its own
-};
-
-// What predictions are.
-enum class Domain : int8_t { kLogits, kProbabilities, kLogProbabilities, kNumbers };
-
-constexpr std::string_view NameOf(Family family) {
-  switch (family) {
-    case Family::kPick:
-      return "pick";
-    case Family::kSoftmax:
-      return "softmax";
-    case Family::kElements:
-      return "elements";
-  }
-  return "";
-}
-
-constexpr std::string_view NameOf(Domain domain) {
-  switch (domain) {
-    case Domain::kLogits:
-      return "logits";
-    case Domain::kProbabilities:
-      return "probabilities";
-    case Domain::kLogProbabilities:
-      return "log-probabilities";
-    case Domain::kNumbers:
-      return "numbers";
-  }
-  return "";
-}
-
-// The values that a number may have.
-struct Range {
-  double least;
-  double most;
-  bool has_least;
-  bool has_most;
-  std::string_view wanted;  // the same in words
-
-  // A NaN is in no range.
-  constexpr bool Has(double value) const {
-    return (has_least ? value >= least : value > least) &&
-           (has_most ? value <= most : value < most);
-  }
-
-  static constexpr Range FromZeroToBelowOne() { return {0, 1, true, false, "a number in [0, 1)"}; }
-  static constexpr Range Finite() {
-    return {-kInfinity, kInfinity, false, false, "a finite number"};
-  }
-  static constexpr Range FiniteFromZero() {
-    return {0, kInfinity, true, false, "a finite number >= 0"};
-  }
-
- private:
-  static constexpr double kInfinity = std::numeric_limits<double>::infinity();
-};
-
-// The words for the values 1, 2, ... of an enum, as in the enum of loss.proto without its prefix.
-// No primary template: an enum without words is no option.
-template <class E>
-struct Words;
-
-// An option of loss L. In the message of the loss it is a field, marked `optional` where its
-// default is not 0: a double, int32 or bool, as T is; of std::optional<double> an optional double
-// without a default; of an enum that has Words an optional enum; of std::vector<double> a repeated
-// double.
-template <class L, class T>
-struct Option {
-  using Value = T;
-
-  int number;             // its field in the message of the loss
-  std::string_view name;  // of that field; --log-floor is the flag of log_floor
-  T L::*member;
-  Range range;  // of a number, or of each of several; of others it says nothing
-  std::string_view help;
-
-  T default_value() const { return L().*member; }
-};
-
-template <class L, class T>
-constexpr Option<L, T> MakeOption(int number, std::string_view name, T L::*member, Range range,
-                                  std::string_view help) {
-  return {number, name, member, range, help};
-}
-// Of a bool or an enum.
-template <class L, class T>
-constexpr Option<L, T> MakeOption(int number, std::string_view name, T L::*member,
-                                  std::string_view help) {
-  return {number, name, member, Range::Finite(), help};
-}
-
-// Whether a loss must be given a tensor. Of several kOneOf, exactly one. Others are refused.
-enum class Presence : int8_t { kRequired, kOneOf, kOptional };
-struct TensorRule {
-  Role role;
-  Presence presence;
-};
-
-// No primary template: a loss without a row does not compile.
-template <class L>
-struct LossRow;
-
 // What losses over classes take.
 inline constexpr TensorRule kClassTensors[] = {
     {Role::kClassIndices, Presence::kOneOf},        {Role::kClassProbabilities, Presence::kOneOf},
     {Role::kClassWeights, Presence::kOptional},     {Role::kPositionWeights, Presence::kOptional},
     {Role::kUpstreamGradient, Presence::kOptional}, {Role::kPredictions, Presence::kRequired}};
 
-// What losses over elements with targets take.
-inline constexpr TensorRule kElementTensors[] = {{Role::kClassWeights, Presence::kOptional},
-                                                 {Role::kPositionWeights, Presence::kOptional},
-                                                 {Role::kUpstreamGradient, Presence::kOptional},
-                                                 {Role::kPredictions, Presence::kRequired},
-                                                 {Role::kTargetValues, Presence::kRequired}};
-
 // What the rows of losses over classes have in common.
 struct OverClasses {
   static constexpr absl::Span<const TensorRule> kTensors = kClassTensors;
   static constexpr bool kIgnores = true;  // ignore_labels
   static constexpr bool kSmooths = true;  // label_smoothing
-  static constexpr std::tuple<> kOptions = {};
-};
-
-// And of losses over elements with targets.
-struct OverElements {
-  static constexpr Family kFamily = Family::kElements;
-  static constexpr Domain kPredictions = Domain::kNumbers;
-  static constexpr absl::Span<const TensorRule> kTensors = kElementTensors;
-  static constexpr bool kIgnores = false;
-  static constexpr bool kSmooths = false;
+  static constexpr bool kSecondGradient = false;
+  static constexpr std::tuple<> kNeeds = {};
+  static constexpr std::tuple<> kTensorConflicts = {};
+  static constexpr std::tuple<> kConflicts = {};
   static constexpr std::tuple<> kOptions = {};
 };
 
@@ -197,15 +79,12 @@ struct LossRow<NllLoss> : OverClasses {
   static constexpr Domain kPredictions = Domain::kLogProbabilities;
 };
 
-struct SquaredErrorLoss {};
-template <>
-struct LossRow<SquaredErrorLoss> : OverElements {
-  static constexpr int kNumber = 21;
-  static constexpr std::string_view kName = "squared_error";
-};
-
 // A spec may be wrong in every field: LossPlan::Make is what checks it.
-using Loss = std::variant<SoftmaxLoss, MultinomialLogisticLoss, NllLoss, SquaredErrorLoss>;
+using Loss = std::variant<SoftmaxLoss, MultinomialLogisticLoss, NllLoss, BinaryCrossEntropyLoss,
+                          SigmoidFocalLoss, HingeLoss, SquaredErrorLoss, AbsoluteErrorLoss,
+                          SmoothL1Loss, HuberLoss, LogCoshLoss, QuantileLoss, PoissonNllLoss,
+                          GaussianNllLoss, GaussianKlLoss, MarginRankingLoss, PairwiseLogisticLoss,
+                          PreferenceLoss, KtoLoss, ValueLoss>;
 inline constexpr size_t kLossCount = std::variant_size_v<Loss>;
 
 // A row, whatever the loss.
@@ -215,8 +94,9 @@ struct LossFacts {
   Family family;
   Domain predictions;
   absl::Span<const TensorRule> tensors;
-  bool ignores;  // takes ignore_labels
-  bool smooths;  // takes label_smoothing
+  bool ignores;          // takes ignore_labels
+  bool smooths;          // takes label_smoothing
+  bool second_gradient;  // has a gradient of second_predictions
 };
 
 namespace losses_internal {
@@ -224,8 +104,8 @@ namespace losses_internal {
 template <class L>
 constexpr LossFacts FactsOf() {
   using Row = LossRow<L>;
-  return {Row::kNumber,  Row::kName,    Row::kFamily, Row::kPredictions,
-          Row::kTensors, Row::kIgnores, Row::kSmooths};
+  return {Row::kNumber,  Row::kName,    Row::kFamily,  Row::kPredictions,
+          Row::kTensors, Row::kIgnores, Row::kSmooths, Row::kSecondGradient};
 }
 
 template <size_t... I>
@@ -253,6 +133,14 @@ constexpr bool Takes(const LossFacts& loss, Role role) {
   return false;
 }
 
+// Whether a loss takes targets of some kind.
+constexpr bool TakesTargets(const LossFacts& loss) {
+  for (const TensorRule& rule : loss.tensors) {
+    if (FactsOf(rule.role).target_kind) return true;
+  }
+  return false;
+}
+
 inline const LossFacts& FactsOf(const Loss& loss) { return kLossFacts[loss.index()]; }
 
 // Calls visit(option) with each option of a loss.
@@ -263,6 +151,23 @@ constexpr void ForEachOption(Visit visit) {
 
 template <class L>
 inline constexpr size_t kOptionCount = std::tuple_size_v<decltype(LossRow<L>::kOptions)>;
+
+// What target values a loss over elements takes.
+inline TargetRange TargetsOf(const Loss& any) {
+  return std::visit(
+      []<class L>(const L& loss) {
+        TargetRange range = TargetRange::kAny;
+        if constexpr (LossRow<L>::kFamily == Family::kElements) range = LossRow<L>::kTargets;
+        ForEachOption<L>([&]<class T>(const Option<L, T>& option) {
+          if constexpr (std::is_same_v<T, BinaryTargets>) {
+            const bool is_signed = loss.*option.member == BinaryTargets::kSigned;
+            range = is_signed ? TargetRange::kSigned : TargetRange::kZeroOne;
+          }
+        });
+        return range;
+      },
+      any);
+}
 
 // An option as the one number that kernels take; NaN where it is not set.
 template <class T>

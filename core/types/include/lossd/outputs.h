@@ -36,6 +36,7 @@ struct Outputs {
   T log_sum_exp = {};              // f64, shape of the labels; softmax loss only
   T argmax_hits = {};              // u8, shape of the labels
   T probabilities = {};            // shape and dtype of the predictions; softmax loss only
+  T second_gradient = {};          // shape of the predictions, its own dtype; where a loss has it
 
   friend bool operator==(const Outputs&, const Outputs&) = default;
 };
@@ -48,24 +49,77 @@ using OutputSet = Outputs<bool>;
 // predictions (in place); any other overlap may not occur.
 using LossOutputs = Outputs<MutableByteSpan>;
 
+// What decides the elements of an output.
+enum class OutputDType : int8_t { kPredictions, kGradient, kSecondGradient, kF64, kU8 };
+
+// The dtypes of one request that outputs may have.
+struct OutputDTypes {
+  DType predictions = DType::kF32;
+  DType gradient = DType::kF32;
+  DType second_gradient = DType::kF32;
+
+  constexpr DType Of(OutputDType which) const {
+    switch (which) {
+      case OutputDType::kPredictions:
+        return predictions;
+      case OutputDType::kGradient:
+        return gradient;
+      case OutputDType::kSecondGradient:
+        return second_gradient;
+      case OutputDType::kF64:
+        return DType::kF64;
+      case OutputDType::kU8:
+        return DType::kU8;
+    }
+    return predictions;
+  }
+};
+
+// Which losses have an output.
+enum class OutputOf : int8_t { kAll, kSoftmax, kOverClasses, kSecondGradient };
+
+constexpr bool HasOutput(const LossFacts& loss, OutputOf of) {
+  switch (of) {
+    case OutputOf::kAll:
+      return true;
+    case OutputOf::kSoftmax:
+      return loss.family == Family::kSoftmax;
+    case OutputOf::kOverClasses:
+      return loss.family != Family::kElements;
+    case OutputOf::kSecondGradient:
+      return loss.second_gradient;
+  }
+  return false;
+}
+
+// Why a loss does not have it.
+constexpr std::string_view ReasonOf(OutputOf of) {
+  switch (of) {
+    case OutputOf::kAll:
+      break;
+    case OutputOf::kSoftmax:
+      return "only the softmax loss has it";
+    case OutputOf::kOverClasses:
+      return "a loss over elements does not have it";
+    case OutputOf::kSecondGradient:
+      return "only losses whose second predictions have a gradient have it";
+  }
+  return "";
+}
+
 // What is to be known of an output, whatever T is.
 struct OutputFacts {
-  std::string_view name;       // of its field in every message
-  Per per;                     // kElement or kPosition
-  std::optional<DType> dtype;  // nullopt: that of the predictions or, of a gradient, its own
-  bool is_gradient;
-  std::optional<Family> family;  // set: only losses of this family have it
-  int outputs_field;             // in lossd.v1.Outputs
-  int response_field;            // in ComputeResponse
-  int block_field;               // in BlockResult
-  bool of_classes = false;       // losses over elements do not have it
+  std::string_view name;  // of its field in every message
+  Per per;                // kElement or kPosition
+  OutputDType dtype;
+  OutputOf of;
+  int outputs_field;   // in lossd.v1.Outputs
+  int response_field;  // in ComputeResponse
+  int block_field;     // in BlockResult
 
-  constexpr bool IsOf(Family loss) const {
-    return family.value_or(loss) == loss && !(of_classes && loss == Family::kElements);
-  }
-
-  constexpr DType DTypeFor(DType predictions, DType gradient) const {
-    return dtype ? *dtype : is_gradient ? gradient : predictions;
+  // Its field in lossd.v1.Outputs knows whether it is set: wanted unless it says otherwise.
+  constexpr bool is_gradient() const {
+    return dtype == OutputDType::kGradient || dtype == OutputDType::kSecondGradient;
   }
 };
 
@@ -76,16 +130,20 @@ struct OutputRow : OutputFacts {
 
 // In the order of the fields of lossd.v1.Outputs.
 template <class T>
-inline constexpr std::array<OutputRow<T>, 5> kOutputRows = {{
-    {{"gradient", Per::kElement, {}, /*is_gradient=*/true, {}, 1, 6, 7}, &Outputs<T>::gradient},
-    {{"position_losses", Per::kPosition, DType::kF64, false, {}, 2, 2, 3},
+inline constexpr std::array<OutputRow<T>, 6> kOutputRows = {{
+    {{"gradient", Per::kElement, OutputDType::kGradient, OutputOf::kAll, 1, 6, 7},
+     &Outputs<T>::gradient},
+    {{"position_losses", Per::kPosition, OutputDType::kF64, OutputOf::kAll, 2, 2, 3},
      &Outputs<T>::position_losses},
-    {{"log_sum_exp", Per::kPosition, DType::kF64, false, Family::kSoftmax, 3, 3, 4},
+    {{"log_sum_exp", Per::kPosition, OutputDType::kF64, OutputOf::kSoftmax, 3, 3, 4},
      &Outputs<T>::log_sum_exp},
-    {{"argmax_hits", Per::kPosition, DType::kU8, false, {}, 4, 4, 5, true},
+    {{"argmax_hits", Per::kPosition, OutputDType::kU8, OutputOf::kOverClasses, 4, 4, 5},
      &Outputs<T>::argmax_hits},
-    {{"probabilities", Per::kElement, {}, false, Family::kSoftmax, 5, 5, 6},
+    {{"probabilities", Per::kElement, OutputDType::kPredictions, OutputOf::kSoftmax, 5, 5, 6},
      &Outputs<T>::probabilities},
+    {{"second_gradient", Per::kElement, OutputDType::kSecondGradient, OutputOf::kSecondGradient, 9,
+      10, 11},
+     &Outputs<T>::second_gradient},
 }};
 inline constexpr size_t kOutputCount = kOutputRows<bool>.size();
 

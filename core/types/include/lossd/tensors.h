@@ -25,19 +25,26 @@ enum class Role : int8_t {
   kUpstreamGradient = 6,
   kPredictions = 7,
   kTargetValues = 8,
+  kSecondPredictions = 10,
+  kPosWeight = 11,
+  kReferenceLogProbabilities = 15,
+  kSecondReferenceLogProbabilities = 16,
+  kOldValues = 17,
 };
 
 // What a tensor has one element for.
 enum class Per : int8_t {
-  kElement,   // shape of the predictions
-  kPosition,  // shape of the labels; in a loss over elements, of the predictions
-  kClass,     // or for a class of each position, of one sample or of all
+  kElement,     // shape of the predictions
+  kPosition,    // shape of the labels; in a loss over elements, of the predictions
+  kClass,       // or for a class of each position, of one sample or of all
+  kClassOrOne,  // a class, or one for all
 };
 
 enum class TargetKind : int8_t {
   kClassIndices,        // shape of the predictions with the class axis 1 or removed
   kClassProbabilities,  // shape of the predictions
   kTargetValues,        // shape of the predictions
+  kNone,                // the loss takes none
 };
 
 // A tensor that is sent whole before the first block; the number is its SideData.kind. Tensors are
@@ -47,8 +54,19 @@ enum class SideKind : int8_t {
   kPositionWeights = 2,
   kUpstreamGradient = 3,
   kTargets = 4,
+  kPosWeight = 11,
+  kReferenceLogProbabilities = 15,
+  kSecondReferenceLogProbabilities = 16,
+  kOldValues = 17,
 };
-inline constexpr int kSideKinds = 4;
+inline constexpr SideKind kSideKinds[] = {SideKind::kClassWeights,
+                                          SideKind::kPositionWeights,
+                                          SideKind::kUpstreamGradient,
+                                          SideKind::kTargets,
+                                          SideKind::kPosWeight,
+                                          SideKind::kReferenceLogProbabilities,
+                                          SideKind::kSecondReferenceLogProbabilities,
+                                          SideKind::kOldValues};
 
 // The tensors of one request, by type T (a description, a view).
 template <class T>
@@ -59,6 +77,11 @@ struct LossTensors {
   std::optional<T> class_weights = {};
   std::optional<T> position_weights = {};
   std::optional<T> upstream_gradient = {};
+  std::optional<T> second_predictions = {};
+  std::optional<T> pos_weight = {};
+  std::optional<T> reference_log_probabilities = {};
+  std::optional<T> second_reference_log_probabilities = {};
+  std::optional<T> old_values = {};
 };
 using LossTensorDescs = LossTensors<TensorDesc>;
 using LossInputs = LossTensors<TensorView>;
@@ -70,6 +93,10 @@ struct SideTensors {
   T class_weights = {};
   T position_weights = {};
   T upstream_gradient = {};
+  T pos_weight = {};
+  T reference_log_probabilities = {};
+  T second_reference_log_probabilities = {};
+  T old_values = {};
 };
 
 // And what a block has of those that travel in blocks (bytes, a size).
@@ -78,6 +105,7 @@ struct BlockTensors {
   T predictions = {};
   T class_probabilities = {};
   T target_values = {};
+  T second_predictions = {};
 
   friend bool operator==(const BlockTensors&, const BlockTensors&) = default;
 };
@@ -147,11 +175,41 @@ inline constexpr TensorRow<T> kTensorRows[] = {
      nullptr,
      &BlockTensors<T>::predictions},
     {{Role::kTargetValues, "target_values", Per::kElement, /*floating=*/false,
-      TargetKind::kTargetValues, std::nullopt, 8},
+      TargetKind::kTargetValues, SideKind::kTargets, 8},
      &LossTensors<T>::targets,
      nullptr,
-     nullptr,
+     &SideTensors<T>::targets,
      &BlockTensors<T>::target_values},
+    {{Role::kSecondPredictions, "second_predictions", Per::kElement, /*floating=*/true,
+      std::nullopt, std::nullopt, 10},
+     nullptr,
+     &LossTensors<T>::second_predictions,
+     nullptr,
+     &BlockTensors<T>::second_predictions},
+    {{Role::kPosWeight, "pos_weight", Per::kClassOrOne, /*floating=*/true, std::nullopt,
+      SideKind::kPosWeight, 0},
+     nullptr,
+     &LossTensors<T>::pos_weight,
+     &SideTensors<T>::pos_weight,
+     nullptr},
+    {{Role::kReferenceLogProbabilities, "reference_log_probabilities", Per::kPosition,
+      /*floating=*/true, std::nullopt, SideKind::kReferenceLogProbabilities, 0},
+     nullptr,
+     &LossTensors<T>::reference_log_probabilities,
+     &SideTensors<T>::reference_log_probabilities,
+     nullptr},
+    {{Role::kSecondReferenceLogProbabilities, "second_reference_log_probabilities", Per::kPosition,
+      /*floating=*/true, std::nullopt, SideKind::kSecondReferenceLogProbabilities, 0},
+     nullptr,
+     &LossTensors<T>::second_reference_log_probabilities,
+     &SideTensors<T>::second_reference_log_probabilities,
+     nullptr},
+    {{Role::kOldValues, "old_values", Per::kPosition, /*floating=*/true, std::nullopt,
+      SideKind::kOldValues, 0},
+     nullptr,
+     &LossTensors<T>::old_values,
+     &SideTensors<T>::old_values,
+     nullptr},
 };
 inline constexpr size_t kTensorCount = std::size(kTensorRows<TensorDesc>);
 
@@ -175,6 +233,14 @@ constexpr const T* TensorOf(const LossTensors<T>& tensors, const TensorRow<T>& r
 template <class T>
 constexpr T* TensorOf(LossTensors<T>& tensors, const TensorRow<T>& row) {
   return const_cast<T*>(TensorOf(std::as_const(tensors), row));
+}
+
+template <class T>
+constexpr bool HasTensor(const LossTensors<T>& tensors, Role role) {
+  for (const TensorRow<T>& row : kTensorRows<T>) {
+    if (row.role == role) return TensorOf(tensors, row) != nullptr;
+  }
+  return false;
 }
 
 // Gives `tensors` the tensor of a row, and returns where it is to be put.
@@ -216,9 +282,9 @@ absl::Status CheckTensors(const LossTensors<T>& tensors, Check check) {
 // in which they are sent. The targets are among them, also where they travel in blocks.
 template <class T, class Visit>
 constexpr void ForEachSideTensor(const LossTensors<T>& tensors, Visit visit) {
-  for (int kind = 1; kind <= kSideKinds; ++kind) {
+  for (const SideKind kind : kSideKinds) {
     ForEachTensor(tensors, [&](const TensorRow<T>& row, const T& tensor) {
-      if (row.side_kind == static_cast<SideKind>(kind)) visit(row, tensor);
+      if (row.side_kind == kind) visit(row, tensor);
     });
   }
 }
@@ -227,6 +293,7 @@ constexpr void ForEachSideTensor(const LossTensors<T>& tensors, Visit visit) {
 template <class To, class From, class Map>
 LossTensors<To> MapTensors(const LossTensors<From>& from, Map map) {
   LossTensors<To> to;
+  to.target_kind = from.target_kind;
   for (size_t i = 0; i < kTensorCount; ++i) {
     const TensorRow<From>& row = kTensorRows<From>[i];
     if (const From* tensor = TensorOf(from, row)) {
