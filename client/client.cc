@@ -8,13 +8,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/async_engine.h"
-#include "client/attempts.h"
-#include "client/compute_call.h"
-#include "client/driver.h"
-#include "client/grpc_transport.h"
-#include "client/replay.h"
-#include "client/transport.h"
+#include "client/call/async_engine.h"
+#include "client/call/attempts.h"
+#include "client/call/compute_call.h"
+#include "client/call/driver.h"
+#include "client/call/replay.h"
+#include "client/grpc/grpc_transport.h"
+#include "client/transport/transport.h"
 #include "lossd/status_macros.h"
 #include "protos/wire/info_codec.h"
 

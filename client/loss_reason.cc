@@ -1,6 +1,6 @@
 #include "absl/strings/cord.h"
 #include "absl/types/optional.h"
-#include "client/transport.h"
+#include "client/transport/transport.h"
 #include "lossd/client.h"
 
 namespace lossd {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/block_io.h"
-#include "client/geometry.h"
+#include "client/call/block_io.h"
+#include "client/call/geometry.h"
 #include "client/testing/local_transport.h"
 #include "lossd/status_macros.h"
 #include "protos/wire/info_codec.h"

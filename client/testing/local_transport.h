@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/transport.h"
+#include "client/transport/transport.h"
 
 namespace lossd {
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "absl/time/time.h"
-#include "client/transport.h"
+#include "client/transport/transport.h"
 
 namespace lossd {
 

@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "client/grpc_transport.h"
+#include "client/grpc/grpc_transport.h"
 #include "lossd/client.h"
 #include "tests/client/any_call.h"
 #include "tests/client/echo_server.h"

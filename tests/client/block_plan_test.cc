@@ -1,4 +1,4 @@
-#include "client/block_plan.h"
+#include "client/call/block_plan.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include <random>
 #include <vector>
 
-#include "client/answer_size.h"
+#include "client/call/answer_size.h"
 #include "lossd/client.h"
 
 namespace lossd {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "client/transport.h"
+#include "client/transport/transport.h"
 #include "tests/client/doubling_fixture.h"
 
 namespace lossd {

@@ -1,5 +1,5 @@
 // The transport against a gRPC server in this process that answers by a function.
-#include "client/grpc_transport.h"
+#include "client/grpc/grpc_transport.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

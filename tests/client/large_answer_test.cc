@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/grpc_transport.h"
+#include "client/grpc/grpc_transport.h"
 #include "tests/client/any_call.h"
 
 namespace lossd {

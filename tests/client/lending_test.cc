@@ -4,8 +4,8 @@
 #include <optional>
 #include <vector>
 
-#include "client/compute_call.h"
-#include "client/driver.h"
+#include "client/call/compute_call.h"
+#include "client/call/driver.h"
 #include "client/testing/local_transport.h"
 #include "protos/wire/writer.h"
 #include "tests/client/doubling_fixture.h"

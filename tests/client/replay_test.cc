@@ -1,9 +1,9 @@
-#include "client/replay.h"
+#include "client/call/replay.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "client/transport.h"
+#include "client/transport/transport.h"
 
 namespace lossd {
 namespace {

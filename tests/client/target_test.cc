@@ -1,6 +1,6 @@
 // What the text of a target means: whom it names, and whether they are on this machine, and so may
 // have a token in the clear.
-#include "client/target.h"
+#include "client/grpc/target.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/strings/cord.h"
-#include "client/transport.h"
+#include "client/transport/transport.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

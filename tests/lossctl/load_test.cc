@@ -7,7 +7,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/synchronization/mutex.h"
-#include "client/transport.h"
+#include "client/transport/transport.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -31,6 +31,10 @@ ROOMS = {
     "server/security": "security",
     "client": "client",
     "client/include": "client_api",
+    "client/call": "client_call",
+    "client/grpc": "client_grpc",
+    "client/transport": "client_transport",
+    "client/testing": "client_testing",
     "client/npy": "npy",
     "client/lossctl": "lossctl",
     "examples": "examples",
@@ -61,7 +65,12 @@ ARROWS = {
     "server": {"admission", "calls", "config", "control", "flags", "listen", "log", "memory",
                "metrics", "security", "types", "system", "exec", "absl", "cli11", "grpc"},
     "client_api": {"types", "absl"},
-    "client": {"client_api", "types", "files", "wire", "absl", "grpc"},
+    "client_transport": {"wire", "absl", "grpc"},
+    "client_call": {"client_api", "client_transport", "types", "wire", "absl"},
+    "client_grpc": {"client_api", "client_transport", "types", "files", "wire", "absl", "grpc"},
+    "client_testing": {"client_api", "client_call", "client_transport", "types", "wire", "absl"},
+    "client": {"client_api", "client_call", "client_grpc", "client_transport", "types", "wire",
+               "absl"},
     "npy": {"types", "absl"},
     "lossctl": {"client_api", "types", "flags", "npy", "absl", "cli11", "httplib", "json"},
     "examples": {"client_api", "types", "absl", "cli11", "mpi", "zlib"},
@@ -157,13 +166,16 @@ def self_test():
         "core/kernels/a.cc": "#include <tbb/parallel_for.h>\n# include \"absl/status/status.h\"",
         "client/include/lossd/a.h": "#include <grpcpp/grpcpp.h>",
         "client/a.cc": '#include "core/exec/b.h"',
+        "client/call/a.cc": '#include "client/grpc/b.h"',
+        "client/grpc/b.h": '#include "client/transport/b.h"',
+        "client/transport/b.h": "",
         "server/calls/b.h": "",
         "server/a.cc": '#include "lossd/v1/loss.pb.h"\n#include "b.h"',
         "server/listen/a.h": '#include "server/calls/b.h"',
         "core/exec/b.h": '#include <vector>\n#include "core/plan/a.h"',
     }
     found = list(faults(files, lambda path: path in files))
-    assert len(found) == 9, "\n".join(found)
+    assert len(found) == 10, "\n".join(found)
     assert not any(line.startswith("core/exec/b.h") for line in found), found
     ARROWS["listen"].add("calls")
     assert circle() == ["calls", "metrics", "listen", "calls"], circle()

@@ -1,0 +1,54 @@
+#ifndef LOSSD_CLIENT_CALL_ATTEMPTS_H_
+#define LOSSD_CLIENT_CALL_ATTEMPTS_H_
+
+#include <functional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "client/call/driver.h"
+#include "client/call/loans.h"
+#include "client/call/replay.h"
+
+namespace lossd {
+
+// Attempts until one succeeds or there is no point in another. Between attempts, and before the
+// end, all loans have come back. Closures that hold no more than a pointer are not allocated, and a
+// call of one small message takes as long as it allocates: so this belongs to its call, and is
+// referred to by its address.
+class Attempts {
+ public:
+  using Report = std::function<void(absl::Status)>;
+
+  // Makes one attempt: starts it and, once, reports how it ended.
+  using Attempt = std::function<void(Report report)>;
+
+  Attempts(Driver& driver, Replay replay) : driver_(driver), replay_(std::move(replay)) {}
+  Attempts(const Attempts&) = delete;
+  Attempts& operator=(const Attempts&) = delete;
+
+  Driver& driver() const { return driver_; }
+  absl::Time deadline() const { return replay_.deadline(); }
+
+  // Once. `loans` and this live until `done` runs, which it does once, inside the driver's RunOnce
+  // or at once, and which may destroy them.
+  void Run(const Loans& loans, Attempt attempt, Report done);
+
+ private:
+  void Begin();
+  void RemindAt(absl::Time time);
+  void Over(absl::Status status);
+  void Ended(const absl::Status& status);
+  void Done(const absl::Status& status);
+
+  Driver& driver_;
+  Replay replay_;
+  const Loans* loans_ = nullptr;
+  Attempt attempt_;
+  Report done_;
+  Driver::Timer reminder_;  // from the beginning of an attempt until its messages are let go of
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_CALL_ATTEMPTS_H_

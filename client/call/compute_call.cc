@@ -1,0 +1,143 @@
+#include "client/call/compute_call.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/call/answer_size.h"
+#include "client/call/block_io.h"
+#include "lossd/status_macros.h"
+#include "protos/wire/request_codec.h"
+#include "protos/wire/response_codec.h"
+
+namespace lossd {
+namespace {
+
+// Of a reply beside its tensors: the sums, the counts, the descriptions.
+constexpr int64_t kReplyEnvelopeBytes = 2 << 10;
+
+constexpr int kMaxFanOut = 256;
+
+int64_t RequestDataBytes(const LossInputs& in) {
+  int64_t bytes = 0;
+  ForEachTensor(in, [&bytes](const TensorFacts&, const TensorView& view) {
+    bytes += static_cast<int64_t>(view.bytes.size());
+  });
+  return bytes;
+}
+
+}  // namespace
+
+ComputeCall::ComputeCall(const LossSpec& spec, const LossInputs& inputs, const LossOutputs& into,
+                         const ClientOptions& options, const CallOptions& call)
+    : job_{.spec = spec,
+           .inputs = inputs,
+           .into = into,
+           .geometry = GeometryOf(spec, inputs),
+           .block_bytes = options.block_bytes,
+           .progress = call.progress,
+           .loans = {}},
+      mode_(call.mode),
+      parts_(call.fan_out),
+      unary_limit_bytes_(options.unary_limit_bytes) {
+  job_.spec.outputs = OutputsFor(into);
+}
+
+absl::Status ComputeCall::Check() const {
+  if (parts_ < 1 || parts_ > kMaxFanOut) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("fan_out is ", parts_, "; wanted 1..", kMaxFanOut));
+  }
+  return CheckMemory(job_.inputs, job_.geometry, job_.into);
+}
+
+void ComputeCall::Start(Driver& driver, Replay replay, Done done) {
+  if (absl::Status checked = Check(); !checked.ok()) return done(std::move(checked));
+  const absl::StatusOr<bool> unary = ChooseUnary();
+  if (!unary.ok()) return done(unary.status());
+  if (!*unary && parts_ > 1 && driver.transport().TakesParts() && job_.geometry &&
+      job_.geometry->positions() > 0) {
+    fan_out_ = std::make_unique<FanOut>(job_, parts_);
+    return fan_out_->Start(driver, std::move(replay), std::move(done));
+  }
+  if (!*unary && job_.geometry) {
+    ledger_ = std::make_unique<BlockLedger>(BlockPlan(*job_.geometry, job_.block_bytes));
+  }
+  unary_ = *unary;
+  done_ = std::move(done);
+  attempts_.emplace(driver, std::move(replay));
+  attempts_->Run(
+      job_.loans,
+      [this](Report report) {
+        unary_ ? AttemptUnary(std::move(report)) : AttemptStream(std::move(report));
+      },
+      [this](const absl::Status& status) { Ended(status); });
+}
+
+void ComputeCall::Ended(const absl::Status& status) {
+  const Done done = std::move(done_);
+  if (!status.ok()) return done(status);
+  done(std::move(result_));
+}
+
+absl::StatusOr<bool> ComputeCall::ChooseUnary() {
+  if (mode_ != TransferMode::kAuto) return mode_ == TransferMode::kUnary;
+  if (RequestDataBytes(job_.inputs) > unary_limit_bytes_ ||
+      WholeAnswerBytes(job_) + kReplyEnvelopeBytes > unary_limit_bytes_) {
+    return false;
+  }
+  absl::StatusOr<grpc::ByteBuffer> request = UnaryRequest();
+  if (!request.ok()) return request.status();
+  const bool fits = static_cast<int64_t>(request->Length()) <= unary_limit_bytes_;
+  if (fits) first_request_.emplace().Swap(&*request);
+  return fits;
+}
+
+absl::StatusOr<grpc::ByteBuffer> ComputeCall::UnaryRequest() const {
+  const auto lend = [this](const TensorFacts&, const TensorView& view) {
+    return wire::OutgoingTensor{view.desc.dtype, view.desc.shape, view.desc.layout,
+                                job_.loans.Lend(view.bytes)};
+  };
+  return wire::EncodeComputeRequest(job_.spec, MapTensors<wire::OutgoingTensor>(job_.inputs, lend));
+}
+
+void ComputeCall::AttemptUnary(Report report) {
+  static const auto& method = *new std::string(kComputeMethod);
+  absl::StatusOr<grpc::ByteBuffer> request = first_request_ ? grpc::ByteBuffer() : UnaryRequest();
+  if (!request.ok()) return report(request.status());
+  if (first_request_) request->Swap(&*first_request_);
+  first_request_.reset();
+  report_ = std::move(report);
+  Driver& driver = attempts_->driver();
+  driver.transport().Unary(
+      driver.queue(), {method, attempts_->deadline(), WholeAnswerBytes(job_) + kAnswerRoomBytes},
+      *request, [this](const absl::StatusOr<wire::Message>& answer) {
+        const Report report = std::move(report_);
+        report(TakeUnary(answer));
+      });
+}
+
+absl::Status ComputeCall::TakeUnary(const absl::StatusOr<wire::Message>& answer) {
+  if (!answer.ok()) return answer.status();
+  LOSSD_ASSIGN_OR_RETURN(wire::DecodedResponse response, wire::DecodeComputeResponse(*answer));
+  LOSSD_RETURN_IF_ERROR(PlaceWhole(response.outputs, job_.into));
+  result_ = std::move(response.result);
+  if (job_.progress && job_.geometry) {
+    const int64_t total = job_.geometry->predictions_bytes();
+    job_.progress(total, total);
+  }
+  return absl::OkStatus();
+}
+
+void ComputeCall::AttemptStream(Report report) {
+  stream_ = std::make_unique<StreamAttempt>(
+      job_, ledger_.get(), [this, report = std::move(report)](absl::StatusOr<LossResult> outcome) {
+        stream_.reset();  // and with it what it holds of the caller's memory
+        const absl::Status status = outcome.status();
+        if (status.ok()) result_ = *std::move(outcome);
+        report(status);
+      });
+  stream_->Start(attempts_->driver(), attempts_->deadline());
+}
+
+}  // namespace lossd

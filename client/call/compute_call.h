@@ -1,0 +1,62 @@
+#ifndef LOSSD_CLIENT_CALL_COMPUTE_CALL_H_
+#define LOSSD_CLIENT_CALL_COMPUTE_CALL_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "client/call/attempts.h"
+#include "client/call/compute_job.h"
+#include "client/call/driver.h"
+#include "client/call/fan_out.h"
+#include "client/call/replay.h"
+#include "client/call/stream_attempt.h"
+#include "lossd/client.h"
+
+namespace lossd {
+
+// One Compute, from the caller's tensors to the caller's buffers: checks the memory, chooses unary
+// or stream, and attempts until the answer is there.
+class ComputeCall {
+ public:
+  using Done = std::function<void(absl::StatusOr<LossResult>)>;
+
+  // Copies the spec and the descriptions, not the bytes.
+  ComputeCall(const LossSpec& spec, const LossInputs& inputs, const LossOutputs& into,
+              const ClientOptions& options, const CallOptions& call);
+
+  // Starts on the driver, whose thread this is. `done` runs once, from the driver's RunOnce or at
+  // once, when nothing refers to the caller's memory any more; it may destroy this.
+  void Start(Driver& driver, Replay replay, Done done);
+
+ private:
+  using Report = Attempts::Report;
+
+  absl::Status Check() const;
+  absl::StatusOr<bool> ChooseUnary();
+  absl::StatusOr<grpc::ByteBuffer> UnaryRequest() const;
+  void AttemptUnary(Report report);
+  absl::Status TakeUnary(const absl::StatusOr<wire::Message>& answer);
+  void AttemptStream(Report report);
+  void Ended(const absl::Status& status);
+
+  ComputeJob job_;
+  TransferMode mode_;
+  int parts_;
+  int64_t unary_limit_bytes_;
+  bool unary_ = false;
+  Done done_;
+  std::optional<Attempts> attempts_;               // once it is started
+  std::optional<grpc::ByteBuffer> first_request_;  // encoded to learn its size
+  Report report_;                                  // of a unary attempt
+  std::unique_ptr<BlockLedger> ledger_;            // of a stream with a geometry
+  std::unique_ptr<StreamAttempt> stream_;
+  std::unique_ptr<FanOut> fan_out_;  // instead of attempts
+  LossResult result_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_CALL_COMPUTE_CALL_H_
