@@ -2,17 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <new>
-#include <string>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "core/exec/working_memory.h"
 #include "lossd/status_macros.h"
 #include "protos/wire/response_codec.h"
-#include "server/calls/accept.h"
 #include "server/calls/answer.h"
-#include "server/calls/entry.h"
 
 namespace lossd {
 
@@ -30,65 +26,22 @@ constexpr Interval kDeafAfter = std::chrono::milliseconds(500);
 }  // namespace
 
 bool StreamCall::Accept(const Environment& environment) {
-  environment.calls->Waiting();
-  StreamCall* call = nullptr;
-  try {
-    call = new StreamCall(environment);
-    environment.service->RequestComputeStream(&call->context_, &call->stream_, environment.queue,
-                                              call->request_event_.Tag());
-  } catch (const std::bad_alloc&) {
-    delete call;
-    environment.calls->NeverBegan();
-    return false;
-  }
-  return true;
+  return WaitFor(environment, [&]() -> LossCall* { return new StreamCall(environment); });
 }
 
-StreamCall::StreamCall(const Environment& environment)
-    : environment_(environment),
-      record_(environment.log, environment.audit, environment.metrics, Method::kComputeStream),
-      session_(environment.limits) {
-  context_.AsyncNotifyWhenDone(done_event_.Tag());
-}
-
-void StreamCall::Drop() {
-  if (references_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
-  environment_.ticker->Remove(this);
-  const Environment& environment = environment_;
-  delete this;
-  AcceptPutOff(environment);
-  environment.calls->Ended();
+void StreamCall::Request(void* tag) {
+  environment_.service->RequestComputeStream(&context_, &stream_, environment_.queue, tag);
 }
 
 // ----------------------------------------------------------------------------------- events
 
-void StreamCall::OnRequest(bool ok) {
-  if (!ok) {  // the server is shutting down; the other events of a call that never began do not
-              // come
-    CallCount* const calls = environment_.calls;
-    delete this;
-    return calls->NeverBegan();
-  }
-  lossd::Accept(environment_, Method::kComputeStream);
-  environment_.calls->Began();
-  environment_.ticker->Add(this);
+void StreamCall::Start() {
   {
-    const Instant now = std::chrono::steady_clock::now();
     const std::lock_guard lock(mutex_);
-    times_.emplace(environment_.times, now);
-    if (absl::Status may = Guarded([&] { return Begin(now); }); !may.ok()) Fail(std::move(may));
+    if (absl::Status may = Guarded([this] { return LetIn(); }); !may.ok()) Fail(std::move(may));
     Read();
   }
   Drop();
-}
-
-absl::Status StreamCall::Begin(Instant now) {
-  record_.Began(context_, now);
-  LOSSD_ASSIGN_OR_RETURN(std::string caller, Enter(*environment_.caps, environment_.authenticator,
-                                                   context_, now, pass_));
-  record_.CalledBy(std::move(caller));
-  connection_ = context_.peer();
-  return absl::OkStatus();
 }
 
 void StreamCall::OnRead(bool ok) {
@@ -151,26 +104,17 @@ void StreamCall::OnFinish(bool ok) {
   Drop();
 }
 
-void StreamCall::OnDone(bool ok) {
-  if (context_.IsCancelled()) {
-    {
-      const std::lock_guard lock(mutex_);
-      BreakOff();
-      pass_.BrokenOff();
-    }
-    if (environment_.budget->Withdraw(this, std::chrono::steady_clock::now()) ||
-        environment_.streams->Withdraw(this)) {
-      Drop();
-    }
-  }
-  Drop();
+void StreamCall::OnBrokenOff() {
+  const std::lock_guard lock(mutex_);
+  BreakOff();
+  pass_.BrokenOff();
 }
 
 void StreamCall::OnDue(Instant now) {
   const std::lock_guard lock(mutex_);
   if (reading_) times_->Look(now, Received());
   SetDue(NextDue(now));
-  if (TooMuchCame()) {
+  if (reading_ && !over_ && !failed_ && BroughtMoreThan(environment_.limits.max_block_bytes)) {
     pass_.Forgive();
     return Fail(absl::ResourceExhaustedError(
         absl::StrFormat("a message of the stream is larger than %d bytes, the most this server "
@@ -199,13 +143,6 @@ void StreamCall::OnDue(Instant now) {
       if (!failed_) ++environment_.counters->refused_for(Refusal::kStalled);
       return context_.TryCancel();
   }
-}
-
-// gRPC shows a message when it has all come. One that becomes too large is refused before its
-// connection is broken for what it brings.
-bool StreamCall::TooMuchCame() const {
-  if (over_ || failed_ || !reading_ || !received_before_ || !pass_.Overrun()) return false;
-  return Received().value_or(0) - *received_before_ > environment_.limits.max_block_bytes;
 }
 
 Instant StreamCall::NextDue(Instant now) const {
@@ -265,7 +202,7 @@ void StreamCall::OnPlace(MessageGate::Place place) {
       place_ = std::move(place);
       read_before_place_ = received_bytes_;
       if (!cost_) {
-        if (absl::Status asked = Guarded([&] { return AskForMemory(); }); !asked.ok()) {
+        if (absl::Status asked = Guarded([&] { return AskForGrant(); }); !asked.ok()) {
           Fail(std::move(asked));
         }
         prepare = MayPrepare();
@@ -275,7 +212,7 @@ void StreamCall::OnPlace(MessageGate::Place place) {
   GoOn(prepare);
 }
 
-absl::Status StreamCall::AskForRoom() { return HasPlace() ? AskForMemory() : absl::OkStatus(); }
+absl::Status StreamCall::AskForRoom() { return HasPlace() ? AskForGrant() : absl::OkStatus(); }
 
 // What is silent holds nothing that is in use: its memory may go at once.
 void StreamCall::GiveBack() {
@@ -286,16 +223,13 @@ void StreamCall::GiveBack() {
   place_.GiveBack();
 }
 
-absl::Status StreamCall::AskForMemory() {
+absl::Status StreamCall::AskForGrant() {
   cost_.emplace(session_.plan(), session_.declared_positions(), session_.all_side_bytes(),
                 WorkingBytes(session_.plan(), environment_.executor->threads()), kMaxInFlight);
   const Instant now = std::chrono::steady_clock::now();
   waiting_since_ = now;
   std::optional<absl::StatusOr<ByteBudget::Grant>> grant =
-      environment_.budget->Acquire({.peer = pass_.peer(),
-                                    .bytes = cost_->Initial(environment_.limits.max_block_bytes),
-                                    .deadline = DeadlineOf(context_, now)},
-                                   now, this);
+      AskForMemory(cost_->Initial(environment_.limits.max_block_bytes), now);
   if (!grant) {
     Hold();  // OnAnswer's, which needs mutex_ first
     return absl::OkStatus();
@@ -375,11 +309,6 @@ int64_t StreamCall::LargestToCome() const {
                              environment_.limits.max_block_bytes);
 }
 
-std::optional<int64_t> StreamCall::Received() const {
-  return environment_.arrivals == nullptr ? std::nullopt
-                                          : environment_.arrivals->BytesReceived(connection_);
-}
-
 // ----------------------------------------------------------------------------------- operations
 
 void StreamCall::Read() {
@@ -387,9 +316,7 @@ void StreamCall::Read() {
   if (in_flight_ >= kMaxInFlight) return;
   if (std::exchange(header_asked_for_, true) && (!granted_ || !HasPlace())) return;
   reading_ = true;
-  reading_since_ = std::chrono::steady_clock::now();
-  received_before_ = Received();
-  times_->Reading(reading_since_, LargestToCome(), received_before_);
+  ReadingSince(std::chrono::steady_clock::now(), LargestToCome());
   SetDue(NextDue(reading_since_));
   pass_.Expect(cost_ ? LargestToCome() : environment_.limits.max_block_bytes);
   Hold();
@@ -440,10 +367,6 @@ void StreamCall::Fail(absl::Status status) {
   // Not the last reference: OnDone's is there until the call is over.
   if (waits_for_place_ && environment_.streams->Withdraw(this)) Drop();
   if (!writing_) Finish();
-}
-
-grpc::Status StreamCall::Concluded(const absl::Status& status) {
-  return Conclude(record_, status, *environment_.counters, context_);
 }
 
 void StreamCall::Finish() {

@@ -1,37 +1,29 @@
 #ifndef LOSSD_SERVER_CALLS_STREAM_CALL_H_
 #define LOSSD_SERVER_CALLS_STREAM_CALL_H_
 
-#include <grpcpp/server_context.h>
 #include <grpcpp/support/async_stream.h>
 #include <grpcpp/support/byte_buffer.h>
 
-#include <atomic>
 #include <mutex>
 #include <optional>
-#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/exec/executor.h"
 #include "core/exec/loss_run.h"
 #include "protos/wire/request_codec.h"
 #include "server/admission/byte_budget.h"
-#include "server/admission/call_caps.h"
-#include "server/admission/call_times.h"
 #include "server/admission/message_gate.h"
 #include "server/admission/stream_cost.h"
-#include "server/admission/watch.h"
 #include "server/calls/bounded_queue.h"
-#include "server/calls/call_record.h"
 #include "server/calls/environment.h"
 #include "server/calls/event.h"
+#include "server/calls/loss_call.h"
 #include "server/calls/side_buffers.h"
 #include "server/calls/stream_session.h"
 
 namespace lossd {
 
-// One ComputeStream call, from waiting for it to the last event about it. Owns itself: every
-// outstanding event and every task of the executor holds one reference.
+// One ComputeStream call, from waiting for it to the last event about it.
 //
 // Messages are taken one at a time, in order, by whoever has the handling role (a polling thread
 // for small ones, else a task); what StreamSession says about them is done before the role goes on
@@ -44,10 +36,7 @@ namespace lossd {
 // Of streams that are read behind their header there are few at a time (Environment::streams). One
 // that has a place keeps it to its end, unless it does not use it, or others wait and it has had
 // its turn; it then waits for another before it reads on.
-class StreamCall final : private ByteBudget::Waiter,
-                         private MessageGate::Waiter,
-                         private Watched,
-                         private Task {
+class StreamCall final : private LossCall {
  public:
   // Waits for a call; when one comes, the next is waited for. `environment` outlives the server's
   // completion queue. False: there is no memory for it.
@@ -75,14 +64,18 @@ class StreamCall final : private ByteBudget::Waiter,
   // What becomes of the handling role: there is nothing to do, this thread goes on, a task does.
   enum class Next : int8_t { kNothing, kHere, kSubmitted };
 
-  explicit StreamCall(const Environment& environment);
-  ~StreamCall() = default;
+  explicit StreamCall(const Environment& environment)
+      : LossCall(environment, Method::kComputeStream, environment.streams),
+        session_(environment.limits) {}
+  ~StreamCall() override = default;
 
-  void OnRequest(bool ok);
+  void Request(void* tag) override;
+  void Start() override;
+  void OnBrokenOff() override;
+  void OnWithdrawn() override { Drop(); }
   void OnRead(bool ok);
   void OnWrite(bool ok);
   void OnFinish(bool ok);
-  void OnDone(bool ok);
   void OnPlace(MessageGate::Place place) override;
   void OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) override;
   void OnDue(Instant now) override;
@@ -108,18 +101,15 @@ class StreamCall final : private ByteBudget::Waiter,
   absl::StatusOr<grpc::ByteBuffer> ComputeBlock(wire::DecodedBlock block, PartialSums& sums) const;
 
   // With mutex_ held.
-  absl::Status Begin(Instant now);
   bool HasPlace();
   bool UsesPlace(Instant now) const;
   absl::Status AskForRoom();
-  absl::Status AskForMemory();
+  absl::Status AskForGrant();
   void GiveBack();
   absl::Status PayFor(int64_t message_bytes);
   absl::Status PayForCoverage(int64_t bytes);
   int64_t LargestToCome() const;
-  bool TooMuchCame() const;
   Instant NextDue(Instant now) const;
-  std::optional<int64_t> Received() const;
   Next NextStep(bool stay, bool on_executor);
   bool MayPrepare();
   bool IsCheap(const Arrival& arrival) const;
@@ -128,40 +118,23 @@ class StreamCall final : private ByteBudget::Waiter,
   void Written();
   void Fail(absl::Status status);
   void Finish();
-  grpc::Status Concluded(const absl::Status& status);
   void QueueSummaryIfDue();
   void BreakOff();
 
-  void Hold() { references_.fetch_add(1, std::memory_order_relaxed); }
-  void Drop();
-
-  const Environment& environment_;
-  grpc::ServerContext context_;
-  CallRecord record_;  // guarded by mutex_
   RawLossService::Stream stream_{&context_};
-  // Of OnRequest and OnDone, once the call has begun: the latter may run first, on another thread.
-  std::atomic<int> references_{2};
-  std::atomic<bool> stop_{false};  // nobody wants what is being computed any more
 
   // Used by the handling role until `run_` is set, read-only afterwards.
   SideBuffers side_;
   std::optional<LossRun> run_;
 
+  // Guards all that follows, and all that is LossCall's but stop_.
   std::mutex mutex_;
-  CallCaps::Pass pass_;
-  ByteBudget::Grant grant_;
   ByteBudget::Grant coverage_grant_;  // of what session_ keeps of boxes and blocks
-  MessageGate::Place place_;
   bool waits_for_place_ = false;
-  int64_t read_before_place_ = 0;  // received_bytes_ when it got the place
-  std::string connection_;
-  std::optional<CallTimes> times_;  // once the call has begun
-  std::optional<StreamCost> cost_;  // once the header is accepted
-  Instant waiting_since_;           // for a place or for memory
-  Instant reading_since_;
-  std::optional<int64_t> received_before_;  // over the connection, when reading began
-  std::optional<Instant> writing_since_;    // while a message is being written
-  int64_t received_bytes_ = 0;              // of messages behind the header
+  int64_t read_before_place_ = 0;         // received_bytes_ when it got the place
+  std::optional<StreamCost> cost_;        // once the header is accepted
+  std::optional<Instant> writing_since_;  // while a message is being written
+  int64_t received_bytes_ = 0;            // of messages behind the header
   int64_t paid_message_bytes_ = kUsualMessageBytes;
   StreamSession session_;
   BoundedQueue<Arrival, kMaxInFlight> arrivals_;
@@ -181,11 +154,9 @@ class StreamCall final : private ByteBudget::Waiter,
   bool over_ = false;      // the status was sent or the call is dead: no further operation
   grpc::Status failure_;
 
-  MemberEvent<StreamCall> request_event_{this, &StreamCall::OnRequest};
   MemberEvent<StreamCall> read_event_{this, &StreamCall::OnRead};
   MemberEvent<StreamCall> write_event_{this, &StreamCall::OnWrite};
   MemberEvent<StreamCall> finish_event_{this, &StreamCall::OnFinish};
-  MemberEvent<StreamCall> done_event_{this, &StreamCall::OnDone};
 };
 
 }  // namespace lossd

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
-#include <new>
-#include <string>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -13,9 +11,7 @@
 #include "lossd/status_macros.h"
 #include "protos/wire/metadata.h"
 #include "server/admission/call_times.h"
-#include "server/calls/accept.h"
 #include "server/calls/answer.h"
-#include "server/calls/entry.h"
 
 namespace lossd {
 namespace {
@@ -45,52 +41,23 @@ absl::StatusOr<std::optional<int64_t>> ToldBytes(const grpc::ServerContext& cont
 }  // namespace
 
 bool UnaryCall::Accept(const Environment& environment, const UnaryMethod& method) {
-  environment.calls->Waiting();
-  UnaryCall* call = nullptr;
-  try {
-    call = new UnaryCall(environment, method);
-    environment.service->RequestUnary(method.method, &call->context_, &call->reader_,
-                                      environment.queue, call->request_event_.Tag());
-  } catch (const std::bad_alloc&) {
-    delete call;
-    environment.calls->NeverBegan();
-    return false;
-  }
-  return true;
+  return WaitFor(environment, [&]() -> LossCall* { return new UnaryCall(environment, method); });
 }
 
-UnaryCall::UnaryCall(const Environment& environment, const UnaryMethod& method)
-    : environment_(environment),
-      method_(method),
-      record_(environment.log, environment.audit, environment.metrics, method.method) {
-  context_.AsyncNotifyWhenDone(done_event_.Tag());
+void UnaryCall::Request(void* tag) {
+  environment_.service->RequestUnary(method_.method, &context_, &reader_, environment_.queue, tag);
 }
 
-void UnaryCall::Drop() {
-  if (references_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
-  environment_.ticker->Remove(this);
+UnaryCall::~UnaryCall() {
   if (broken_off_) pass_.BrokenOff();
-  const Environment& environment = environment_;
-  delete this;
-  AcceptPutOff(environment);
-  environment.calls->Ended();
 }
 
 // ------------------------------------------------------------------------------------- steps
 
-void UnaryCall::OnRequest(bool ok) {
-  if (!ok) {  // the server is shutting down; the other events of a call that never began do not
-              // come
-    CallCount* const calls = environment_.calls;
-    delete this;
-    return calls->NeverBegan();
-  }
-  lossd::Accept(environment_, method_.method);
-  environment_.calls->Began();
-  begun_ = std::chrono::steady_clock::now();
+// Its reference is that of the steps; from Answer on it is OnFinish's.
+void UnaryCall::Start() {
   waiting_since_ = begun_;
   SetDue(begun_ + environment_.times.call);
-  environment_.ticker->Add(this);
   GoOn(Guarded([this] { return Begin(); }));
 }
 
@@ -111,11 +78,7 @@ void UnaryCall::GoOn(const absl::StatusOr<Next>& next) {
 }
 
 absl::StatusOr<UnaryCall::Next> UnaryCall::Begin() {
-  record_.Began(context_, begun_);
-  LOSSD_ASSIGN_OR_RETURN(std::string caller, Enter(*environment_.caps, environment_.authenticator,
-                                                   context_, begun_, pass_));
-  record_.CalledBy(std::move(caller));
-  connection_ = context_.peer();
+  LOSSD_RETURN_IF_ERROR(LetIn());
   LOSSD_ASSIGN_OR_RETURN(told_, ToldBytes(context_));
   if (told_) {
     if (*told_ > environment_.limits.max_unary_bytes) {
@@ -136,14 +99,13 @@ void UnaryCall::OnPlace(MessageGate::Place place) {
 }
 
 void UnaryCall::Read() {
-  reading_since_ = std::chrono::steady_clock::now();
-  record_.Took(Phase::kQueue, reading_since_ - waiting_since_);
-  pass_.Expect(told_.value_or(environment_.limits.max_unary_bytes));
-  references_.fetch_add(1, std::memory_order_relaxed);
-  times_.emplace(environment_.times, begun_);
+  const Instant now = std::chrono::steady_clock::now();
+  const int64_t at_most = told_.value_or(environment_.limits.max_unary_bytes);
+  record_.Took(Phase::kQueue, now - waiting_since_);
+  pass_.Expect(at_most);
   times_->Arrived(begun_, 0);  // the header
-  times_->Reading(reading_since_, told_.value_or(environment_.limits.max_unary_bytes), Received());
-  received_before_ = Received();
+  ReadingSince(now, at_most);
+  Hold();  // OnRead's
   const Instant due = NextLook(reading_since_);
   stage_ = Stage::kReading;
   SetDue(due);
@@ -176,8 +138,7 @@ absl::StatusOr<UnaryCall::Next> UnaryCall::Admit(bool ok) {
 }
 
 absl::StatusOr<UnaryCall::Next> UnaryCall::Acquire(int64_t bytes, Instant now, Next then) {
-  std::optional<absl::StatusOr<ByteBudget::Grant>> grant = environment_.budget->Acquire(
-      {.peer = pass_.peer(), .bytes = bytes, .deadline = DeadlineOf(context_, now)}, now, this);
+  std::optional<absl::StatusOr<ByteBudget::Grant>> grant = AskForMemory(bytes, now);
   if (!grant) return Next::kWait;
   LOSSD_ASSIGN_OR_RETURN(grant_, *std::move(grant));
   return then;
@@ -227,7 +188,7 @@ void UnaryCall::Answer(const absl::StatusOr<grpc::ByteBuffer>& answer) {
   SetDue(times.due());
   absl::Status status = answer.status();
   if (absl::IsCancelled(status) && took_too_long_) status = TookTooLong(environment_.times);
-  const grpc::Status concluded = Conclude(record_, status, *environment_.counters, context_);
+  const grpc::Status concluded = Concluded(status);
   if (answer.ok()) {
     reader_.Finish(*answer, concluded, finish_event_.Tag());
   } else {
@@ -250,7 +211,7 @@ void UnaryCall::OnDue(Instant now) {
     case Stage::kReading: {
       const Instant due = looks_at_;
       times_->Look(now, Received());
-      if (TooMuchCame()) {
+      if (!told_ && BroughtMoreThan(environment_.limits.max_unary_bytes)) {
         pass_.Forgive();
         return GiveUp(TooLargeForOneMessage(environment_.limits));
       }
@@ -266,13 +227,6 @@ void UnaryCall::OnDue(Instant now) {
     case Stage::kAnswering:
       return context_.TryCancel();  // nobody takes the answer
   }
-}
-
-// gRPC shows a message when it has all come. One that becomes too large is refused before its
-// connection is broken for what it brings.
-bool UnaryCall::TooMuchCame() const {
-  if (told_ || !received_before_ || !pass_.Overrun()) return false;
-  return Received().value_or(0) - *received_before_ > environment_.limits.max_unary_bytes;
 }
 
 Instant UnaryCall::NextLook(Instant now) {
@@ -299,26 +253,16 @@ void UnaryCall::GiveUp(const absl::Status& why) {
   Answer(why);
 }
 
-std::optional<int64_t> UnaryCall::Received() const {
-  return environment_.arrivals == nullptr ? std::nullopt
-                                          : environment_.arrivals->BytesReceived(connection_);
-}
-
 void UnaryCall::OnFinish(bool ok) {
   if (ok) record_.Took(Phase::kDownload, std::chrono::steady_clock::now() - answered_);
   Drop();
 }
 
-void UnaryCall::OnDone(bool ok) {
-  if (context_.IsCancelled()) {
-    stop_.store(true, std::memory_order_relaxed);
-    broken_off_ = true;
-    if (environment_.budget->Withdraw(this, std::chrono::steady_clock::now()) ||
-        environment_.gate->Withdraw(this)) {
-      Answer(absl::CancelledError("the call was broken off"));
-    }
-  }
-  Drop();
+void UnaryCall::OnBrokenOff() {
+  stop_.store(true, std::memory_order_relaxed);
+  broken_off_ = true;
 }
+
+void UnaryCall::OnWithdrawn() { Answer(absl::CancelledError("the call was broken off")); }
 
 }  // namespace lossd

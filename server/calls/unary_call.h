@@ -1,25 +1,21 @@
 #ifndef LOSSD_SERVER_CALLS_UNARY_CALL_H_
 #define LOSSD_SERVER_CALLS_UNARY_CALL_H_
 
-#include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
 
 #include <atomic>
 #include <cstdint>
 #include <optional>
-#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/exec/executor.h"
 #include "server/admission/byte_budget.h"
-#include "server/admission/call_caps.h"
-#include "server/admission/call_times.h"
 #include "server/admission/message_gate.h"
-#include "server/admission/watch.h"
 #include "server/calls/call_record.h"
 #include "server/calls/environment.h"
 #include "server/calls/event.h"
+#include "server/calls/loss_call.h"
 
 namespace lossd {
 
@@ -35,15 +31,12 @@ struct UnaryMethod {
   bool (*is_quick)(const grpc::ByteBuffer& request);
 };
 
-// One call of a unary method, from waiting for it to the last event about it. Owns itself.
+// One call of a unary method, from waiting for it to the last event about it.
 //
 // Its message is read once there is room for it: for one whose size the client tells beforehand
 // (wire::kMessageBytesKey), once the budget has granted that, for any other once it has a place at
 // the gate, which it keeps until the budget has granted what then came.
-class UnaryCall final : private ByteBudget::Waiter,
-                        private MessageGate::Waiter,
-                        private Watched,
-                        private Task {
+class UnaryCall final : private LossCall {
  public:
   // Waits for a call of `method`; when one comes, the next is waited for. Both arguments outlive
   // the server's completion queue. False: there is no memory for it.
@@ -53,13 +46,16 @@ class UnaryCall final : private ByteBudget::Waiter,
   UnaryCall& operator=(const UnaryCall&) = delete;
 
  private:
-  UnaryCall(const Environment& environment, const UnaryMethod& method);
-  ~UnaryCall() = default;
+  UnaryCall(const Environment& environment, const UnaryMethod& method)
+      : LossCall(environment, method.method, environment.gate), method_(method) {}
+  ~UnaryCall() override;
 
-  void OnRequest(bool ok);
+  void Request(void* tag) override;
+  void Start() override;
+  void OnBrokenOff() override;
+  void OnWithdrawn() override;
   void OnRead(bool ok);
   void OnFinish(bool ok);
-  void OnDone(bool ok);
   void OnPlace(MessageGate::Place place) override;
   void OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) override;
   void OnDue(Instant now) override;
@@ -80,47 +76,25 @@ class UnaryCall final : private ByteBudget::Waiter,
   void Run() override;
   void Answer(const absl::StatusOr<grpc::ByteBuffer>& answer);
 
-  // What the connection has brought so far.
-  std::optional<int64_t> Received() const;
   // Ends a call that is being read, whose memory and place go to others.
   void GiveUp(const absl::Status& why);
-  bool TooMuchCame() const;
   Instant NextLook(Instant now);  // at the message that is on its way
 
   // Asks for memory: kWait where OnAnswer goes on, which may have been there already.
   absl::StatusOr<Next> Acquire(int64_t bytes, Instant now, Next then);
 
-  void Drop();
-
-  const Environment& environment_;
   const UnaryMethod& method_;
-  grpc::ServerContext context_;
-  CallRecord record_;
   grpc::ByteBuffer request_;
   RawLossService::UnaryReader reader_{&context_};
-  CallCaps::Pass pass_;
-  ByteBudget::Grant grant_;
-  MessageGate::Place place_;
-  std::string connection_;
-  std::optional<int64_t> told_;     // the size of the message, by the client
-  std::optional<CallTimes> times_;  // of the reading; used by OnDue and OnWanted once it began
-  Instant begun_;
-  Instant waiting_since_;
-  Instant reading_since_;
+  std::optional<int64_t> told_;  // the size of the message, by the client
   Instant looks_at_;
-  std::optional<int64_t> received_before_;  // over the connection, when reading began
   Instant answered_;
   std::atomic<Stage> stage_{Stage::kBegun};
-  std::atomic<bool> stop_{false};
   std::atomic<bool> took_too_long_{false};
   std::atomic<bool> broken_off_{false};
-  // Of the steps (from Answer on, OnFinish's), OnDone and, while something is read, OnRead.
-  std::atomic<int> references_{2};
 
-  MemberEvent<UnaryCall> request_event_{this, &UnaryCall::OnRequest};
   MemberEvent<UnaryCall> read_event_{this, &UnaryCall::OnRead};
   MemberEvent<UnaryCall> finish_event_{this, &UnaryCall::OnFinish};
-  MemberEvent<UnaryCall> done_event_{this, &UnaryCall::OnDone};
 };
 
 }  // namespace lossd
