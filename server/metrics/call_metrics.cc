@@ -37,7 +37,7 @@ void AddHistogram(MetricFamily& family, Labels labels, const Histogram& histogra
 
 template <class Histograms>
 MetricFamily FamilyByMethod(std::string name, std::string help, const Histograms& histograms) {
-  MetricFamily family = Family(std::move(name), std::move(help), MetricType::Histogram);
+  MetricFamily family = NewFamily(std::move(name), std::move(help), MetricType::Histogram);
   for (size_t method = 0; method < histograms.size(); ++method) {
     AddHistogram(family, {{"method", std::string(kMethodNames[method])}}, histograms[method]);
   }
@@ -61,10 +61,11 @@ void CallMetrics::Count(const EndedCall& call) {
 }
 
 std::vector<MetricFamily> CallMetrics::Collect() const {
-  MetricFamily requests = Family("lossd_requests_total", "Calls that ended.", MetricType::Counter);
-  MetricFamily compute = Family("lossd_request_compute_seconds",
-                                "Time in which a call was decoded, checked, computed and encoded.",
-                                MetricType::Histogram);
+  MetricFamily requests =
+      NewFamily("lossd_requests_total", "Calls that ended.", MetricType::Counter);
+  MetricFamily compute = NewFamily(
+      "lossd_request_compute_seconds",
+      "Time in which a call was decoded, checked, computed and encoded.", MetricType::Histogram);
   for (size_t method = 0; method < kMethods; ++method) {
     // Methods without a loss, and losses of calls that ended before it was read, have no "OK".
     const bool has_loss = method < IndexOf(Method::kGetServerInfo);

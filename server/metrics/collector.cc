@@ -15,7 +15,7 @@ using prometheus::MetricFamily;
 using prometheus::MetricType;
 
 MetricFamily Gauge(std::string name, std::string help, double value) {
-  MetricFamily family = Family(std::move(name), std::move(help), MetricType::Gauge);
+  MetricFamily family = NewFamily(std::move(name), std::move(help), MetricType::Gauge);
   AddGauge(family, {}, value);
   return family;
 }
@@ -29,9 +29,9 @@ void AddServer(const ServerState& state, std::vector<MetricFamily>& families) {
       Gauge("lossd_requests_in_flight", "Calls that have begun and not ended.", state.calls));
   families.push_back(Gauge("lossd_requests_queued", "Calls that wait for memory.", state.queued));
   MetricFamily rejected =
-      Family("lossd_requests_rejected_total",
-             "Calls that the server turned away or ended, by the reason in trailer loss-reason.",
-             MetricType::Counter);
+      NewFamily("lossd_requests_rejected_total",
+                "Calls that the server turned away or ended, by the reason in trailer loss-reason.",
+                MetricType::Counter);
   for (size_t i = 0; i < state.rejected.size(); ++i) {
     AddCounter(rejected, {{"reason", std::string(TokenOf(static_cast<Refusal>(i)))}},
                static_cast<double>(state.rejected[i]));
@@ -42,8 +42,8 @@ void AddServer(const ServerState& state, std::vector<MetricFamily>& families) {
   families.push_back(
       Gauge("lossd_memory_granted_bytes", "Memory that calls hold.", state.granted_bytes));
   MetricFamily pool =
-      Family("lossd_output_pool_bytes", "Memory of outputs: in use, and kept for the next.",
-             MetricType::Gauge);
+      NewFamily("lossd_output_pool_bytes", "Memory of outputs: in use, and kept for the next.",
+                MetricType::Gauge);
   AddGauge(pool, {{"state", "loaned"}}, static_cast<double>(state.loaned_output_bytes));
   AddGauge(pool, {{"state", "idle"}}, static_cast<double>(state.idle_output_bytes));
   families.push_back(std::move(pool));
@@ -51,15 +51,16 @@ void AddServer(const ServerState& state, std::vector<MetricFamily>& families) {
   families.push_back(Gauge("lossd_connections_limit", "Connections that may be open at once.",
                            state.max_connections));
   MetricFamily refused =
-      Family("lossd_connections_rejected_total", "Connections that the server refused or ended.",
-             MetricType::Counter);
+      NewFamily("lossd_connections_rejected_total", "Connections that the server refused or ended.",
+                MetricType::Counter);
   for (size_t i = 0; i < kConnectionRefusals; ++i) {
     AddCounter(refused, {{"reason", std::string(kConnectionRefusalNames[i])}},
                static_cast<double>(state.refused_connections[i]));
   }
   families.push_back(std::move(refused));
   families.push_back(Gauge("lossd_compute_threads", "Threads that compute.", state.threads));
-  MetricFamily build = Family("lossd_build_info", "What is running; always 1.", MetricType::Gauge);
+  MetricFamily build =
+      NewFamily("lossd_build_info", "What is running; always 1.", MetricType::Gauge);
   AddGauge(build, {{"version", state.version}, {"simd_target", state.simd_target}}, 1);
   families.push_back(std::move(build));
 }
@@ -76,8 +77,8 @@ void AddProcess(std::vector<MetricFamily>& families) {
                              state->start_time));
   }
   MetricFamily cpu =
-      Family("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.",
-             MetricType::Counter);
+      NewFamily("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.",
+                MetricType::Counter);
   AddCounter(cpu, {}, CpuSeconds());
   families.push_back(std::move(cpu));
   families.push_back(

@@ -14,8 +14,8 @@ namespace lossd {
 using Labels = std::vector<prometheus::ClientMetric::Label>;
 
 // A metric without samples yet.
-inline prometheus::MetricFamily Family(std::string name, std::string help,
-                                       prometheus::MetricType type) {
+inline prometheus::MetricFamily NewFamily(std::string name, std::string help,
+                                          prometheus::MetricType type) {
   return {std::move(name), std::move(help), type, {}};
 }
 
