@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "lossd/shapes.h"
 #include "tests/support/oracle_shape.h"
 
 namespace lossd::oracle {
@@ -119,8 +120,8 @@ void AddScalars(const Factors& factors, Random& random, LossCase& c) {
       },
       spec.loss);
   const int rank = factors.rank;
-  const int default_axis = rank == 1 ? 0 : factors.layout == Layout::kRowMajor ? 1 : rank - 2;
-  if (factors.axis != default_axis || random.OneIn(2)) {
+  const TensorDesc of_ones{factors.dtype, std::vector<int64_t>(rank, 1), factors.layout};
+  if (factors.axis != ClassAxis(std::nullopt, of_ones) || random.OneIn(2)) {
     spec.class_axis = random.OneIn(2) ? factors.axis : factors.axis - rank;
   }
   if (FactsOf(spec.loss).smooths && random.OneIn(3)) {
