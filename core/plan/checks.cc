@@ -1,6 +1,5 @@
 #include "core/plan/checks.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <iterator>
@@ -17,6 +16,25 @@ namespace {
 
 // Abseil's StrCat takes std::string_view where the two types are one, and only there.
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+
+// nullptr: the loss does not take the tensor.
+const TensorRule* RuleOf(const TensorFacts& row, absl::Span<const TensorRule> rules) {
+  for (const TensorRule& rule : rules) {
+    if (rule.role == row.role) return &rule;
+  }
+  return nullptr;
+}
+
+// "class_indices or class_probabilities": the tensors of which the loss takes one.
+std::string Choice(absl::Span<const TensorRule> rules) {
+  std::string names;
+  for (const TensorFacts& row : kTensorRows<TensorDesc>) {
+    const TensorRule* const rule = RuleOf(row, rules);
+    if (rule == nullptr || rule->presence != Presence::kOneOf) continue;
+    absl::StrAppend(&names, names.empty() ? "" : " or ", View(row.name));
+  }
+  return names;
+}
 
 }  // namespace
 
@@ -62,25 +80,15 @@ absl::Status CheckFloating(const Field& field, DType dtype) {
   return Refuse(field, Name(dtype), "f32, f64, f16 or bf16");
 }
 
-namespace {
-
-const TensorRule* FindRule(absl::Span<const TensorRule> rules, Role role) {
-  const auto* const rule = std::find_if(rules.begin(), rules.end(),
-                                        [role](const TensorRule& r) { return r.role == role; });
-  return rule == rules.end() ? nullptr : rule;
-}
-
-}  // namespace
-
 absl::Status CheckTensorRules(std::string_view loss, absl::Span<const TensorRule> rules,
                               const LossTensorDescs& tensors) {
-  std::string choice;                  // "class_indices or class_probabilities"
+  bool wants_choice = false;           // of several tensors
   bool has_choice = false;             // whether one of these is given
   const TensorFacts* alone = nullptr;  // kTogether, given; and one that is not
   const TensorFacts* missing = nullptr;
   for (const TensorRow<TensorDesc>& row : kTensorRows<TensorDesc>) {
     const bool given = TensorOf(tensors, row) != nullptr;
-    const TensorRule* const rule = FindRule(rules, row.role);
+    const TensorRule* const rule = RuleOf(row, rules);
     if (rule == nullptr) {
       if (!given) continue;
       return Refuse(row.name, "given",
@@ -92,15 +100,16 @@ absl::Status CheckTensorRules(std::string_view loss, absl::Span<const TensorRule
     }
     if (rule->presence == Presence::kTogether) (given ? alone : missing) = &row;
     if (rule->presence != Presence::kOneOf) continue;
-    absl::StrAppend(&choice, choice.empty() ? "" : " or ", View(row.name));
+    wants_choice = true;
     has_choice |= given;
   }
   if (alone != nullptr && missing != nullptr) {
     return Refuse(missing->name, "not set",
                   absl::StrCat("a tensor, since ", View(alone->name), " is given"));
   }
-  if (choice.empty() || has_choice) return absl::OkStatus();
-  return Refuse("targets", "not set", absl::StrCat(choice, ": the loss ", View(loss), " needs it"));
+  if (!wants_choice || has_choice) return absl::OkStatus();
+  return Refuse("targets", "not set",
+                absl::StrCat(Choice(rules), ": the loss ", View(loss), " needs it"));
 }
 
 absl::Status CheckNeeds(const Loss& any, const LossTensorDescs& tensors) {
