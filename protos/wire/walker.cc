@@ -110,71 +110,68 @@ enum class Verdict {
   kTooLarge  // more small bytes than allowed
 };
 
-// Walks a message that lies in one piece and is as small as its small bytes may be. Where anything
-// is not as encoders write it, generated code is left to judge.
-class PlainWalker {
+// The bytes of a message in one piece, as a Walker reads them. What encoders do not write, such as
+// a varint that is longer than it has to be, is taken for invalid.
+class OnePiece {
  public:
-  PlainWalker(ByteSpan bytes, Slots& slots)
-      : at_(reinterpret_cast<const uint8_t*>(bytes.data())),
-        end_(at_ + bytes.size()),
-        slots_(slots) {}
+  explicit OnePiece(ByteSpan bytes)
+      : begin_(reinterpret_cast<const uint8_t*>(bytes.data())),
+        at_(begin_),
+        end_(begin_ + bytes.size()) {}
 
-  // False: generated code has to parse it whole.
-  bool Walk(absl::Span<const FieldRule> rules) { return Level(rules, end_); }
+  int position() const { return static_cast<int>(at_ - begin_); }
 
-  const Skeleton& skeleton() const { return skeleton_; }
+  bool ReadTag(uint32_t* tag) { return ReadVarint(tag); }
+
+  bool ReadLength(int* length) {
+    uint32_t value = 0;
+    if (!ReadVarint(&value)) return false;
+    *length = static_cast<int>(value);
+    return true;
+  }
+
+  bool Skip(int count) {
+    if (count > end_ - at_) return false;
+    at_ += count;
+    return true;
+  }
+
+  // Skips the value of a field.
+  bool SkipValue(uint32_t tag) {
+    if (WireFormatLite::GetTagFieldNumber(tag) == 0) return false;
+    int size = 0;
+    switch (WireFormatLite::GetTagWireType(tag)) {
+      case WireFormatLite::WIRETYPE_VARINT:
+        while (at_ < end_ && *at_ >= 0x80) ++at_;
+        return Skip(1);
+      case WireFormatLite::WIRETYPE_FIXED64:
+        return Skip(8);
+      case WireFormatLite::WIRETYPE_LENGTH_DELIMITED:
+        return ReadLength(&size) && Skip(size);
+      case WireFormatLite::WIRETYPE_FIXED32:
+        return Skip(4);
+      default:
+        return false;
+    }
+  }
+
+  // Ends the bytes `length` after the position, which lies within them. Returns what undoes that.
+  using Limit = const uint8_t*;
+  Limit PushLimit(int length) { return std::exchange(end_, at_ + length); }
+  void PopLimit(Limit limit) { end_ = limit; }
+
+  void CopyTo(int begin, int count, uint8_t* to) const { std::copy_n(begin_ + begin, count, to); }
+
+  ScatteredBytes Range(int begin, int length) const {
+    return ScatteredBytes(
+        ByteSpan(reinterpret_cast<const std::byte*>(begin_ + begin), static_cast<size_t>(length)));
+  }
 
  private:
-  // One message, up to `end`.
-  bool Level(absl::Span<const FieldRule> rules, const uint8_t* end) {
-    uint64_t seen = 0;
-    const uint8_t* kept = at_;  // what is to be kept and was not yet begins here
-    while (at_ < end) {
-      const uint8_t* const begin = at_;
-      uint32_t tag = 0;
-      if (!ReadVarint(end, &tag)) return false;
-      const bool has_length =
-          WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
-      const auto rule = !has_length
-                            ? rules.end()
-                            : std::find_if(rules.begin(), rules.end(),
-                                           [&](const FieldRule& r) { return TagOf(r) == tag; });
-      if (rule == rules.end()) {
-        if (!SkipValue(tag, end)) return false;
-        continue;
-      }
-      const uint64_t bit = BitOf(*rule);
-      uint32_t length = 0;
-      if ((seen & bit) != 0 || !ReadVarint(end, &length) || length > end - at_) return false;
-      seen |= bit;
-      Copy(kept, begin);
-      if (!Followed(*rule, tag, at_ + length)) return false;
-      kept = at_;
-    }
-    Copy(kept, end);
-    return true;
-  }
-
-  // The value, up to `end`, of a field that a rule names.
-  bool Followed(const FieldRule& rule, uint32_t tag, const uint8_t* end) {
-    if (rule.keep == Keep::kBytes) {
-      slots_[rule.slot].number = rule.number;
-      slots_[rule.slot].bytes = ScatteredBytes(
-          ByteSpan(reinterpret_cast<const std::byte*>(at_), static_cast<size_t>(end - at_)));
-      at_ = end;
-      return true;
-    }
-    const size_t inside = skeleton_.size();
-    if (!Level(rule.inside, end)) return false;
-    if (rule.keep != Keep::kMessage) return MoveToSlot(rule, inside, skeleton_, slots_);
-    InsertHead(tag, inside, skeleton_);
-    return true;
-  }
-
   // Of at most 28 bits, and no longer than it has to be.
-  bool ReadVarint(const uint8_t* end, uint32_t* value) {
+  bool ReadVarint(uint32_t* value) {
     *value = 0;
-    for (int shift = 0; shift < 28 && at_ < end; shift += 7) {
+    for (int shift = 0; shift < 28 && at_ < end_; shift += 7) {
       const uint8_t byte = *at_++;
       *value |= uint32_t{byte & 0x7fu} << shift;
       if (byte < 0x80) return byte != 0 || shift == 0;
@@ -182,105 +179,128 @@ class PlainWalker {
     return false;
   }
 
-  bool SkipValue(uint32_t tag, const uint8_t* end) {
-    if (WireFormatLite::GetTagFieldNumber(tag) == 0) return false;
-    uint32_t size = 0;
-    switch (WireFormatLite::GetTagWireType(tag)) {
-      case WireFormatLite::WIRETYPE_VARINT:
-        while (at_ < end && *at_ >= 0x80) ++at_;
-        size = 1;
-        break;
-      case WireFormatLite::WIRETYPE_FIXED64:
-        size = 8;
-        break;
-      case WireFormatLite::WIRETYPE_LENGTH_DELIMITED:
-        if (!ReadVarint(end, &size)) return false;
-        break;
-      case WireFormatLite::WIRETYPE_FIXED32:
-        size = 4;
-        break;
-      default:
-        return false;
-    }
-    if (size > end - at_) return false;
-    at_ += size;
-    return true;
-  }
-
-  void Copy(const uint8_t* begin, const uint8_t* end) {
-    if (begin == end) return;
-    const size_t size = skeleton_.size();
-    skeleton_.resize(size + (end - begin));
-    std::copy(begin, end, skeleton_.data() + size);
-  }
-
+  const uint8_t* const begin_;
   const uint8_t* at_;
-  const uint8_t* const end_;
-  Skeleton skeleton_;
-  Slots& slots_;
+  const uint8_t* end_;
 };
 
+// The bytes of a message in any number of pieces, as a Walker reads them.
+class AnyPieces {
+ public:
+  explicit AnyPieces(const ScatteredBytes& bytes) : bytes_(bytes), stream_(bytes), in_(&stream_) {}
+
+  int position() const { return in_.CurrentPosition(); }
+  bool ReadTag(uint32_t* tag) { return (*tag = in_.ReadTag()) != 0; }
+  bool ReadLength(int* length) { return in_.ReadVarintSizeAsInt(length); }
+  bool Skip(int count) { return in_.Skip(count); }
+  bool SkipValue(uint32_t tag) { return WireFormatLite::SkipField(&in_, tag); }
+
+  using Limit = CodedInputStream::Limit;
+  Limit PushLimit(int length) { return in_.PushLimit(length); }
+  void PopLimit(Limit limit) { in_.PopLimit(limit); }
+
+  void CopyTo(int begin, int count, uint8_t* to) const {
+    bytes_.CopyTo(begin, count, reinterpret_cast<std::byte*>(to));
+  }
+
+  // Positions only grow from call to call.
+  ScatteredBytes Range(int64_t begin, int64_t length) {
+    ScatteredBytes range;
+    const auto pieces = bytes_.pieces();
+    while (length > 0) {
+      const ByteSpan piece = pieces[piece_];
+      const int64_t piece_end = piece_begin_ + static_cast<int64_t>(piece.size());
+      if (begin >= piece_end) {
+        piece_begin_ = piece_end;
+        ++piece_;
+        continue;
+      }
+      const int64_t count = std::min(length, piece_end - begin);
+      range.Append(piece.subspan(begin - piece_begin_, count));
+      begin += count;
+      length -= count;
+    }
+    return range;
+  }
+
+ private:
+  const ScatteredBytes& bytes_;
+  ScatteredStream stream_;
+  CodedInputStream in_;
+  size_t piece_ = 0;         // of Range: where the last one ended
+  int64_t piece_begin_ = 0;  // position of that piece
+};
+
+template <class Bytes>
 class Walker {
  public:
-  Walker(const ScatteredBytes& bytes, int64_t max_small_bytes, Slots& slots)
-      : bytes_(bytes),
-        stream_(bytes),
-        in_(&stream_),
-        max_small_bytes_(max_small_bytes),
-        slots_(slots) {}
+  // `in` is at its beginning.
+  Walker(Bytes& in, int64_t max_small_bytes, Slots& slots)
+      : in_(in), max_small_bytes_(max_small_bytes), slots_(slots) {}
 
-  Verdict Walk(absl::Span<const FieldRule> rules) {
-    return Level(rules, static_cast<int>(bytes_.size()));
+  // One message, up to position `end`, which lies within the bytes.
+  Verdict Walk(absl::Span<const FieldRule> rules, int end) {
+    Verdict verdict = Verdict::kPlain;
+    uint64_t seen = 0;
+    int kept = in_.position();  // what is to be copied and was not yet begins here
+    while (in_.position() < end) {
+      const int begin = in_.position();
+      uint32_t tag = 0;
+      if (!in_.ReadTag(&tag)) return Verdict::kInvalid;
+      const auto rule = Find(rules, tag);
+      if (rule == rules.end()) {
+        if (!in_.SkipValue(tag)) return Verdict::kInvalid;
+        if (!Count(in_.position() - begin)) return Verdict::kTooLarge;
+        continue;
+      }
+      int length = 0;
+      if (!in_.ReadLength(&length)) return Verdict::kInvalid;
+      const int body = in_.position();
+      if (length > end - body) return Verdict::kInvalid;
+      if (!Count(body - begin)) return Verdict::kTooLarge;
+      if ((seen & BitOf(*rule)) != 0 || body - begin != UsualHeadBytes(tag, length)) {
+        verdict = Verdict::kUnusual;
+      }
+      seen |= BitOf(*rule);
+      Copy(kept, begin);
+      const Verdict inner = Followed(*rule, tag, length);
+      if (inner == Verdict::kInvalid || inner == Verdict::kTooLarge) return inner;
+      if (inner == Verdict::kUnusual) verdict = Verdict::kUnusual;
+      kept = in_.position();
+    }
+    Copy(kept, end);
+    return verdict;
   }
 
   const Skeleton& skeleton() const { return skeleton_; }
 
  private:
-  // One message, up to position `end`, which lies within the bytes.
-  Verdict Level(absl::Span<const FieldRule> rules, int end) {
-    Verdict verdict = Verdict::kPlain;
-    uint64_t seen = 0;
-    while (in_.CurrentPosition() < end) {
-      const int begin = in_.CurrentPosition();
-      const uint32_t tag = in_.ReadTag();
-      const auto rule = std::find_if(rules.begin(), rules.end(),
-                                     [&](const FieldRule& r) { return TagOf(r) == tag; });
-      if (rule == rules.end()) {
-        if (!WireFormatLite::SkipField(&in_, tag)) return Verdict::kInvalid;
-        if (!Copy(begin, in_.CurrentPosition())) return Verdict::kTooLarge;
-        continue;
-      }
-      int length = 0;
-      if (!in_.ReadVarintSizeAsInt(&length)) return Verdict::kInvalid;
-      const int body = in_.CurrentPosition();
-      if (length > end - body) return Verdict::kInvalid;
-      if (!Count(body - begin)) return Verdict::kTooLarge;
-      const uint64_t bit = BitOf(*rule);
-      const size_t usual_size =
-          CodedOutputStream::VarintSize32(tag) + CodedOutputStream::VarintSize32(length);
-      if ((seen & bit) != 0 || static_cast<size_t>(body - begin) != usual_size) {
-        verdict = Verdict::kUnusual;
-      }
-      seen |= bit;
-      const Verdict inner = Followed(*rule, tag, length);
-      if (inner == Verdict::kInvalid || inner == Verdict::kTooLarge) return inner;
-      if (inner == Verdict::kUnusual) verdict = Verdict::kUnusual;
+  static absl::Span<const FieldRule>::iterator Find(absl::Span<const FieldRule> rules,
+                                                    uint32_t tag) {
+    if (WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+      return rules.end();
     }
-    return verdict;
+    return std::find_if(rules.begin(), rules.end(),
+                        [tag](const FieldRule& rule) { return TagOf(rule) == tag; });
+  }
+
+  static int UsualHeadBytes(uint32_t tag, int length) {
+    return static_cast<int>(CodedOutputStream::VarintSize32(tag) +
+                            CodedOutputStream::VarintSize32(static_cast<uint32_t>(length)));
   }
 
   // The value of a field that a rule names.
   Verdict Followed(const FieldRule& rule, uint32_t tag, int length) {
-    const int body = in_.CurrentPosition();
+    const int body = in_.position();
     if (rule.keep == Keep::kBytes) {
       if (!in_.Skip(length)) return Verdict::kInvalid;
       slots_[rule.slot].number = rule.number;
-      slots_[rule.slot].bytes = Range(body, length);
+      slots_[rule.slot].bytes = in_.Range(body, length);
       return Verdict::kPlain;
     }
-    const CodedInputStream::Limit limit = in_.PushLimit(length);
+    const typename Bytes::Limit limit = in_.PushLimit(length);
     const size_t inside = skeleton_.size();
-    const Verdict verdict = Level(rule.inside, body + length);
+    const Verdict verdict = Walk(rule.inside, body + length);
     in_.PopLimit(limit);
     if (verdict != Verdict::kPlain) return verdict;
     if (rule.keep == Keep::kMessage) {
@@ -296,42 +316,17 @@ class Walker {
     return small_bytes_ <= max_small_bytes_;
   }
 
-  // Copies bytes [begin, end) to the skeleton.
-  bool Copy(int begin, int end) {
-    if (!Count(end - begin)) return false;
+  // Copies the bytes at [begin, end), which were counted, to the skeleton.
+  void Copy(int begin, int end) {
+    if (begin == end) return;
     const size_t size = skeleton_.size();
-    skeleton_.resize(size + (end - begin));
-    bytes_.CopyTo(begin, end - begin, reinterpret_cast<std::byte*>(skeleton_.data() + size));
-    return true;
+    skeleton_.resize(size + static_cast<size_t>(end - begin));
+    in_.CopyTo(begin, end - begin, skeleton_.data() + size);
   }
 
-  // The pieces of bytes [offset, +length). Offsets only grow from call to call.
-  ScatteredBytes Range(int64_t offset, int64_t length) {
-    ScatteredBytes range;
-    const auto pieces = bytes_.pieces();
-    while (length > 0) {
-      const ByteSpan piece = pieces[piece_];
-      const int64_t piece_end = piece_begin_ + static_cast<int64_t>(piece.size());
-      if (offset >= piece_end) {
-        piece_begin_ = piece_end;
-        ++piece_;
-        continue;
-      }
-      const int64_t count = std::min(length, piece_end - offset);
-      range.Append(piece.subspan(offset - piece_begin_, count));
-      offset += count;
-      length -= count;
-    }
-    return range;
-  }
-
-  const ScatteredBytes& bytes_;
-  ScatteredStream stream_;
-  CodedInputStream in_;
+  Bytes& in_;
   const int64_t max_small_bytes_;
   int64_t small_bytes_ = 0;
-  size_t piece_ = 0;         // of Range: where the last one ended
-  int64_t piece_begin_ = 0;  // offset of that piece
   Skeleton skeleton_;
   Slots& slots_;
 };
@@ -346,8 +341,7 @@ absl::Status LargeFields::ParseAround(const Message& message, absl::Span<const F
     return absl::InvalidArgumentError(
         absl::StrCat(small.GetTypeName(), " of ", bytes.size(), " bytes ", parts...));
   };
-  const auto parse_small = [&](auto& walker) {
-    const Skeleton& skeleton = walker.skeleton();
+  const auto parse_small = [&](const Skeleton& skeleton) {
     if (!small.ParseFromArray(skeleton.data(), static_cast<int>(skeleton.size()))) {
       return bad("is not valid protobuf");
     }
@@ -355,19 +349,22 @@ absl::Status LargeFields::ParseAround(const Message& message, absl::Span<const F
     return absl::OkStatus();
   };
   if (bytes.pieces().size() == 1 && bytes.size() <= max_small_bytes) {
-    PlainWalker walker(bytes.pieces().front(), slots_);
-    if (walker.Walk(rules)) return parse_small(walker);
+    OnePiece in(bytes.pieces().front());
+    Walker walker(in, max_small_bytes, slots_);
+    const Verdict verdict = walker.Walk(rules, static_cast<int>(bytes.size()));
+    if (verdict == Verdict::kPlain) return parse_small(walker.skeleton());
     slots_ = {};
   }
   if (bytes.size() > kMaxMessageBytes)
     return bad("is too large; wanted at most ", kMaxMessageBytes);
-  Walker walker(bytes, max_small_bytes, slots_);
-  const Verdict verdict = walker.Walk(rules);
+  AnyPieces in(bytes);
+  Walker walker(in, max_small_bytes, slots_);
+  const Verdict verdict = walker.Walk(rules, static_cast<int>(bytes.size()));
   if (verdict == Verdict::kInvalid) return bad("is not valid protobuf");
   if (verdict == Verdict::kTooLarge) {
     return bad("has too many beside its tensors' data; wanted at most ", max_small_bytes);
   }
-  if (verdict == Verdict::kPlain) return parse_small(walker);
+  if (verdict == Verdict::kPlain) return parse_small(walker.skeleton());
   const std::shared_ptr<MessageLite> whole = make_whole();
   ScatteredStream stream(bytes);
   if (!whole->ParseFromZeroCopyStream(&stream)) return bad("is not valid protobuf");

@@ -22,8 +22,8 @@
 // tensors, and keeps small messages that its codec reads by itself. All other bytes, copied in
 // their order, are the same message without these fields: generated code parses that. Where one of
 // the followed fields occurs twice (protobuf merges them), or is oddly encoded or has an unknown
-// field, generated code parses the whole message instead. A small message that lies in one piece,
-// as most do, is walked by a loop that knows little more than that.
+// field, generated code parses the whole message instead. There is one walk; it reads a small
+// message in one piece, as most are, by a pointer, and any other by protobuf's CodedInputStream.
 
 namespace lossd::wire {
 
