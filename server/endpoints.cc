@@ -129,7 +129,7 @@ void Endpoints::AddTo(grpc::ServerBuilder& builder) {
   const ConnectionOptions& connections = options_.connections;
   for (const auto& [argument, value] :
        {std::pair(GRPC_ARG_MAX_CONCURRENT_STREAMS, connections.max_streams),
-        // Windows do not grow with what the network could carry: a call that nobody reads yet
+        // Windows do not grow with what the network could carry: a call that is not read yet
         // holds its window in memory that no budget knows of. (docs/adr/026)
         {GRPC_ARG_HTTP2_BDP_PROBE, 0},
         {GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytes},

@@ -25,12 +25,12 @@
 
 namespace lossd {
 
-// The door of a server: who may come in, how many, and whether it is open. In this order: Open,
-// AddTo, Start, Close.
+// The endpoints of a server: where it listens, which clients may connect, and how many. Called in
+// this order: Open, AddTo, Start, Close.
 class Endpoints {
  public:
-  // Listens on all addresses and reads all files; nobody gets in yet. kInvalidArgument for options
-  // and files that cannot be used, kFailedPrecondition for an address that cannot be had.
+  // Listens on all addresses and reads all files; takes no connections yet. kInvalidArgument for
+  // options and files that cannot be used, kFailedPrecondition for an address that cannot be had.
   static absl::StatusOr<std::unique_ptr<Endpoints>> Open(const ServerOptions& options);
 
   // Reads certificates and tokens again, at once. After Start.
@@ -43,15 +43,15 @@ class Endpoints {
   // `ledger` of the connections.
   absl::Status Start(HealthState& health, Ledger& ledger);
 
-  // Reports NOT_SERVING and lets nobody in any more; connections go on. The health port goes on
-  // telling until this is destroyed.
+  // Reports NOT_SERVING and takes no more connections; those that exist go on. The health port goes
+  // on reporting until this is destroyed.
   void Close();
 
   // As given, but with the bound ports.
   const std::vector<std::string>& addresses() const { return addresses_; }
   const std::string& health_address() const { return health_address_; }  // empty: none
 
-  // What is in force at the door.
+  // The settings in force.
   Settings settings() const;
 
   const Authenticator& authenticator() const { return *authenticator_; }
@@ -61,7 +61,7 @@ class Endpoints {
     return accept_loop_->refused();
   }
 
-  // Whose word about the addresses of clients is believed.
+  // The proxies that may name the addresses of clients.
   const TrustedProxies& trusted_proxies() const { return trusted_proxies_; }
 
   // Ends the connection that gRPC gives this name. From Start to Close, on any thread.

@@ -49,8 +49,8 @@ sigset_t SetOf(std::initializer_list<int> signals) {
 const sigset_t kEnds = SetOf({SIGTERM, SIGINT});
 const sigset_t kWaitedFor = SetOf({SIGTERM, SIGINT, SIGHUP});
 
-// The default of all of these would be the end of the process: that whoever reads the output has
-// gone away (SIGPIPE), that a file has grown to its limit (SIGXFSZ), and what nobody has a reason
+// By default each of these ends the process: the reader of the output has gone away (SIGPIPE), a
+// file has grown to its limit (SIGXFSZ), and signals that no one has a reason
 // to send. SIGQUIT and the signals of faults keep theirs, a core.
 void IgnoreStraySignals() {
   for (const int stray : {SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO,
@@ -60,7 +60,7 @@ void IgnoreStraySignals() {
   for (int stray = SIGRTMIN; stray <= SIGRTMAX; ++stray) signal(stray, SIG_IGN);
 }
 
-// Of a process that is about to end. If nobody reads the words, a signal still ends it.
+// Prints, for a process that is about to end. If the output is not read, a signal still ends it.
 void Say(std::FILE* out, const std::string& words) {
   pthread_sigmask(SIG_UNBLOCK, &kWaitedFor, nullptr);
   std::fputs(words.c_str(), out);

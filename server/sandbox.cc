@@ -78,7 +78,7 @@ constexpr const char* kForbidden[] = {
     "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "bpf", "memfd_create",
     "memfd_secret", "remap_file_pages", "shmat", "name_to_handle_at", "open_by_handle_at",
     "fanotify_init", "keyctl", "add_key", "request_key", "personality", "modify_ldt", "vmsplice",
-    // Who it is, and in which name space.
+    // Identity, and name spaces.
     "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid",
     "setgroups", "capset", "unshare", "setns", "chroot", "pivot_root",
     // Files.

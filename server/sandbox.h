@@ -15,10 +15,10 @@ struct WrittenFolders {
   std::vector<std::string> logs = {};     // files are made and appended to there
 };
 
-// Takes from this process, for good, what a server does not need once it runs, so that whoever
-// finds a fault in it finds little to do with it (docs/adr/031-sandbox.md). The kernel refuses what
-// was taken with an error; no signal is sent. What this kernel cannot take is left out, and
-// in_force() says why.
+// Takes from this process, for good, the rights that a server does not need once it runs, so that
+// an attacker who finds a fault gains little (docs/adr/031-sandbox.md). The kernel refuses what was
+// taken with an error; no signal is sent. What this kernel cannot take is left out, and in_force()
+// says why.
 class Sandbox {
  public:
   // Files beyond `folders` cannot be written, made, removed or executed by this thread and those it

@@ -374,7 +374,7 @@ void Server::Drain(absl::Duration timeout) {
   const std::future<void> shut =
       std::async(std::launch::async, [&] { impl_->server->Shutdown(deadline); });
   impl_->calls.WaitForNone();  // gRPC breaks them off at the deadline
-  // Shutdown would wait for those who watch the health of the server, too.
+  // Shutdown would wait for calls that watch the health of the server, too.
   if (shut.wait_for(kLinger) != std::future_status::ready) {
     grpc_server_cancel_all_calls(impl_->server->c_server());
   }

@@ -29,7 +29,7 @@ class Server {
   // One per ServerOptions::listen, as given but with the bound port.
   const std::vector<std::string>& addresses() const;
   const std::string& health_address() const;   // empty: ServerOptions::health_listen was
-  const std::string& metrics_address() const;  // likewise
+  const std::string& metrics_address() const;  // empty: ServerOptions::metrics_listen was
 
   // What is in force, also where options left it open.
   Settings settings() const;

@@ -9,8 +9,8 @@ namespace lossd {
 // some later.
 inline constexpr int kThreadsBesideComputing = 24;
 
-// Whether so many threads can be started, found out by starting them: neither gRPC nor oneTBB can
-// do without one that they want. kResourceExhausted says how many can.
+// Whether that many threads can be started, found out by starting them: gRPC and oneTBB fail
+// without a thread they want. kResourceExhausted says how many can.
 absl::Status CheckThreadRoom(int threads);
 
 }  // namespace lossd

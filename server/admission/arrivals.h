@@ -12,7 +12,7 @@ namespace lossd {
 class Arrivals {
  public:
   // All bytes so far over the connection that grpc::ServerContext::peer() gives this name, whatever
-  // call they belong to. nullopt: nobody counts them, or the connection is gone.
+  // call they belong to. nullopt: they are not counted, or the connection is gone.
   virtual std::optional<int64_t> BytesReceived(std::string_view connection) const = 0;
 
  protected:

@@ -137,7 +137,7 @@ std::optional<absl::StatusOr<ByteBudget::Grant>> ByteBudget::Acquire(const Reque
                                   waiting_.size()));
   }
   Append(request, held, waiter);
-  // Others who may be granted something now are told by the next to come here without locks.
+  // Waiters that can be granted now are told by the next caller that comes here without locks.
   Answers own;
   ServeOnce(waiter, own);
   if (own.first == nullptr) {
@@ -229,7 +229,7 @@ void ByteBudget::Answers::Add(Waiter* waiter, absl::StatusOr<Grant> outcome) {
   last = waiter;
 }
 
-// Who is told may be gone before the next is, or wait again.
+// A waiter that is told may be gone, or wait again, before the next one is told.
 void ByteBudget::Deliver(Answers answers) {
   for (Waiter* waiter = answers.first; waiter != nullptr;) {
     Waiter* const next = waiter->next_;

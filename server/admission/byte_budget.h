@@ -36,7 +36,7 @@ struct BudgetLimits {
 // The memory that calls may hold, given out in the order of arrival. Calls of different size class
 // may pass each other, so that small ones do not wait for room that only a large one needs.
 //
-// One peer may hold all of it while nobody else is short of memory. A peer is short from when it
+// One peer may hold all of it while no other is short of memory. A peer is short from when it
 // finds no room until keep_share later. While others are short, a peer gets no more than its share,
 // which is max-min fair: what peers hold or wished for is satisfied from the smallest on, and those
 // that want more than what is then left for each have equal parts. A peer that holds more than its
@@ -60,7 +60,7 @@ class ByteBudget {
 
     int64_t bytes() const { return bytes_; }
 
-    // Without waiting, and before those who wait: a call under way holds what it needs, if it is
+    // Adds bytes without waiting, ahead of the queue: a call under way gets what it needs if it is
     // the only one of its peer or the peer stays within its share. kOverBudget if there is too
     // little, kTooLarge if there can never be enough. Preconditions: bytes() > 0, more >= 0, and
     // the sum is an int64.
@@ -91,7 +91,7 @@ class ByteBudget {
     Instant deadline = Instant::max();  // the caller's
   };
 
-  // Who waits for a grant. Stays where it is until answered or withdrawn.
+  // A call that waits for a grant. Stays where it is until answered or withdrawn.
   class Waiter {
    protected:
     Waiter() = default;
@@ -135,7 +135,7 @@ class ByteBudget {
   // Whether grants are wanted back (see Grant::Wanted), and how much.
   bool Assess();
 
-  // From now on nobody waits: kDraining.
+  // Refuses, from now on, all that would wait: kDraining.
   void Drain(Instant now);
 
   int64_t max_request() const { return limits_.bytes - small_reserve_; }

@@ -70,7 +70,7 @@ absl::Status CallCaps::MayBegin(Peer& peer, Connection& connection, Instant now)
                                   connection.calls));
   }
   LOSSD_RETURN_IF_ERROR(HasStarts(peer, connection, now));
-  // Who called last need not be who calls now; of callers who are known, Identify asks.
+  // The last caller need not be the present one; Identify checks callers that are known.
   return &peer == connection.address ? HasRoom(peer.calls, calls_) : absl::OkStatus();
 }
 
@@ -166,7 +166,7 @@ void CallCaps::ForgetSome() {
     if (next == connections_.end()) next = connections_.begin();
     looked_at_ = next->first;
     const Connection& one = next->second;
-    // Of some nobody tells when they go; they are remembered while there are few.
+    // Without an account a connection's end is not seen; such are remembered while there are few.
     const bool told = !one.forwarded && one.account != nullptr;
     const bool gone = told ? one.account->closed() : connections_.size() > kFewPeers;
     if (one.calls > 0 || !gone) {

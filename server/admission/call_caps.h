@@ -27,8 +27,8 @@ struct CallLimits {
   int64_t calls_per_peer = 512;
   int64_t calls_per_connection = 128;
   // Of one peer, over time; a second's worth may come at once. A call that the client breaks off,
-  // or that brings no valid token, counts as kCostlyStarts: what costs most and serves nobody is
-  // beginning calls for nothing.
+  // or that brings no valid token, counts as kCostlyStarts: beginning calls for nothing costs a
+  // server most.
   double starts_per_second = 50'000;
 };
 inline constexpr double kCostlyStarts = 100;
@@ -65,8 +65,8 @@ class CallCaps {
     }
     ~Pass();
 
-    // The caller is known, by the name of a certificate or a token; empty: nobody in particular,
-    // and the address stays the peer. Once, before peer() and share() are used. kPeerQuota where
+    // The caller is known, by the name of a certificate or a token; empty: it has no name, and the
+    // address stays the peer. Once, before peer() and share() are used. kPeerQuota where
     // this peer may not have one more call.
     absl::Status Identify(std::string_view identity, Instant now);
 
@@ -82,12 +82,12 @@ class CallCaps {
     // The peer's, of the computing threads; while this counts.
     Share* share() const;
 
-    // What this call is reading: a message of at most so many bytes, which has then come.
+    // This call reads a message of at most `bytes`; the message has come, with `bytes`.
     void Expect(int64_t bytes);
     void Arrived(int64_t bytes);
 
-    // ConnectionAccount::silent, overrun and Forgive, of the connection; false where nobody
-    // measures.
+    // ConnectionAccount::silent, overrun and Forgive, of the connection; false where it has no
+    // account.
     bool Silent() const;
     bool Overrun() const;
     void Forgive();
@@ -100,7 +100,7 @@ class CallCaps {
     CallCaps* caps_ = nullptr;
     Peer* peer_ = nullptr;
     Connection* connection_ = nullptr;
-    std::shared_ptr<ConnectionAccount> account_;  // null: nobody measures
+    std::shared_ptr<ConnectionAccount> account_;  // null: bytes are not counted
     int64_t expected_ = 0;
   };
 
@@ -112,7 +112,7 @@ class CallCaps {
   // Before the first call.
   void TellOffenders(std::function<void(std::string_view name)> tell) { tell_ = std::move(tell); }
 
-  // Whose word about the addresses of clients is believed; else nobody's. Before the first call.
+  // The proxies that may name the addresses of clients; by default none. Before the first call.
   void Trust(const TrustedProxies& proxies) { proxies_ = proxies; }
 
   // To be asked before anything else is done for a call, also before it is known who calls.
@@ -147,7 +147,7 @@ class CallCaps {
     StartRate starts;     // of its own part of the peer's rate
     int64_t refused = 0;  // within the period
     Instant period;
-    std::shared_ptr<ConnectionAccount> account;  // null: nobody measures
+    std::shared_ptr<ConnectionAccount> account;  // null: bytes are not counted
   };
 
   absl::StatusOr<Pass> Enter(std::string_view name, std::string_view forwarded, Instant now,
@@ -174,10 +174,10 @@ class CallCaps {
   std::map<std::string, Peer, std::less<>> peers_;
   std::map<std::string, Connection, std::less<>> connections_;
   std::string looked_at_;  // the connection that ForgetSome looked at last
-  size_t crowd_ = 0;       // so many peers, and some are forgotten
+  size_t crowd_ = 0;       // at this number of peers some are forgotten
   int64_t calls_ = 0;
   bool draining_ = false;
-  std::function<void(std::string_view name)> tell_;  // empty: nobody is told
+  std::function<void(std::string_view name)> tell_;  // may be empty
 };
 
 }  // namespace lossd

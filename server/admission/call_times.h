@@ -12,10 +12,10 @@ namespace lossd {
 struct TimeLimits {
   Interval header = std::chrono::seconds(5);     // until a stream's header has come
   Interval upload = std::chrono::seconds(5);     // of silence, beside what the bytes take
-  Interval download = std::chrono::seconds(10);  // likewise, until the peer has taken an answer
-  Interval refusal = std::chrono::seconds(10);   // likewise, of the status of a refused call
+  Interval download = std::chrono::seconds(10);  // until the peer has taken an answer, beside that
+  Interval refusal = std::chrono::seconds(10);   // until it has taken the status of a refused call
   int64_t bytes_per_second = 1 << 20;            // the slowest peer that is waited for
-  // The same for a message of which nobody can say how much has come: such peers are local.
+  // The same for a message whose bytes cannot be counted as they come: such peers are local.
   int64_t uncounted_bytes_per_second = 16 << 20;
   // Until a message of unknown size may be read: longer than one that does not come keeps others.
   Interval place = std::chrono::seconds(10);
@@ -43,10 +43,10 @@ class CallTimes {
 
   CallTimes(const TimeLimits& limits, Instant begun);
 
-  // The server waits for a message of at most so many bytes; `received` (see Arrivals) is what the
-  // connection has brought so far.
+  // The server waits for a message of at most `at_most` bytes; `received` (see Arrivals) is what
+  // the connection has brought so far.
   void Reading(Instant now, int64_t at_most, std::optional<int64_t> received);
-  // It still waits; the connection has brought so much now.
+  // It still waits; the connection has brought `received` bytes by now.
   void Look(Instant now, std::optional<int64_t> received);
   // The message is here.
   void Arrived(Instant now, int64_t bytes);
@@ -55,7 +55,7 @@ class CallTimes {
   // last look. Zero: nothing is waited for, or enough comes.
   Interval Behind(Instant now) const;
 
-  // The server waits until the peer has taken so many bytes.
+  // The server waits until the peer has taken `bytes`.
   void Writing(Instant now, int64_t bytes);
   // The call is refused, although something is being written: until the peer has taken both.
   void Refused(Instant now) { write_due_ = now + limits_.refusal; }

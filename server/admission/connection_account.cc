@@ -9,7 +9,7 @@
 namespace lossd {
 namespace {
 
-// Of what calls that have ended may still bring, one part in so many is given up at each tick.
+// At each tick this part of what ended calls may still bring is given up: one in so many.
 constexpr int64_t kLingeringTicks = 8;
 
 }  // namespace
@@ -224,7 +224,7 @@ std::vector<std::shared_ptr<ConnectionAccount>> Ledger::Tick(Instant now) {
 // Of the address that owes most, the connection that owes most.
 void Ledger::BreakGreediest() {
   const std::lock_guard lock(mutex_);
-  if (unexplained() <= limits_.all) return;  // somebody else was faster
+  if (unexplained() <= limits_.all) return;  // another thread was faster
   ConnectionAccount* greediest = nullptr;
   const auto greed = [](const ConnectionAccount& one) {
     return std::pair(one.unexplained() > 0 ? one.address_->unexplained.load() : 0,

@@ -26,8 +26,8 @@ struct LedgerLimits {
   // than it shows calls.
   int64_t stream = 2 << 10;
   double forgotten_streams = 64;  // in a second: of which gRPC never shows a call
-  // HTTP/2 lets a client send that much of each call, and of all its calls together, before it is
-  // read; and for a call that is being read so much more at a time.
+  // Flow control lets a client send `window` bytes of each call, and of all its calls together,
+  // before the server reads; and `reading` bytes at a time of a call that is being read.
   int64_t window = 64 << 10;
   int64_t reading = 1 << 20;
   // Beside a message that is being read and becomes larger than it may: what comes until its call
@@ -45,9 +45,9 @@ class Ledger;
 // explained beforehand, so that much honest traffic does not pay for a flood. Two rules:
 // - What is owed, and is neither of a message that is being read nor in the window of an open call,
 //   is at most LedgerLimits::connection; while a message is being read, LedgerLimits::overrun more.
-// - What comes while nothing is sent back is at most that and the windows: whoever sends messages
-//   gets window updates, whoever sends calls gets answers. So a flood of headers cannot hide
-//   behind calls that wait for messages.
+// - What comes while nothing is sent back is at most that and the windows: messages are answered by
+//   window updates, and calls by answers. So a flood of headers cannot hide behind calls that wait
+//   for messages.
 // Thread-safe; takes no lock but its own.
 class ConnectionAccount {
  public:
@@ -57,7 +57,7 @@ class ConnectionAccount {
   void Received(int64_t bytes);
   void Sent(int64_t bytes);
 
-  // So many streams were opened on it. Returns false if more wait for their calls than may, here or
+  // `count` streams were opened on it. Returns false if more wait for their calls than may, here or
   // on all connections together, and this one is broken.
   bool StreamsOpened(int64_t count);
 

@@ -16,7 +16,7 @@ struct AdmissionCounters {
   std::atomic<int64_t> queued{0};         // that wait for memory
   std::atomic<int64_t> held_back{0};      // whose message waits for a place at the gate
   std::atomic<int64_t> granted_bytes{0};  // of the budget
-  std::atomic<int64_t> granted_peak{0};   // most of them since somebody last set it back
+  std::atomic<int64_t> granted_peak{0};   // the largest value since the last reset
   std::array<std::atomic<int64_t>, kRefusals> refused{};
 
   std::atomic<int64_t>& refused_for(Refusal why) { return refused[static_cast<size_t>(why)]; }

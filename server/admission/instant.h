@@ -5,7 +5,7 @@
 
 namespace lossd {
 
-// Time as it passes: whoever sets the wall clock neither ends calls nor lengthens them.
+// Monotonic time: setting the wall clock neither ends calls nor lengthens them.
 using Instant = std::chrono::steady_clock::time_point;
 using Interval = std::chrono::steady_clock::duration;
 

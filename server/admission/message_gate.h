@@ -19,7 +19,7 @@ namespace lossd {
 //
 // A place that comes free goes to the peer that holds the fewest, among equals to the one whose
 // last turn is the longest ago, and of that peer to the call that has waited longest. So one peer
-// may have all places while nobody else wants one; a peer that comes later gets the next that is
+// may have all places while no other wants one; a peer that comes later gets the next that is
 // free. A call that does not use its place may be asked to give it back (Wanted). Thread-safe.
 class MessageGate {
   struct Peer;

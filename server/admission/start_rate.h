@@ -8,8 +8,8 @@
 
 namespace lossd {
 
-// Calls that may begin: so many a second, of which a second's worth is saved up. What costs more
-// than is left makes a debt, of at most a second's worth. The rate may be another each time.
+// A token bucket of call starts: it holds at most one second's worth of them. A start that costs
+// more than is left makes a debt of at most a second's worth. The rate may differ at each call.
 class StartRate {
  public:
   StartRate(double left, Instant now) : left_(left), filled_(now) {}

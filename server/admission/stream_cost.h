@@ -35,7 +35,7 @@ class StreamCost {
   int in_flight_;
 };
 
-// What clients send in one message if nobody tells them otherwise, and some more.
+// The default message size of clients, and some more.
 inline constexpr int64_t kUsualMessageBytes = int64_t{8} << 20;
 
 // Outputs of a whole plan, computed at once.

@@ -16,23 +16,23 @@ namespace lossd {
 // The addresses whose word about the address of a client is believed.
 class TrustedProxies {
  public:
-  TrustedProxies() = default;  // nobody's
+  TrustedProxies() = default;  // trusts no proxy
 
-  // Of ranges such as 10.0.0.0/8, 2001:db8::/32 or 10.1.2.3, separated by commas; "unix": whoever
-  // connects to a Unix socket. kInvalidArgument names what is none of these.
+  // Parses ranges such as 10.0.0.0/8, 2001:db8::/32 or 10.1.2.3, separated by commas; "unix" trusts
+  // all that connects to a Unix socket. kInvalidArgument names what is none of these.
   static absl::StatusOr<TrustedProxies> Parse(std::string_view text);
 
   bool empty() const { return ranges_.empty() && !unix_; }
 
-  // Of a connection that comes from there.
+  // Whether a connection from this address is trusted.
   bool Trusts(const sockaddr_storage& address) const;
 
   // The same by the name of a connection, as grpc::ServerContext::peer() gives it.
   bool TrustsConnection(std::string_view name) const;
 
-  // Who called through a connection from a trusted proxy: of "client, proxy, proxy", the addresses
+  // The client behind a connection from a trusted proxy: of "client, proxy, proxy", the addresses
   // of x-forwarded-for, the last that is not trusted itself, as PeerAddressOf gives it. Empty: the
-  // connection is nobody's who is trusted, or nothing that can be understood is said.
+  // connection does not come from a trusted proxy, or the header cannot be understood.
   std::string ForwardedAddress(std::string_view connection, std::string_view forwarded_for) const;
 
  private:

@@ -42,8 +42,8 @@ grpc::Status Conclude(CallRecord& record, const absl::Status& status, AdmissionC
 // A call was longer than TimeLimits::call.
 absl::Status TookTooLong(const TimeLimits& limits);
 
-// The request of a unary call has so many bytes, more than the limit; or more than the limit by
-// now, and nobody knows how many.
+// The request of a unary call has `bytes`, which is more than the limit; or has exceeded the limit
+// before all of it came.
 absl::Status TooLargeForOneMessage(int64_t bytes, const wire::Limits& limits);
 absl::Status TooLargeForOneMessage(const wire::Limits& limits);
 

@@ -14,7 +14,7 @@ bool IsOurMistake(absl::StatusCode code) {
   return code == absl::StatusCode::kInternal || code == absl::StatusCode::kUnknown;
 }
 
-// Refusals are warnings: somebody has to do something about them. Calls that nobody waited for any
+// Refusals are warnings: an operator has to act on them. Calls that no client waited for any
 // more are not.
 LogLevel LevelOf(absl::StatusCode code) {
   if (code == absl::StatusCode::kOk) return LogLevel::kDebug;

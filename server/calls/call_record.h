@@ -19,17 +19,17 @@
 
 namespace lossd {
 
-// What is told of one call when all is over: a line in the log, at a level by its status, one in
-// the audit log, and its place in the metrics. What the status says is in the line only where the
-// mistake is ours; other texts are for the caller, and may speak of what he sent. Not thread-safe.
+// Records one call, and reports it when it is over: in the log, at a level by its status, in the
+// audit log, and in the metrics. The message of the status is logged only for faults of the server;
+// other messages are for the caller, and may quote what it sent. Not thread-safe.
 class CallRecord {
  public:
-  // All three outlive it; null: nothing is told there.
+  // All three outlive it; null: nothing is reported there.
   CallRecord(Log* log, AuditLog* audit, CallMetrics* metrics, Method method)
       : log_(log), audit_(audit), metrics_(metrics), call_{.method = method} {}
 
-  // Tells, if the call has begun. No status was told, or the client did not wait for a status that
-  // said nothing about the server: kCancelled.
+  // Reports the call if it has begun: as kCancelled if Ended was not called, or if the client did
+  // not wait for a status that is no fault of the server.
   ~CallRecord();
   CallRecord(const CallRecord&) = delete;
   CallRecord& operator=(const CallRecord&) = delete;
@@ -38,20 +38,20 @@ class CallRecord {
   // this.
   void Began(grpc::ServerContext& context, Instant now);
 
-  // Who calls, as Authenticator says. Not called, or "": nobody in particular.
+  // The name of the caller, as Authenticator returns it. Not called, or "": it has none.
   void CalledBy(std::string identity) { identity_ = std::move(identity); }
 
-  // It is about that.
+  // The loss that the call asks for.
   void Wants(const Loss& loss) { call_.loss = loss.index(); }
 
-  // One message.
+  // Counts one message.
   void Received(size_t bytes) { call_.received_bytes += static_cast<int64_t>(bytes); }
   void Sent(size_t bytes) { call_.sent_bytes += static_cast<int64_t>(bytes); }
 
-  // So much more of its time went to that.
+  // Adds to the time that the call spent in `phase`.
   void Took(Phase phase, Interval interval);
 
-  // It is answered with that; `reason`, a constant, is the word of a refusal.
+  // The status that the call is answered with; `reason`, a constant, is the word of a refusal.
   void Ended(const absl::Status& status, std::string_view reason = "");
 
  private:
@@ -68,7 +68,7 @@ class CallRecord {
   std::string identity_;
   Instant began_;
   std::string_view reason_;
-  std::string message_;  // of a mistake of ours
+  std::string message_;  // of a fault of the server
 };
 
 }  // namespace lossd

@@ -16,7 +16,7 @@ namespace lossd {
 // at, so that a flood without a token meets the same quotas as any other; only then the caller is
 // authenticated (by `authenticator`; null: the method is open to all), and from then on what it may
 // have is its own, not its address's. `pass` stays with the call until it is gone, refused or not:
-// what a caller does not read is held, too. Returns who calls, as Authenticator says.
+// what a caller does not read is held, too. Returns the caller's name, as Authenticator does.
 // Errors: those of CallCaps::Begin, of Pass::Identify and of Authenticator::Authenticate.
 absl::StatusOr<std::string> Enter(CallCaps& caps, const Authenticator* authenticator,
                                   const grpc::ServerContext& context, Instant now,

@@ -28,15 +28,15 @@
 
 namespace lossd {
 
-// Messages up to this size are handled on the thread that received them: they take less time than
-// waking another thread would. So are larger ones of unary calls, behind which nothing is on its
-// way that this thread is to receive, unless the threads that compute are wanted by all: then they
-// take their turn there; or their shape is one of many short rows, of which a byte takes a hundred
-// times as long (UnaryMethod::is_quick).
+// Messages of at most kInlineBytes are handled on the thread that received them: they take less
+// time than waking another thread would. So are unary messages of at most kInlineUnaryBytes, behind
+// which no other message follows, unless the executor is busy and they have to take their turn
+// there, or their rows are short and many, of which a byte takes a hundred times as long
+// (UnaryMethod::is_quick).
 inline constexpr int64_t kInlineBytes = 64 << 10;
 inline constexpr int64_t kInlineUnaryBytes = 2 << 20;
 
-// How often each method could not be waited for, for want of memory (server/calls/accept.h).
+// How many calls of each method are not waited for, because memory ran out (server/calls/accept.h).
 using PutOff = std::array<std::atomic<int>, kLossMethods>;
 
 // What calls need from their server. All of it outlives every call.
@@ -53,10 +53,10 @@ struct Environment {
   ByteBudget* budget = nullptr;
   MessageGate* gate = nullptr;         // of messages of unknown size
   MessageGate* streams = nullptr;      // of streams that are read behind their header
-  const Arrivals* arrivals = nullptr;  // null: nobody counts
+  const Arrivals* arrivals = nullptr;  // null: bytes are not counted
   Ticker* ticker = nullptr;
   Log* log = nullptr;         // null: nothing is written
-  AuditLog* audit = nullptr;  // likewise
+  AuditLog* audit = nullptr;  // null: nothing is written
   CallMetrics* metrics = nullptr;
   wire::Limits limits;
   TimeLimits times;

@@ -63,9 +63,9 @@ class LossCall : protected ByteBudget::Waiter,
   // Asks for memory. nullopt: OnAnswer brings the outcome, and may have been called already.
   std::optional<absl::StatusOr<ByteBudget::Grant>> AskForMemory(int64_t bytes, Instant now);
 
-  // A message of at most so many bytes is asked for now.
+  // The call asks for a message of at most `at_most` bytes at `now`.
   void ReadingSince(Instant now, int64_t at_most);
-  // What the connection has brought so far; nullopt: nobody counts.
+  // The bytes that the connection has brought so far; nullopt: they are not counted.
   std::optional<int64_t> Received() const;
   // gRPC shows a message when it has all come. True: what came since ReadingSince is more than
   // `most`, so that the call has to be refused before its connection is broken for it.
@@ -87,7 +87,7 @@ class LossCall : protected ByteBudget::Waiter,
   Instant begun_;
   Instant waiting_since_;  // for a place or for memory
   Instant reading_since_;
-  std::atomic<bool> stop_{false};  // nobody wants what is being computed any more
+  std::atomic<bool> stop_{false};  // the result is not wanted any more
 
  private:
   void OnRequest(bool ok);

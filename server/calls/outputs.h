@@ -14,8 +14,8 @@
 
 namespace lossd {
 
-// Memory for the wanted outputs of one box: from the pool, or within this for those that are so
-// small that a message copies them.
+// Memory for the wanted outputs of one box: from the pool, or, for outputs so small that a message
+// copies them, within this object.
 class OutputBuffers {
  public:
   OutputBuffers() = default;
@@ -29,8 +29,8 @@ class OutputBuffers {
   LossOutputs Spans() const;
 
   // The outputs as they are sent: as fields of a block's result, or as whole tensors. The memory
-  // goes back to the pool when gRPC has let go of it. This, and `plan`, outlive them until they are
-  // in a message.
+  // goes back to the pool when gRPC has released it. This object and `plan` outlive them until they
+  // are in a message.
   wire::OutputFields<wire::Payload> IntoPayloads() &&;
   wire::OutputFields<wire::OutgoingTensor> IntoTensors(const LossPlan& plan) &&;
 

@@ -12,8 +12,8 @@
 namespace lossd {
 
 // The service with all methods raw: messages are coded by lossd::wire. Unary methods are registered
-// as if clients streamed to them, which is the same on the wire: gRPC reads the message of a unary
-// method before it shows the call, whatever its size, that of a stream when it is told to.
+// as client-streaming, which is identical on the wire: gRPC reads the message of a unary method
+// before it shows the call, whatever its size, but that of a stream only when it is asked to.
 class RawLossService final : public grpc::Service {
  public:
   using UnaryReader = grpc::ServerAsyncReader<grpc::ByteBuffer, grpc::ByteBuffer>;

@@ -245,7 +245,7 @@ void StreamCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
     const std::lock_guard lock(mutex_);
     record_.Took(Phase::kQueue, std::chrono::steady_clock::now() - waiting_since_);
     if (over_ || failed_) {
-      // Nobody waits for it any more.
+      // The call does not need it any more.
     } else if (!answer.ok()) {
       Fail(answer.status());
     } else {
@@ -378,7 +378,7 @@ void StreamCall::Finish() {
   stream_.Finish(failure_, finish_event_.Tag());
 }
 
-// The call is dead: nothing more can be sent, and nobody waits for it.
+// The client has gone: nothing more can be sent.
 void StreamCall::BreakOff() {
   over_ = true;
   stop_.store(true, std::memory_order_relaxed);

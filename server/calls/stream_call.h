@@ -25,10 +25,10 @@ namespace lossd {
 
 // One ComputeStream call, from waiting for it to the last event about it.
 //
-// Messages are taken one at a time, in order, by whoever has the handling role (a polling thread
-// for small ones, else a task); what StreamSession says about them is done before the role goes on
-// to the next. Admitted blocks are computed outside the role, several at once, and answered as they
-// finish. A message counts as in flight from its arrival until it is dealt with, a block until its
+// One thread at a time has the handling role: a polling thread for small messages, else a task of
+// the executor. It takes messages in order, and acts on what StreamSession says about each before
+// the next. Admitted blocks are computed outside the role, several at once, and answered as they
+// finish. A message counts as in flight from its arrival until it is handled, a block until its
 // answer is on the wire; at kMaxInFlight nothing more is read, and gRPC's flow control holds the
 // client back. Behind the header nothing is read before the budget has granted what the stream may
 // hold.
@@ -96,7 +96,7 @@ class StreamCall final : private LossCall {
   absl::Status Prepare();
   void GoOn(bool prepare);
 
-  // Both let go of the block's bytes when it is computed.
+  // Both release the block's bytes when it is computed.
   void Compute(wire::DecodedBlock block);
   absl::StatusOr<grpc::ByteBuffer> ComputeBlock(wire::DecodedBlock block, PartialSums& sums) const;
 

@@ -55,8 +55,8 @@ class StreamSession {
 
   explicit StreamSession(const wire::Limits& limits) : limits_(limits) {}
 
-  // All checking of a header that needs no session: whoever guards a session with a lock need not
-  // hold it meanwhile, though a header of many boxes takes a while. `boxes` empty: everything.
+  // All checks of a header that need no session. A lock that guards the session need not be held
+  // meanwhile: a header of many boxes takes a while. `boxes` empty: everything.
   static absl::StatusOr<Planned> Plan(const LossSpec& spec, const LossTensorDescs& tensors,
                                       std::vector<Box> boxes, const wire::Limits& limits);
 

@@ -225,7 +225,7 @@ void UnaryCall::OnDue(Instant now) {
       stop_.store(true, std::memory_order_relaxed);
       return;
     case Stage::kAnswering:
-      return context_.TryCancel();  // nobody takes the answer
+      return context_.TryCancel();  // the client does not take the answer
   }
 }
 

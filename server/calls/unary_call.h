@@ -61,12 +61,12 @@ class UnaryCall final : private LossCall {
   void OnDue(Instant now) override;
   void OnWanted(Instant now) override;
 
-  // Who waits for what. Where two may go on at once, the one that changes it does.
+  // How far the call is. Where two threads may go on at once, the one that changes it does.
   enum class Stage : int8_t { kBegun, kReading, kRead, kAnswering };
   enum class Next : int8_t { kWait, kRead, kRun, kSubmit };
 
-  // The way of a call that was let in; each step ends in the next or in Answer. Whoever has called
-  // one of them does nothing more with the call, which may be gone.
+  // The steps of a call that was let in; each ends in the next or in Answer. After a step the call
+  // may be gone, and its caller must not use it any more.
   void GoOn(const absl::StatusOr<Next>& next);
   absl::StatusOr<Next> Begin();
   void Read();

@@ -43,7 +43,7 @@ struct ServerOptions {
   std::string metrics_listen;    // where metrics are served, over HTTP; empty: nowhere
   TlsFiles tls;
   std::string auth_token_file;  // empty: calls need no token
-  // Whose word about the addresses of clients is believed; see TrustedProxies::Parse.
+  // The proxies that may name the addresses of clients; see TrustedProxies::Parse.
   std::string trusted_proxies;
   ConnectionOptions connections;
   bool reflection = false;
@@ -53,7 +53,7 @@ struct ServerOptions {
   CallLimits calls = {};
   TimeLimits times = {};
   Log* log = nullptr;         // outlives the server; null: nothing is written
-  AuditLog* audit = nullptr;  // likewise
+  AuditLog* audit = nullptr;  // outlives the server; null: nothing is written
 };
 
 // Below half of the descriptors this process may open, so that the rest of it never lacks one.

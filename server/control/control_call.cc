@@ -185,7 +185,7 @@ void ControlCall::OnDone(bool ok) {
   {
     const std::lock_guard lock(mutex_);
     over_ = true;
-    // Whoever waits for no answer has begun the call for nothing.
+    // A client that does not wait for the answer has begun the call for nothing.
     if (context_.IsCancelled() && !came_) pass_.BrokenOff();
   }
   Drop();
@@ -201,7 +201,7 @@ void ControlCall::OnDue(Instant now) {
   if (reading_ && !over_ && !writing_ && !ending_) {
     return End(Refuse(Refusal::kStalled, "the message did not come for too long"));
   }
-  if (!std::exchange(given_up_, true)) context_.TryCancel();  // nobody takes what is sent
+  if (!std::exchange(given_up_, true)) context_.TryCancel();  // the client takes nothing
 }
 
 // ------------------------------------------------------------------------------------- operations

@@ -38,7 +38,7 @@ class ControlService {
     Ticker* ticker = nullptr;
     HealthState* health = nullptr;
     Log* log = nullptr;              // null: nothing is written
-    AuditLog* audit = nullptr;       // likewise
+    AuditLog* audit = nullptr;       // null: nothing is written
     CallMetrics* metrics = nullptr;  // null: nothing is counted
     TimeLimits times = {};
     bool reflection = false;

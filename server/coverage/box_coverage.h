@@ -34,7 +34,7 @@ class BoxCoverage {
 
   int64_t declared_positions() const { return declared_positions_; }
 
-  // What Make takes for so many boxes, and what is held now. A block adds at most kMostOfABlock.
+  // Bytes that Make takes for `boxes`, and that are held now. A block adds kMostOfABlock at most.
   static constexpr int64_t kMostOfABlock = 32 << 10;
   static int64_t BytesOf(int64_t boxes) {
     return boxes * (2 * DeclaredBoxes::kBytesPerBox + static_cast<int64_t>(sizeof(int64_t)));

@@ -26,7 +26,7 @@ std::string BoxString(const Box& box);
 // disjoint: sorted by those, one bisection finds the only one that can hold a position.
 class DeclaredBoxes {
  public:
-  // At most so much is held for each box; Make takes as much again while it runs.
+  // The most that is held for each box; Make takes as much again while it runs.
   static constexpr int64_t kBytesPerBox = 64;
 
   // kInvalidArgument names a box that overlaps an earlier one. Precondition: none is empty, and

@@ -64,7 +64,7 @@ class AcceptLoop {
   AcceptLoop(const AcceptLoop&) = delete;
   AcceptLoop& operator=(const AcceptLoop&) = delete;
 
-  // Closes the listening sockets, so that nobody can connect any more, and silent connections.
+  // Closes the listening sockets, so that no client can connect any more, and silent connections.
   // Those of gRPC go on. To be done before gRPC's server is shut down.
   void Stop();
 

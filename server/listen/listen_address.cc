@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
 
-// Who may connect to a socket with a path, its directory's permissions say.
+// The permissions of its directory decide who may connect to a socket with a path.
 constexpr std::string_view kAbstract = "is an abstract socket, which every user may connect to";
 
 absl::Status BadForm(const std::string& text, std::string_view why) {

@@ -19,7 +19,7 @@ namespace lossd {
 
 // One call that has ended. Nothing of what was sent or answered.
 struct AuditedCall {
-  std::string_view identity = {};  // who called (Authenticator); empty: nobody in particular
+  std::string_view identity = {};  // the caller's name (Authenticator); empty: it has none
   std::string_view peer = {};      // the address, as gRPC names it
   std::string_view method = {};
   std::string_view loss = {};    // empty: none was asked for
@@ -35,7 +35,7 @@ struct AuditedCall {
 inline constexpr int kRefusedAuditLinesPerSecond = 100;
 
 // The log of who called: a line a call, which is a JSON object with the names of AuditedCall and
-// the time of its end. Whoever calls never waits for it: of lines that wait to be written the
+// the time of its end. Callers never wait for it: of lines that wait to be written the
 // oldest are dropped, and a line says how many ("dropped"). Of calls that ended otherwise than OK,
 // which cost their callers nothing, kRefusedAuditLinesPerSecond are written in a second, and the
 // next such line says how many were not ("suppressed"); callers without an identity do not hide

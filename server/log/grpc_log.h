@@ -19,8 +19,8 @@ class GrpcLogRoute {
   GrpcLogRoute& operator=(const GrpcLogRoute&) = delete;
 };
 
-// A message of gRPC without what is nobody's business: addresses, the values of metadata, and
-// altogether what speaks of authorization. Of a long message the beginning.
+// A message of gRPC without what must not be logged: addresses, values of metadata, and all of a
+// message about authorization. A long message is cut.
 std::string WithoutSecrets(std::string_view message);
 
 }  // namespace lossd

@@ -9,8 +9,8 @@
 
 namespace lossd {
 
-// Lets so many lines through in each second, which begins with its first line, and counts the rest.
-// Not thread-safe.
+// Lets a number of lines through in each second, which begins with its first line, and counts the
+// rest. Not thread-safe.
 class LineLimiter {
  public:
   explicit LineLimiter(int lines_per_second) : most_(lines_per_second) {}

@@ -15,10 +15,10 @@ namespace lossd {
 enum class LogLevel : int8_t { kDebug, kInfo, kWarning, kError };
 inline constexpr int kLogLevels = 4;
 
-// Writes lines to a descriptor on a thread of its own: who has a line to write never waits for who
-// reads it. Of lines that wait, the oldest are dropped where there are more than kMostWaiting; a
-// line in their place says how many. So does one after lines that could not be written, to a full
-// disk for example. Thread-safe.
+// Writes lines to a descriptor on a thread of its own, so that callers never wait for the reader.
+// Where more than kMostWaiting lines wait, the oldest are dropped, and a line in their place says
+// how many. So does one after lines that could not be written, to a full disk for example.
+// Thread-safe.
 class LineWriter {
  public:
   // ~0.5 KiB each.
@@ -27,8 +27,8 @@ class LineWriter {
   static constexpr std::chrono::milliseconds kFlushTime{600};
 
   // `pattern` is what spdlog makes a line of (time, level, text) with. `dropped` makes the text of
-  // a warning: so many lines were lost. The descriptor stays open as long as something is written,
-  // which may be longer than this lives.
+  // a warning: that many lines were lost. The descriptor stays open as long as something is
+  // written, which may be longer than this lives.
   LineWriter(int fd, const std::string& pattern, std::function<std::string(int64_t)> dropped);
 
   // Writes what is waiting, within kFlushTime.

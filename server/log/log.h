@@ -53,7 +53,7 @@ struct LogOptions {
 //
 // Text values go through Printable, so nothing that came from outside can break a line or reach a
 // terminal; of lines beyond kLogLinesPerSecond the next one says how many there were
-// ("suppressed"). Whoever calls never waits for `out` (LineWriter). Thread-safe.
+// ("suppressed"). Callers never wait for `out` (LineWriter). Thread-safe.
 class Log {
  public:
   explicit Log(LogOptions options);

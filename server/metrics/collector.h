@@ -17,7 +17,7 @@
 
 namespace lossd {
 
-// What is not counted call by call: it is looked at when somebody asks.
+// What is not counted call by call, but looked at when metrics are read.
 struct ServerState {
   int64_t calls = 0;   // begun and not ended
   int64_t queued = 0;  // that wait for memory

@@ -10,9 +10,9 @@
 
 namespace lossd {
 
-// Who stays connected to a port that answers at once: a connection that comes is always taken, and
-// one that has been there for long goes instead. Whoever connects and says little so keeps out
-// nobody who asks and reads. Descriptors are names here. Not thread-safe.
+// Decides which connections to a port that answers at once stay open: a new one is always taken,
+// and an old one goes instead. So clients that connect and say little do not keep out those that
+// ask and read. Descriptors are names here. Not thread-safe.
 class FewConnections {
  public:
   struct Limits {

@@ -42,7 +42,7 @@ constexpr std::chrono::milliseconds kPause{10};
 // Connections taken from one socket before the others have their turn.
 constexpr int kBurst = 32;
 
-// Who connects: the address, of IPv6 the network, in which one host may have any number.
+// The address of a client; of IPv6 the network, in which one host may have any number of them.
 std::string AddressOf(const sockaddr_storage& peer) {
   char text[INET6_ADDRSTRLEN] = "";
   if (peer.ss_family == AF_INET) {
@@ -124,7 +124,7 @@ class MetricsServer::Door {
 
   std::mutex mutex_;
   FewConnections few_;
-  // Of each connection a descriptor that nobody else closes, by MHD's.
+  // By MHD's descriptor of a connection: our own descriptor of it, which MHD does not close.
   std::map<int, OwnedFd> own_;
 };
 

@@ -18,7 +18,7 @@ namespace lossd {
 // Serves metrics over plain HTTP/1.1, as /metrics in Prometheus's text format, and nothing else:
 // one request a connection, which has few bytes and little time for all of it. Two threads: one
 // takes connections, one answers. A connection that comes is taken, and the oldest gives way where
-// there are too many, of its address or of all, so that nobody who connects and says little keeps
+// there are too many, of its address or of all, so that connections which say little do not keep
 // others from reading. (docs/adr/012)
 class MetricsServer {
  public:

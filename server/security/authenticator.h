@@ -18,14 +18,14 @@
 
 namespace lossd {
 
-// Who may call: whoever brings one of the tokens of a file as "authorization: Bearer TOKEN" before
-// it expires, or, without a file, everybody. Keeps hashes only, and neither tokens nor what was
-// brought instead of one appear in errors. Thread-safe.
+// Decides which calls are let in: those that bring one of the tokens of a file, before it expires,
+// as "authorization: Bearer TOKEN"; without a file, all. Keeps hashes only, and neither tokens nor
+// what was brought instead of one appear in errors. Thread-safe.
 //
 // The form of the file: core/files/token_file.h.
 class Authenticator {
  public:
-  // Everybody may call.
+  // Lets all calls in.
   Authenticator() = default;
 
   // kInvalidArgument names the file, the line and what is wrong; also if there is no token. `now`
@@ -34,15 +34,15 @@ class Authenticator {
       const std::string& path, std::function<absl::Time()> now = absl::Now);
 
   // Reads the file again; calls already begun go on. If it cannot be used, nothing changes. If it
-  // has no token any more, nobody may call.
+  // has no token any more, no call is let in.
   absl::Status Reload();
 
   // Whether a file is in force that has no token.
   bool AdmitsNobody() const;
 
-  // Who calls: the name of the token, else of the client's certificate (its first alternative name,
-  // else its common name), else "": nobody in particular. kUnauthenticated for a call that may not
-  // be made. Looks at metadata and connection alone, so it can be asked before a message is read.
+  // Returns the name of the token, else of the client's certificate (its first alternative name,
+  // else its common name), else "". kUnauthenticated for a call that may not be made. Looks at
+  // metadata and connection alone, so it can be called before a message is read.
   absl::StatusOr<std::string> Authenticate(const grpc::ServerContext& context) const;
 
  private:
@@ -58,7 +58,7 @@ class Authenticator {
   std::shared_ptr<const Entries> entries() const;
   absl::StatusOr<std::string> NameOfToken(std::string_view token) const;
 
-  std::string path_;  // empty: everybody
+  std::string path_;  // empty: all calls are let in
   std::function<absl::Time()> now_;
   mutable std::mutex mutex_;
   std::shared_ptr<const Entries> entries_;

@@ -32,7 +32,7 @@ class FileWatcher {
   // One look, as the thread takes them. Before Start.
   void Look();
 
-  // Takes all files for changed, now, on the thread of who asks. After Start.
+  // Takes all files for changed, now, on the calling thread. After Start.
   void ChangeAll();
 
  private:

@@ -13,7 +13,7 @@ namespace lossd {
 struct TlsFiles {
   std::string certificate;  // the server's own first, then those that lead to its CA
   std::string key;          // of the server's certificate, not encrypted
-  std::string client_ca;    // who signs certificates of clients; empty: clients need none
+  std::string client_ca;    // signs certificates of clients; empty: clients need none
 
   bool given() const { return !certificate.empty() || !key.empty() || !client_ca.empty(); }
   std::vector<std::string> Paths() const;
