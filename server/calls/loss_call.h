@@ -46,15 +46,15 @@ class LossCall : protected ByteBudget::Waiter,
   template <class Make>
   static bool WaitFor(const Environment& environment, Make make);
 
-  // Asks gRPC for a call, which happens with `tag`.
+  // Asks gRPC for a call; its queue returns `tag` when a client has begun it.
   virtual void Request(void* tag) = 0;
-  // A client has begun the call, at begun_. The call has two references now: that of Start and that
-  // of the event which says that all is over; the latter may come first, on another thread.
+  // A client has begun the call, at begun_. Start owns one of the two references that the call has
+  // now; the event of its end owns the other, and may come first, on another thread.
   virtual void Start() = 0;
   // The client has gone without the status.
   virtual void OnBrokenOff() = 0;
-  // The call waited for memory or a place when its client went, and is not told any more. The
-  // reference of the wait is left.
+  // The call waited for memory or a place when its client went: neither OnAnswer nor OnPlace comes
+  // any more, and the reference that was theirs is to be dropped.
   virtual void OnWithdrawn() = 0;
 
   // Counts the call, authenticates its caller, and puts both on record.
@@ -71,7 +71,7 @@ class LossCall : protected ByteBudget::Waiter,
   // `most`, so that the call has to be refused before its connection is broken for it.
   bool BroughtMoreThan(int64_t most) const;
 
-  // The call ends with that: it goes on record and is counted. Once.
+  // Ends the call with `status`: records it, counts it, and sets the trailers. Once.
   grpc::Status Concluded(const absl::Status& status);
 
   void Hold() { references_.fetch_add(1, std::memory_order_relaxed); }
