@@ -23,7 +23,7 @@ namespace {
 
 constexpr int kMaxChannels = 64;
 
-// Of what a server says of itself, with room for what later ones may say.
+// The largest answer of a server about itself, with room for what later versions may add.
 constexpr int64_t kSmallAnswerBytes = 64 << 10;
 
 absl::Status CheckOptions(const ClientOptions& options) {

@@ -7,13 +7,13 @@
 
 namespace lossd {
 
-// Of an answer beside its tensors: sums, counts, descriptions, and what later servers may add.
+// Bytes of an answer beside its tensors: sums, counts, descriptions, and what later servers add.
 inline constexpr int64_t kAnswerRoomBytes = 64 << 10;
 
 // Bytes of the tensors that answer the whole job in one message.
 int64_t WholeAnswerBytes(const ComputeJob& job);
 
-// The same for the largest block of a stream.
+// Bytes of the tensors that answer the largest block of a stream.
 int64_t BlockAnswerBytes(const ComputeJob& job, const BlockPlan& plan);
 
 }  // namespace lossd

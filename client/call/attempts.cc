@@ -51,7 +51,7 @@ void Attempts::Ended(const absl::Status& status) {
   driver_.At(now + *wait, [this] { Begin(); });
 }
 
-// Which may be gone before its last closure returns.
+// `this` may be gone before its last closure returns.
 void Attempts::Done(const absl::Status& status) {
   const Report done = std::move(done_);
   done(status);

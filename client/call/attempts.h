@@ -12,10 +12,10 @@
 
 namespace lossd {
 
-// Attempts until one succeeds or there is no point in another. Between attempts, and before the
-// end, all loans have come back. Closures that hold no more than a pointer are not allocated, and a
-// call of one small message takes as long as it allocates: so this belongs to its call, and is
-// referred to by its address.
+// Makes attempts until one succeeds or another has no point. Between attempts, and before the end,
+// all loans have come back. The object belongs to its call and closures hold its address alone:
+// closures of one pointer are not allocated, and allocations are what a call of one small message
+// costs.
 class Attempts {
  public:
   using Report = std::function<void(absl::Status)>;
@@ -46,7 +46,7 @@ class Attempts {
   const Loans* loans_ = nullptr;
   Attempt attempt_;
   Report done_;
-  Driver::Timer reminder_;  // from the beginning of an attempt until its messages are let go of
+  Driver::Timer reminder_;  // from the beginning of an attempt until its messages are released
 };
 
 }  // namespace lossd

@@ -23,7 +23,7 @@ struct Runs {
   int64_t total() const { return count * bytes; }
 };
 
-// Of a tensor with `rows` rows per plane (classes or 1) of elements of `element_size` bytes.
+// The runs of a tensor with `rows` rows per plane (classes or 1) of `element_size` bytes each.
 Runs RunsOf(const Geometry& geometry, const Box& box, int64_t rows, int64_t element_size);
 
 // The runs of a tensor as payloads: lent where they lie if they are long, copied if they are not.

@@ -20,7 +20,7 @@ class BlockPlan {
 
   int64_t count() const { return count_; }
 
-  // Of the largest block.
+  // The positions of the largest block.
   int64_t max_positions() const { return std::min(planes_, outer_) * std::min(run_, inner_); }
 
   // Precondition: 0 <= index < count().

@@ -13,7 +13,7 @@
 namespace lossd {
 namespace {
 
-// Of a reply beside its tensors: the sums, the counts, the descriptions.
+// Bytes of a reply beside its tensors: the sums, the counts, the descriptions.
 constexpr int64_t kReplyEnvelopeBytes = 2 << 10;
 
 constexpr int kMaxFanOut = 256;

@@ -26,8 +26,8 @@ struct ComputeJob {
   Loans loans;
 };
 
-// What was achieved so far: which blocks were answered, and their sums. Of blocks begin..end-1; the
-// others are somebody else's and count as answered.
+// Records which of the blocks begin..end-1 were answered, and their sums. The other blocks belong
+// to other streams and count as answered.
 class BlockLedger {
  public:
   BlockLedger(const BlockPlan& plan, int64_t begin, int64_t end)

@@ -12,8 +12,8 @@
 
 namespace lossd {
 
-// One thread's work: the events of a queue, timers, and conditions somebody waits for. All methods
-// are called by that one thread.
+// The event loop of one thread: the events of a queue, timers, and conditions that calls wait for.
+// All methods are called by that thread.
 class Driver {
  public:
   explicit Driver(Transport& transport) : transport_(transport), queue_(transport.NewQueue()) {}

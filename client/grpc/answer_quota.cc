@@ -5,7 +5,7 @@
 namespace lossd {
 namespace {
 
-// The windows of a connection that nobody has read yet (16 MiB for it and for each of a few calls),
+// The windows of a connection that is not read yet (16 MiB for it and for each of a few calls),
 // and what gRPC keeps ready to read into.
 constexpr int64_t kBaseBytes = 64 << 20;
 

@@ -21,7 +21,7 @@ class AnswerQuota {
 
   void AddTo(grpc::ChannelArguments& arguments) const { arguments.SetResourceQuota(quota_); }
 
-  // The calls under way expect so many bytes more; less, where `bytes` is negative.
+  // The calls under way expect `bytes` more; less, where that is negative.
   void Expect(int64_t bytes);
 
  private:

@@ -11,7 +11,7 @@
 
 namespace lossd {
 
-// What the calls of a client bring to be let in. Never part of an error. Thread-safe.
+// The token that a client's calls bring. It is never part of an error. Thread-safe.
 class BearerToken {
  public:
   // That of options.token or options.token_file; null where neither is given. kInvalidArgument:
@@ -22,7 +22,7 @@ class BearerToken {
     std::string token;
     absl::Status status;  // not OK: the file cannot be used, and why; the token was read before
   };
-  // Reads the file anew.
+  // Reads the file again.
   Reading Read();
 
  private:
@@ -31,7 +31,7 @@ class BearerToken {
 
   const std::string file_;  // empty: none
   std::mutex mutex_;
-  std::string last_;  // that could be read
+  std::string last_;  // the last that could be read
 };
 
 }  // namespace lossd

@@ -40,7 +40,7 @@ struct GrpcChannel {
   std::atomic<int> calls{0};                 // under way
 };
 
-// Where a call goes, and who runs its events.
+// The channel of a call, and the queue that runs its events.
 struct GrpcRoute {
   std::shared_ptr<GrpcChannel> channel;
   GrpcQueue& queue;
@@ -75,13 +75,13 @@ class GrpcCall {
   grpc::ClientContext& context() { return context_; }
   grpc::GenericStub& stub() const { return lease_.channel().stub; }
 
-  // Of a message that came; kInternal where no answer is so large.
+  // Checks a message that came; kInternal where no answer is so large.
   absl::Status CheckSize(const grpc::ByteBuffer& message) const;
 
   // Once, when gRPC is done with the call: its status as the client library has it.
   absl::Status End(const grpc::Status& status);
 
-  // What came is counted as expected for as long as somebody holds this.
+  // What came is counted as expected for as long as this is held.
   std::shared_ptr<ExpectedAnswer> expected() const { return expected_; }
 
  private:

@@ -11,7 +11,7 @@
 
 namespace lossd {
 
-// What channels of a client are made with; without `tls`, in the clear. kInvalidArgument names the
+// The credentials of a client's channels; without `tls`, unencrypted. kInvalidArgument names the
 // option, the file and what is wrong with it.
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
     const std::optional<TlsOptions>& tls);

@@ -80,7 +80,7 @@ class GrpcSockets::Socket {
   int fd_ = -1;
   absl::Time added_;
   int unsent_ = 0;    // bytes the other end has not taken, when they were looked at last
-  absl::Time since_;  // when they became so many
+  absl::Time since_;  // when there were that many first
 };
 
 // What gRPC keeps, as long as channels with its arguments may connect.

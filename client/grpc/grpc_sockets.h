@@ -11,10 +11,10 @@
 
 namespace lossd {
 
-// The sockets of connections, which gRPC shows only to who sets their options.
+// Keeps the sockets of connections, which gRPC shows only to the code that sets their options.
 //
 // In the middle of a write gRPC ends neither a connection nor the calls whose messages are part of
-// it. Where a line is dead, or nobody reads at its other end, that holds them, and the memory they
+// it. Where a line is dead, or its other end does not read, that holds them, and the memory they
 // were lent, until TCP gives up. A socket that is shut down fails the write. (docs/adr/018)
 // Thread-safe.
 class GrpcSockets : public std::enable_shared_from_this<GrpcSockets> {
@@ -29,7 +29,7 @@ class GrpcSockets : public std::enable_shared_from_this<GrpcSockets> {
   void Watch(grpc::ChannelArguments& arguments);
 
   // Ends connections that have had something to send, and of which nothing was taken, for kStuck.
-  // Looks back to its own calls, so it is to be called again and again while somebody waits.
+  // Looks back to its own calls, so it is to be called repeatedly while a call waits.
   void BreakStuck(absl::Time now);
 
   static constexpr absl::Duration kStuck = absl::Milliseconds(150);

@@ -44,7 +44,7 @@ grpc::ChannelArguments Arguments(const ClientOptions& options, bool replicas) {
   // megabytes on a fast line.
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 16 << 20);
-  // An answer that was compressed all the same is refused, not inflated to who knows what.
+  // An answer that was compressed all the same is refused, not inflated to an unknown size.
   arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   // gRPC's own replay ends at 256 KiB; ours has no such end, and the two would multiply.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
@@ -109,7 +109,7 @@ void KeepGrpcUp() {
   static_cast<void>(up);
 }
 
-// A token for whoever reads the network is none.
+// Refuses to send a token over an unencrypted network.
 absl::Status KeepOffTheNetwork(const std::vector<std::string>& targets) {
   for (const std::string& target : targets) {
     if (IsLocalTarget(target)) continue;

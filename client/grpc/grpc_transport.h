@@ -11,7 +11,7 @@
 namespace lossd {
 
 // gRPC over options.channels connections to `target`, made when they are first needed.
-// kInvalidArgument, before anybody is dialled: files and tokens that cannot be used, or that the
+// kInvalidArgument, before any server is dialled: files and tokens that cannot be used, or that the
 // target may not have.
 absl::StatusOr<std::shared_ptr<Transport>> MakeGrpcTransport(const std::string& target,
                                                              const ClientOptions& options);

@@ -18,7 +18,7 @@
 namespace lossd {
 namespace {
 
-// Of HOST:PORT, HOST, [IPV6]:PORT or IPV6, as gRPC cuts them.
+// The host of HOST:PORT, HOST, [IPV6]:PORT or IPV6, as gRPC cuts them.
 absl::string_view HostOf(absl::string_view address) {
   if (absl::ConsumePrefix(&address, "[")) return address.substr(0, address.find(']'));
   const size_t colon = address.find(':');
@@ -53,8 +53,8 @@ absl::Status Mistaken(absl::string_view target, absl::string_view mistake,
       absl::StrCat("target is '", target, "', ", mistake, "; wanted ", wanted));
 }
 
-// Of an address of one server. gRPC would take port 443 where there is none, and look up, or write
-// files, for other slips; that ends as a call that reaches nobody.
+// Checks the address of one server. gRPC would take port 443 where there is none, and look up, or
+// write files, for other slips; that ends as a call that reaches no server.
 absl::Status CheckHostPort(absl::string_view target, absl::string_view address) {
   const size_t bracket = address.find(']');
   const bool brackets = absl::StartsWith(address, "[") && bracket != address.npos;
@@ -93,7 +93,7 @@ absl::Status CheckUnixSocket(absl::string_view target) {
   return absl::OkStatus();
 }
 
-// Of an entry of a list, as it is dialled.
+// Checks an entry of a list, as it is dialled.
 absl::Status CheckEntry(absl::string_view entry) {
   if (IsUnixSocket(entry)) return CheckUnixSocket(entry);
   absl::string_view address = entry;

@@ -9,7 +9,7 @@
 
 namespace lossd {
 
-// Whom a client talks to.
+// The servers that a client talks to.
 struct Endpoints {
   std::vector<std::string> targets;  // gRPC targets, each to be dialled by itself; not empty
   bool replicas = false;             // more than one server may be behind them

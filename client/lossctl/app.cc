@@ -38,7 +38,7 @@ class HelpFormatter : public CLI::Formatter {
   }
 };
 
-// What a flag that nobody knows may have meant. CLI11 says only what it did not expect.
+// What an unknown flag may have meant. CLI11 says only what it did not expect.
 std::string Meant(const CLI::App& app, const CLI::ParseError& error) {
   if (dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr) return "";
   std::vector<std::string> names;

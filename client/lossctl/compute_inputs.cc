@@ -36,7 +36,7 @@ absl::StatusOr<npy::NpyTensor> ReadBeside(const char* flag, const std::string& p
   return tensor;
 }
 
-// Of weights, which are floats.
+// Reads weights, which are floats.
 absl::Status ReadOptional(const char* flag, const FlagText& path, ComputeInputs* inputs,
                           std::optional<TensorView>* tensor) {
   if (!path) return absl::OkStatus();

@@ -21,7 +21,7 @@ int RunHealth(const ServerFlags& flags, const std::string& service) {
     BadUsage(status.message());
     return kBadArguments;
   }
-  // A probe reports what is; whoever asked decides about asking again.
+  // A probe reports what is; its caller decides whether to ask again.
   absl::StatusOr<Client> client =
       Connect(flags, {.timeout = options.timeout, .retry = {.max_attempts = 1}, .channels = 1});
   if (!client.ok()) {

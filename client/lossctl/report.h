@@ -14,7 +14,7 @@
 
 namespace lossd::lossctl {
 
-// Of compute and info; health has those of grpc_health_probe (health_command.h).
+// Exit codes of compute and info; health has those of grpc_health_probe (health_command.h).
 enum ExitCode : int {
   kDone = 0,
   kRefused = 1,   // the server was not reached, or refused

@@ -23,7 +23,7 @@
 namespace lossd::npy {
 
 // The tensor of a file. The file stays mapped (elements in big-endian are copied), so it must not
-// be truncated by anybody before the tensor is gone; replacing it by rename is harmless.
+// be truncated before the tensor is gone; replacing it by rename is harmless.
 class NpyTensor {
  public:
   NpyTensor(TensorView view, std::shared_ptr<const void> memory)

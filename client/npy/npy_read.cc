@@ -33,7 +33,7 @@ absl::StatusOr<Mapping> Map(const std::string& path) {
   const auto system_error = [&](const char* what) {
     return absl::ErrnoToStatus(errno, absl::StrCat(path, ": ", what));
   };
-  // Not blocking: opening a pipe that nobody writes to would wait for ever.
+  // Not blocking: opening a pipe without a writer would wait for ever.
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) return system_error("cannot be opened");
   const absl::Cleanup close_file = [file] { close(file); };

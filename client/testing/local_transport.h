@@ -39,7 +39,7 @@ class LocalService {
 };
 
 // A transport to a service in this process. Time passes only when nothing else is left to do, and
-// then at once, so that waits and deadlines cost a test nothing. A message is let go of when the
+// then at once, so that waits and deadlines cost a test nothing. A message is released when the
 // service has seen it.
 class LocalTransport : public Transport {
  public:

@@ -14,10 +14,10 @@
 #include "absl/time/time.h"
 #include "protos/wire/message.h"
 
-// What the client library needs of the world: messages in and out, as the codecs make and take
-// them, and time. All of it can be played by a test.
+// What the client library needs from outside: messages in and out, as the codecs make and take
+// them, and time. A test can implement all of it.
 //
-// Whoever carries a message drops the slices it is made of, on any thread, when it looks at them no
+// A transport releases the slices of a message, on any thread, when it does not read them any
 // more.
 
 namespace lossd {
@@ -42,7 +42,7 @@ class StreamEvents {
  public:
   virtual ~StreamEvents() = default;
 
-  // The last Write was taken; the next may be made. Does not mean that its bytes were let go of.
+  // The last Write was taken; the next may be made. Its bytes need not have been released yet.
   virtual void OnWritten() = 0;
 
   // A message arrived. The next one is read when this returns.
@@ -90,11 +90,11 @@ class Transport {
   virtual std::unique_ptr<TransportStream> Stream(EventQueue& queue, const CallSetup& call,
                                                   StreamEvents* events) = 0;
 
-  // Whether a stream may cover part of a tensor. Who plays a service may know whole ones only.
+  // Whether a stream may cover part of a tensor. A fake service may know whole tensors only.
   virtual bool TakesParts() const { return true; }
 
-  // Called again and again while a call outlasts its deadline, or messages of one that is over are
-  // still held: ends what holds them, where nothing moves, at the price of connections if need be.
+  // Called repeatedly while a call outlasts its deadline, or messages of an ended call are still
+  // held: where nothing moves, ends what holds them, which may cost connections.
   virtual void Reclaim() = 0;
 };
 

@@ -34,16 +34,16 @@ struct RetryPolicy {
   double multiplier = 2;  // each wait is drawn uniformly from [0.5, 1] * backoff
 };
 
-// How server and client prove who they are. The files are in PEM form and are read when the client
-// is made.
+// How server and client prove their identity. The files are in PEM form and are read when the
+// client is made.
 struct TlsOptions {
   std::string ca_file = {};  // CAs of servers; empty: those this system trusts
   // For servers that ask for a certificate of clients: it, then those between it and its CA; and
   // its private key, not encrypted. Both or neither.
   std::string certificate_file = {};
   std::string key_file = {};
-  // Whom the server's certificate must be for; empty: the host of the target, of a Unix socket
-  // "localhost".
+  // The name that the server's certificate must be for; empty: the host of the target, for a Unix
+  // socket "localhost".
   std::string server_name = {};
 };
 
@@ -53,11 +53,11 @@ enum class TransferMode : int8_t { kAuto, kUnary, kStream };
 struct ClientOptions {
   absl::Duration timeout = absl::Seconds(120);  // of a call, replays included
   RetryPolicy retry = {};
-  std::optional<TlsOptions> tls = {};  // none: in the clear
+  std::optional<TlsOptions> tls = {};  // none: unencrypted
   // What calls bring where a server asks for a bearer token: the token, or a file that holds
   // nothing else (blank lines and lines that begin with # aside). The file is read at every call,
   // so a new token is used at once; while it cannot be used, the token read before stays in use.
-  // In the clear a token is sent to Unix sockets and loopback addresses only.
+  // Without TLS a token is sent to Unix sockets and loopback addresses only.
   std::string token = {};
   std::string token_file = {};
   int channels = 2;  // TCP connections to each server; calls go to the least busy one
@@ -68,14 +68,14 @@ struct ClientOptions {
 struct CallOptions {
   absl::Duration timeout = absl::ZeroDuration();  // 0: that of ClientOptions
   TransferMode mode = TransferMode::kAuto;
-  // More than 1: a stream is cut into so many at once, over parts of neighbouring positions of
+  // More than 1: a stream is cut into that many at once, over parts of neighbouring positions of
   // equal size (fewer where there are fewer positions), which replicas share. The answer is the
   // bits of one call's, gradients land in the caller's buffer, in place if wanted, and a part whose
   // server is lost goes to another one. Class-index targets and weights go to each server whole,
   // for they decide the denominator. 1..256; calls of one message are not cut.
   int fan_out = 1;
-  // Told from time to time, from some thread, how many bytes of predictions were answered, of how
-  // many. Must return quickly and may not call back into the client.
+  // Called from time to time, on any thread, with how many bytes of predictions were answered, of
+  // how many. Must return quickly and may not call back into the client.
   std::function<void(int64_t done, int64_t total)> progress = {};
 };
 
@@ -101,7 +101,7 @@ struct CallOptions {
 //
 // Errors: the server's code and message, unchanged. kUnavailable: the service could not be reached
 // within the retries; what a proxy made of a server that it lost counts as that. kDeadlineExceeded,
-// kCancelled as usual. The client does not repeat the server's checks. LossReason tells why a
+// kCancelled as usual. The client does not repeat the server's checks. LossReason returns why a
 // server turned a call away.
 //
 // Example:
@@ -116,8 +116,8 @@ class Client {
   // target, one server: host:port, unix:/path, or any gRPC name. Several servers: a list
   // host:port,host:port (the entries may also be gRPC names), dns:///name:port with all addresses
   // of the name, or ipv4:a:port,b:port. kInvalidArgument for a target with holes, options out of
-  // range, files that cannot be used, and a token that would cross a network in the clear; whether
-  // anybody listens shows with the first call.
+  // range, files that cannot be used, and a token that would cross a network unencrypted; whether a
+  // server listens shows with the first call.
   static absl::StatusOr<Client> Connect(const std::string& target,
                                         const ClientOptions& options = {});
 

@@ -80,7 +80,7 @@ std::vector<Row> LatencyRows(const Histogram& latency) {
   std::vector<Row> rows = {{"latency mean", HumanTime(latency.mean())},
                            {"  min", HumanTime(latency.min())}};
   for (const Percentile& p : kPercentiles) {
-    // A share that fewer calls than it would leave out could not tell from the maximum.
+    // With fewer calls than it leaves out, a percentile is no other than the maximum.
     if (static_cast<double>(latency.count()) * (1 - p.share) < 1) break;
     rows.emplace_back(absl::StrCat("  ", p.name), HumanTime(latency.Quantile(p.share)));
   }
@@ -194,7 +194,7 @@ std::string Picture(const Histogram& times) {
   std::string picture;
   for (const Histogram::Bar& bar : bars) {
     const double share = static_cast<double>(bar.count) / static_cast<double>(most);
-    // Whatever is there shows, however little.
+    // A row that is not empty shows at least one mark.
     const int width = bar.count == 0 ? 0 : std::max(1, static_cast<int>(share * kBarWidth + .5));
     std::string line = absl::StrFormat(
         "%9s |%-*s %s", HumanTime(bar.up_to), kBarWidth, std::string(width, '#'),

@@ -19,7 +19,7 @@ class Histogram {
 
   int64_t count() const { return count_; }
 
-  // Of what was recorded; 0 where nothing was.
+  // Statistics of what was recorded; 0 where nothing was.
   absl::Duration min() const;
   absl::Duration max() const;
   absl::Duration mean() const;

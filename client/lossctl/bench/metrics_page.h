@@ -11,7 +11,7 @@
 
 namespace lossd::lossctl {
 
-// Where a lossd tells its metrics.
+// The address at which a lossd serves its metrics.
 struct MetricsAddress {
   std::string text;  // as it was given: host:port or [IPv6]:port
   std::string host;
@@ -22,7 +22,7 @@ struct MetricsAddress {
 absl::StatusOr<std::vector<MetricsAddress>> ParseMetricsAddresses(absl::string_view flag,
                                                                   absl::string_view text);
 
-// The body of http://ADDRESS/metrics. kUnavailable where nobody listens, nothing comes within
+// The body of http://ADDRESS/metrics. kUnavailable where no server listens, nothing comes within
 // `patience`, or it is not a page of at most kMostPageBytes.
 absl::StatusOr<std::string> ReadMetricsPage(const MetricsAddress& address, absl::Duration patience);
 inline constexpr size_t kMostPageBytes = size_t{4} << 20;
