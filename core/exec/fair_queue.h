@@ -9,7 +9,7 @@ namespace lossd {
 
 class Task;
 
-// Whoever has a share of the computing threads: of a server, one peer. Outlives its tasks.
+// A share of the computing threads: in a server, that of one peer. Outlives its tasks.
 class Share : public ListNode<Share> {
  public:
   Share() = default;
@@ -56,13 +56,13 @@ class Task : public ListNode<Task> {
 // Hands out tasks so that shares with equal demand are served equal cost, whatever the number and
 // size of their tasks (start-time fair queueing: next is the share that was served least). Urgent
 // tasks go first as long as that puts their share at most kLead ahead of the others, and their lane
-// at most kLead ahead of the share's other tasks; so neither can starve anybody. Idle time is not
-// saved up, but for kCredit, so that who is out of work between two tasks does not lose by it.
+// at most kLead ahead of the share's other tasks; so neither starves the others. A share that was
+// idle keeps at most kCredit, enough not to lose its turn when it has no task for a moment.
 // Allocates nothing; not thread-safe.
 class FairQueue {
  public:
-  // In bytes of input, a few milliseconds' work of one thread. Who comes back with all the credit
-  // is not overtaken by urgent tasks of others.
+  // In bytes of input, a few milliseconds' work of one thread. Urgent tasks of others do not
+  // overtake a share that comes back with all the credit.
   static constexpr int64_t kLead = int64_t{8} << 20;
   static constexpr int64_t kCredit = int64_t{16} << 20;
 

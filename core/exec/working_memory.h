@@ -7,7 +7,7 @@
 
 namespace lossd {
 
-// At most so many bytes a LossRun takes beside what it is given, while up to `threads` threads
+// The most bytes that a LossRun takes beside what it is given, while up to `threads` threads
 // compute its boxes, whatever those are: what Prepare makes of class weights, and scratch memory
 // beyond kKeptScratchBytes of each thread, which threads may keep whatever they compute. Nothing
 // for ordinary shapes; several times the predictions for rows or tiles of many million classes.

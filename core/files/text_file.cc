@@ -16,7 +16,7 @@ constexpr size_t kMaxBytes = size_t{1} << 20;
 
 class File {
  public:
-  // Not blocking: a pipe nobody writes to would hold up the start for ever.
+  // Not blocking: a pipe without a writer would hold up the start for ever.
   explicit File(const std::string& path)
       : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
   ~File() {

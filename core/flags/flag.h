@@ -28,7 +28,7 @@ struct Flag {
   std::function<absl::Status(const std::vector<std::string>& values)> set;
   std::function<std::vector<std::string>()> get;  // empty: left open
   std::string group = {};                         // of flags, in --help
-  std::string origin = {};                        // who gave it last; empty: nobody
+  std::string origin = {};                        // of its value; empty: not given
 };
 
 // Kinds of flags. Each reads and writes `value`, which outlives it.

@@ -14,7 +14,7 @@ namespace lossd {
 // at its beginning, blanks at its ends.
 absl::Status CheckFitsALine(const std::string& value);
 
-// Values somebody gave.
+// A flag and the values it was given.
 struct Given {
   std::string name;
   std::vector<std::string> values;
@@ -32,11 +32,11 @@ class FlagList {
   // The name that was probably meant.
   const std::string& NearestTo(std::string_view name) const;
 
-  // Sets the flag, which exists. kInvalidArgument: "ORIGIN: WHY". Whoever gives a value, it fits a
-  // line.
+  // Sets the flag, which exists. kInvalidArgument: "ORIGIN: WHY". A value has to fit
+  // into a line, wherever it comes from.
   absl::Status Set(const Given& given);
 
-  // All of them as a file that ReadConfigFile reads, each with its help and who gave it.
+  // All of them as a file that ReadConfigFile reads, each with its help and its origin.
   std::string Text() const;
 
  private:

@@ -19,7 +19,7 @@ namespace lossd::wire {
 inline constexpr int64_t kMaxMessageBytes = (int64_t{1} << 31) - 17;
 
 // A received message. Owns its slices; copies share them. No byte is copied, except where a message
-// arrived in so many crumbs that their bookkeeping would outweigh it: that one is joined.
+// arrived in so many pieces that their bookkeeping would outweigh it: that one is joined.
 class Message {
  public:
   Message() = default;
@@ -30,7 +30,7 @@ class Message {
 
   const ScatteredBytes& bytes() const { return bytes_; }
 
-  // Whoever holds it keeps the bytes alive.
+  // Keeps the bytes alive.
   std::shared_ptr<const void> storage() const { return storage_; }
 
  private:

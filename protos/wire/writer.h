@@ -18,7 +18,7 @@
 namespace lossd::wire {
 
 // Payloads up to this size are copied into the message, and their release runs at once: that takes
-// less time than to lend them and to hear when they are let go of.
+// less time than to lend them and to learn when they are released.
 inline constexpr size_t kCopiedBytes = 4 << 10;
 
 // Bytes that are added to at the end; a few of them lie in place.
