@@ -88,8 +88,20 @@ absl::Status CheckLimits(const wire::Limits& limits) {
 // The names that a request may use.
 void AddVocabulary(ServerInfo& info) {
   ForEachLoss([&info]<class L>(const L&) {
-    ForEachOption<L>([&info](const auto& option) {
-      info.options.push_back(absl::StrFormat("%s.%s", LossRow<L>::kName, option.name));
+    const auto add = [&info](std::string_view option) {
+      info.options.push_back(absl::StrFormat("%s.%s", LossRow<L>::kName, option));
+    };
+    ForEachOption<L>([&]<class T>(const Option<L, T>& option) {
+      if constexpr (kIsOneOf<T>) {
+        ForEachMember<T>([&]<class M>(const M&) {
+          add(LossRow<M>::kName);
+          ForEachOption<M>([&](const auto& inner) {
+            add(absl::StrFormat("%s.%s", LossRow<M>::kName, inner.name));
+          });
+        });
+      } else {
+        add(option.name);
+      }
     });
   });
   for (const TensorFacts& row : kTensorRows<TensorDesc>) info.tensors.emplace_back(row.name);

@@ -61,8 +61,11 @@ constexpr FlagRow<ComputeFlags> kFixed[] = {
     {&Flags::loss_weight, "--loss-weight", kWeights, "L",
      "multiplies loss and gradient; default 1"},
 
+    {&Flags::advantages, "--advantages", kOthers, "F.npy", "policy: one for each token"},
+    {&Flags::old_log_probabilities, "--old-log-probabilities", kOthers, "F.npy",
+     "policy: of the policy that took the tokens"},
     {&Flags::reference_log_probabilities, "--reference-log-probabilities", kOthers, "F.npy",
-     "preference, kto: shape of the predictions"},
+     "preference, kto, policy: those of the reference"},
     {&Flags::second_reference_log_probabilities, "--second-reference-log-probabilities", kOthers,
      "F.npy", "preference: of the second predictions"},
     {&Flags::old_values, "--old-values", kOthers, "F.npy",
@@ -181,9 +184,10 @@ std::vector<FlagRow<ComputeFlags>> MakeTable() {
   std::vector<FlagRow<ComputeFlags>> table = {
       {&Flags::loss, "--loss", kWhat, Kept(LossNames()),
        Kept(absl::StrCat("required; the predictions are\n", LossPredictionsHelp()))}};
-  for (size_t i = 0; i < OptionFlags::kMembers.size(); ++i) {
-    table.push_back({OptionFlags::kMembers[i], Kept(OptionFlagName(OptionName(i))), kOptions,
-                     Kept(OptionType(OptionName(i))), Kept(OptionHelp(OptionName(i)))});
+  for (size_t i = 0; i < OptionNames().size(); ++i) {
+    const std::string& option = OptionNames()[i];
+    table.push_back({OptionFlags::kMembers[i], Kept(OptionFlagName(option)), kOptions,
+                     Kept(OptionType(option)), Kept(OptionHelp(option))});
   }
   table.insert(table.end(), std::begin(kFixed), std::end(kFixed));
   return table;

@@ -20,12 +20,54 @@
 namespace lossd::lossctl {
 namespace {
 
+// "ppo_ratio_low", of an option of a message of a oneof.
+template <class M>
+std::string InnerName(std::string_view option) {
+  return absl::StrCat(std::string(LossRow<M>::kName), "_", std::string(option));
+}
+
+std::vector<std::string> MakeOptionNames() {
+  std::vector<std::string> names;
+  const auto add = [&names](std::string_view option) {
+    std::string name(option);
+    if (name == loss_flags_internal::kShared || absl::c_linear_search(names, name)) return;
+    names.push_back(std::move(name));
+  };
+  ForEachLoss([&]<class L>(const L&) {
+    ForEachOption<L>([&]<class T>(const Option<L, T>& option) {
+      add(option.name);
+      if constexpr (kIsOneOf<T>) {
+        ForEachMember<T>([&]<class M>(const M&) {
+          ForEachOption<M>([&](const auto& inner) { add(InnerName<M>(inner.name)); });
+        });
+      }
+    });
+  });
+  return names;
+}
+
+// The words of a oneof: the names of its messages.
+template <class T>
+std::vector<std::string> MemberWords() {
+  std::vector<std::string> words;
+  ForEachMember<T>([&words]<class M>(const M&) { words.emplace_back(LossRow<M>::kName); });
+  return words;
+}
+
 // Calls visit(name of the loss, option) for every option of that name.
 template <class Visit>
 void ForEachNamed(std::string_view name, Visit visit) {
   ForEachLoss([&]<class L>(const L&) {
-    ForEachOption<L>([&](const auto& option) {
-      if (option.name == name) visit(std::string(LossRow<L>::kName), option);
+    const std::string loss(LossRow<L>::kName);
+    ForEachOption<L>([&]<class T>(const Option<L, T>& option) {
+      if (option.name == name) visit(loss, option);
+      if constexpr (kIsOneOf<T>) {
+        ForEachMember<T>([&]<class M>(const M&) {
+          ForEachOption<M>([&](const auto& inner) {
+            if (InnerName<M>(inner.name) == name) visit(loss, inner);
+          });
+        });
+      }
     });
   });
 }
@@ -48,6 +90,8 @@ std::string DefaultText(const T& value) {
     return value ? ShortestNumber(*value) : "none";
   } else if constexpr (std::is_same_v<T, bool>) {
     return value ? "true" : "false";
+  } else if constexpr (kIsOneOf<T>) {
+    return "none: it is required";
   } else if constexpr (std::is_same_v<T, std::vector<double>>) {
     return value.empty() ? "0.5" : ShortestNumber(value.front());
   } else {
@@ -59,6 +103,7 @@ std::string DefaultText(const T& value) {
 template <class T>
 std::string TypeText() {
   if constexpr (std::is_enum_v<T>) return absl::StrJoin(FlagWords<T>(), "|");
+  if constexpr (kIsOneOf<T>) return absl::StrJoin(MemberWords<T>(), "|");
   if (std::is_same_v<T, bool>) return "true|false";
   if (std::is_same_v<T, int32_t>) return "N";
   return std::is_same_v<T, std::vector<double>> ? "E,E,..." : "E";
@@ -90,6 +135,12 @@ absl::Status ReadOption(const std::string& flag, const std::string& text, T& val
     // What no int32 holds is as wrong as the ends are.
     value = static_cast<int32_t>(std::clamp<int64_t>(number, std::numeric_limits<int32_t>::min(),
                                                      std::numeric_limits<int32_t>::max()));
+  } else if constexpr (kIsOneOf<T>) {
+    std::vector<Choice<T>> choices;
+    ForEachMember<T>([&choices]<class M>(const M& message) {
+      choices.push_back({LossRow<M>::kName.data(), message});
+    });
+    LOSSD_ASSIGN_OR_RETURN(value, ParseChoice(flag, text, absl::MakeConstSpan(choices)));
   } else if constexpr (std::is_same_v<T, std::vector<double>>) {
     LOSSD_ASSIGN_OR_RETURN(value, ParseNumbers(flag, text));
   } else {
@@ -107,10 +158,14 @@ absl::Status NotAnOption(std::string_view name) {
 
 }  // namespace
 
+const std::vector<std::string>& OptionNames() {
+  static const auto& names = *new std::vector<std::string>(MakeOptionNames());
+  return names;
+}
+
 FlagText& OptionFlag(std::string_view option, OptionFlags& flags) {
-  size_t index = 0;
-  while (OptionName(index) != option) ++index;
-  return flags.*OptionFlags::kMembers[index];
+  const auto at = absl::c_find(OptionNames(), option);
+  return flags.*OptionFlags::kMembers[at - OptionNames().begin()];
 }
 
 std::string OptionFlagName(std::string_view option) {
@@ -168,10 +223,26 @@ absl::StatusOr<bool> ReadOptionOf(std::string_view option, const FlagText& flag,
   absl::Status status;
   std::visit(
       [&]<class L>(L& of) {
-        ForEachOption<L>([&](const auto& its) {
-          if (its.name != option) return;
+        const auto read = [&](std::string_view name, auto& value) {
+          if (name != option) return;
           found = true;
-          if (flag) status = ReadOption(OptionFlagName(option), *flag, of.*its.member);
+          if (flag) status = ReadOption(OptionFlagName(option), *flag, value);
+        };
+        ForEachOption<L>([&]<class T>(const Option<L, T>& its) {
+          T& value = of.*its.member;
+          read(its.name, value);
+          if constexpr (kIsOneOf<T>) {
+            // Of another message than the one that was chosen they are not found.
+            ForEachMember<T>([&]<class M>(const M& message) {
+              ForEachOption<M>([&](const auto& inner) {
+                if (InnerName<M>(inner.name) != option || !flag) return;
+                if (value.index() == 0) value = message;
+                if (auto* const chosen = std::get_if<M>(&value)) {
+                  read(option, chosen->*inner.member);
+                }
+              });
+            });
+          }
         });
       },
       loss);
@@ -182,10 +253,10 @@ absl::StatusOr<bool> ReadOptionOf(std::string_view option, const FlagText& flag,
 absl::StatusOr<Loss> ReadLoss(const FlagText& name, const OptionFlags& flags) {
   LOSSD_ASSIGN_OR_RETURN(const std::string text, Required("--loss", name));
   LOSSD_ASSIGN_OR_RETURN(Loss loss, ReadLoss(text));
-  for (size_t i = 0; i < OptionFlags::kMembers.size(); ++i) {
+  for (size_t i = 0; i < OptionNames().size(); ++i) {
     const FlagText& flag = flags.*OptionFlags::kMembers[i];
     if (!flag) continue;
-    const std::string_view option = OptionName(i);
+    const std::string& option = OptionNames()[i];
     LOSSD_ASSIGN_OR_RETURN(const bool found, ReadOptionOf(option, flag, loss));
     if (!found) return NotAnOption(option);
   }

@@ -1,12 +1,12 @@
 #ifndef LOSSD_CLIENT_LOSSCTL_LOSS_FLAGS_H_
 #define LOSSD_CLIENT_LOSSCTL_LOSS_FLAGS_H_
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "client/lossctl/flags.h"
@@ -22,31 +22,19 @@ namespace loss_flags_internal {
 // The flag of this option is that of every loss, of which some have an option of their own.
 inline constexpr std::string_view kShared = "label_smoothing";
 
+// As many as there are options at most: some have one flag.
 constexpr size_t CountOptions() {
   size_t count = 0;
-  ForEachLoss([&count]<class L>(const L&) { count += kOptionCount<L>; });
-  return count;
-}
-
-struct Names {
-  std::array<std::string_view, CountOptions()> names;
-  size_t count = 0;
-};
-
-constexpr Names DistinctNames() {
-  Names distinct;
-  ForEachLoss([&distinct]<class L>(const L&) {
-    ForEachOption<L>([&distinct](const auto& option) {
-      if (option.name == kShared) return;
-      auto* const end = distinct.names.data() + distinct.count;
-      if (std::find(distinct.names.data(), end, option.name) == end) {
-        distinct.names[distinct.count++] = option.name;
+  ForEachLoss([&count]<class L>(const L&) {
+    ForEachOption<L>([&count]<class T>(const Option<L, T>&) {
+      ++count;
+      if constexpr (kIsOneOf<T>) {
+        ForEachMember<T>([&count]<class M>(const M&) { count += kOptionCount<M>; });
       }
     });
   });
-  return distinct;
+  return count;
 }
-inline constexpr Names kNames = DistinctNames();
 
 template <size_t I>
 struct Slot {
@@ -63,12 +51,10 @@ struct Slots<std::index_sequence<I...>> : Slot<I>... {
 
 // The text of each flag of an option.
 using OptionFlags =
-    loss_flags_internal::Slots<std::make_index_sequence<loss_flags_internal::kNames.count>>;
+    loss_flags_internal::Slots<std::make_index_sequence<loss_flags_internal::CountOptions()>>;
 
-// The name of the option (log_floor) that flag number `index` is for.
-constexpr std::string_view OptionName(size_t index) {
-  return loss_flags_internal::kNames.names[index];
-}
+// The names of the options (log_floor, ppo_ratio_low) that the first flags are for, in their order.
+const std::vector<std::string>& OptionNames();
 
 // The flag of an option. Precondition: some loss has it.
 FlagText& OptionFlag(std::string_view option, OptionFlags& flags);

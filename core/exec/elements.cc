@@ -77,7 +77,7 @@ void LoadElements(const ScatteredBytes& source, DType dtype, int64_t first, int6
 // The head of a loss, its options, and the tensors it takes beside the usual ones.
 struct HeadOf {
   const kernels::ElementHeadFacts* head = nullptr;
-  absl::InlinedVector<double, 8> options;
+  absl::InlinedVector<double, 12> options;
   absl::InlinedVector<Role, kernels::kMaxElementExtras> extras;
 };
 
@@ -92,15 +92,16 @@ HeadOf FindHead(const LossSpec& spec) {
   return std::visit(
       [&spec]<class L>(const L& loss) {
         HeadOf found;
-        if constexpr (LossRow<L>::kFamily == Family::kElements) {
+        if constexpr (MayBeOf<L>(Family::kElements)) {
           constexpr int kHead = kernels::HWY_NAMESPACE::ElementHeadIndex(LossRow<L>::kName);
           static_assert(kHead < kernels::HWY_NAMESPACE::kElementHeads);
           found.head = &kernels::Active().elements[kHead];
           ForEachOption<L>([&](const auto& option) {
-            found.options.push_back(OptionNumber(loss.*option.member));
+            OptionNumbers(loss.*option.member,
+                          [&found](double number) { found.options.push_back(number); });
           });
           found.options.push_back(spec.label_smoothing);
-          for (const TensorRule& rule : LossRow<L>::kTensors) {
+          for (const TensorRule& rule : FactsOf(spec.loss).tensors) {
             if (IsExtra(FactsOf(rule.role))) found.extras.push_back(rule.role);
           }
         }
@@ -185,7 +186,12 @@ class ElementRun {
                    work_.gathered, second_);
     }
     for (int i = 0; i < head_.head->extras; ++i) {
-      LoadExtra(job_, head_.extras[i], first_, count_, const_cast<double*>(extras_[i]));
+      const Role role = head_.extras[i];
+      auto* const extra = const_cast<double*>(extras_[i]);
+      LoadExtra(job_, role, first_, count_, extra);
+      // Without an old policy tokens were taken by this one.
+      const bool on_policy = role == Role::kOldLogProbabilities && !tensors.old_log_probabilities;
+      if (on_policy) std::copy_n(x_, count_, extra);
     }
   }
 

@@ -21,7 +21,7 @@ struct ElementArgs {
   Lanes x;
   Lanes t;
   Lanes second;
-  Lanes extra[2];  // of further tensors, in the order of their roles
+  Lanes extra[kMaxElementExtras];  // of further tensors, in the order of their roles
 };
 
 // What it says; `second` where there is a second gradient, `event` where it reports events.

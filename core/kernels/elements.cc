@@ -35,7 +35,7 @@ void Elements(const ElementArrays& at) {
     const Group<double> second = kSecond ? LoadWide<C>(at.second, i) : x;
     for (int j = 0; j < kRegisters<double>; ++j) {
       const int64_t k = i + j * kLanes<double>;
-      ElementArgs in = {{x.v[j]}, {t.v[j]}, {second.v[j]}, {Nothing(), Nothing()}};
+      ElementArgs in = {{x.v[j]}, {t.v[j]}, {second.v[j]}, {Nothing(), Nothing(), Nothing()}};
       for (int e = 0; e < Head::kExtras; ++e) {
         in.extra[e].v = hn::LoadU(Tag<double>(), at.extras[e] + k);
       }

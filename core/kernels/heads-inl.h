@@ -15,6 +15,7 @@
 #include <tuple>
 
 #include "core/kernels/binary_heads-inl.h"
+#include "core/kernels/policy_heads-inl.h"
 #include "core/kernels/preference_heads-inl.h"
 #include "core/kernels/regression_heads-inl.h"
 
@@ -25,7 +26,7 @@ namespace HWY_NAMESPACE {
 using ElementHeads =
     std::tuple<BinaryCrossEntropy, SigmoidFocal, Hinge, SquaredError, AbsoluteError, SmoothL1,
                Huber, LogCosh, Quantile, PoissonNll, GaussianNll, GaussianKl, MarginRanking,
-               PairwiseLogistic, Preference, Kto, Value>;
+               PairwiseLogistic, Preference, Kto, Value, Policy>;
 constexpr int kElementHeads = static_cast<int>(std::tuple_size_v<ElementHeads>);
 
 // The index of a head in KernelSet::elements by the loss's name; kElementHeads if there is none.

@@ -185,7 +185,7 @@ struct ElementHeadFacts {
   int extras;
   bool events;
 };
-inline constexpr int kMaxElementExtras = 2;
+inline constexpr int kMaxElementExtras = 3;
 
 // All pointers may be unaligned. `rows` rows lie one after the other, `classes` apart. Scratch
 // (`e`, `c` and friends) is of the compute type and has kGroup elements of slack at its end.

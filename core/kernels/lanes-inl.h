@@ -116,6 +116,9 @@ HWY_INLINE Logistic LogisticOf(Lanes a) {
           AtLeast(-a, 0) + log};
 }
 
+// The slope of the logistic function, s(x) s(-x).
+HWY_INLINE Lanes Bell(const Logistic& s) { return s.of_plus * s.of_minus; }
+
 // a^p for a >= 0 and p >= 0; 0^0 is 1. The whole part of p by multiplication, which keeps all
 // digits; a fraction f by a logarithm, whose rounding counts f |log a| times.
 HWY_INLINE Lanes Power(Lanes a, double p) {
@@ -129,6 +132,13 @@ HWY_INLINE Lanes Power(Lanes a, double p) {
   }
   if (p != whole) power = power * Select(a == 0.0, 0.0, Exp((p - whole) * Log(a)));
   return power;
+}
+
+// e^d - 1 - d, without cancellation near 0: a series below 1/4.
+HWY_INLINE Lanes ExpMinusLine(Lanes d) {
+  Lanes sum = Same(0);
+  for (int n = 14; n >= 3; --n) sum = (1.0 / n) * (sum + 1.0) * d;
+  return Select(Abs(d) < 0.25, 0.5 * (d * d) * (sum + 1.0), Expm1(d) - d);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -48,9 +48,6 @@ struct PairwiseLogistic : ElementHead {
   double margin;
 };
 
-// The slope of the logistic function, s(x) s(-x).
-HWY_INLINE Lanes Bell(const Logistic& s) { return s.of_plus * s.of_minus; }
-
 struct Preference : ElementHead {
   static constexpr std::string_view kName = "preference";
   static constexpr bool kTargets = false;

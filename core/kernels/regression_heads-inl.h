@@ -193,13 +193,6 @@ HWY_INLINE Lanes MinusLog(Lanes s, Lanes h) {
   return Select(Abs(h) < 0.1, h * h * sum, h - Log(s));
 }
 
-// e^d - 1 - d, likewise below 1/4.
-HWY_INLINE Lanes ExpMinusLine(Lanes d) {
-  Lanes sum = Same(0);
-  for (int n = 14; n >= 3; --n) sum = (1.0 / n) * (sum + 1.0) * d;
-  return Select(Abs(d) < 0.25, 0.5 * (d * d) * (sum + 1.0), Expm1(d) - d);
-}
-
 struct GaussianKl : ElementHead {
   static constexpr std::string_view kName = "gaussian_kl";
   static constexpr bool kTargets = false;

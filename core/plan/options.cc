@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/plan/checks.h"
 #include "lossd/status_macros.h"
 
@@ -41,9 +42,12 @@ absl::Status CheckList(const Field& field, const std::vector<double>& values, co
   return absl::OkStatus();
 }
 
+template <class... M>
+absl::Status CheckOneOf(const Field& field, const std::variant<std::monostate, M...>& value);
+
+// `field` is that of the option.
 template <class L, class T>
-absl::Status CheckOption(const Option<L, T>& option, const T& value) {
-  const Field field(LossRow<L>::kName, option.name);
+absl::Status CheckOption(const Field& field, const Option<L, T>& option, const T& value) {
   if constexpr (std::is_enum_v<T>) {
     const int last = static_cast<int>(std::size(Words<T>::kNames));
     const int number = static_cast<int>(value);
@@ -53,10 +57,36 @@ absl::Status CheckOption(const Option<L, T>& option, const T& value) {
     return value ? CheckRange(field, *value, option.range) : absl::OkStatus();
   } else if constexpr (std::is_same_v<T, std::vector<double>>) {
     return CheckList(field, value, option.range);
+  } else if constexpr (kIsOneOf<T>) {
+    return CheckOneOf(field, value);
   } else if constexpr (!std::is_same_v<T, bool>) {
     return CheckRange(field, value, option.range);
   }
   return absl::OkStatus();
+}
+
+// One of the messages must be given, and its options be right.
+template <class... M>
+absl::Status CheckOneOf(const Field& field, const std::variant<std::monostate, M...>& value) {
+  absl::Status status;
+  if (value.index() == 0) {
+    return Refuse(
+        field, "not set",
+        absl::StrCat("one of ", absl::StrJoin({std::string(LossRow<M>::kName)...}, ", ")));
+  }
+  std::visit(
+      [&]<class L>(const L& message) {
+        if constexpr (!std::is_same_v<L, std::monostate>) {
+          const std::string outer =
+              absl::StrCat(std::string(field.message), ".", std::string(LossRow<L>::kName));
+          ForEachOption<L>([&](const auto& option) {
+            if (!status.ok()) return;
+            status = CheckOption(Field(outer, option.name), option, message.*option.member);
+          });
+        }
+      },
+      value);
+  return status;
 }
 
 absl::Status CheckLoss(const Loss& any) {
@@ -64,11 +94,12 @@ absl::Status CheckLoss(const Loss& any) {
       []<class L>(const L& loss) -> absl::Status {
         absl::Status status;
         ForEachOption<L>([&](const auto& option) {
-          if (status.ok()) status = CheckOption(option, loss.*option.member);
+          if (!status.ok()) return;
+          status = CheckOption({LossRow<L>::kName, option.name}, option, loss.*option.member);
         });
         const auto check = [&](const Conflict<L>& conflict) {
           if (!status.ok() || !conflict.exists(loss)) return;
-          status = Refuse({LossRow<L>::kName, conflict.option}, "given", conflict.wanted);
+          status = Refuse({LossRow<L>::kName, conflict.option}, conflict.value, conflict.wanted);
         };
         std::apply([&](const auto&... conflict) { (check(conflict), ...); },
                    LossRow<L>::kConflicts);

@@ -63,7 +63,7 @@ absl::Status ReadOption(absl::Span<const uint8_t> message, const Option<L, T>& o
     loss.*option.member = std::bit_cast<double>(bits);
   } else if constexpr (std::is_enum_v<T>) {
     return ReadWord(option, message[1], loss);
-  } else if constexpr (!kIsList<T>) {
+  } else if constexpr (kIsPlain<T>) {
     loss.*option.member = static_cast<T>(message[1]);
   }
   return absl::OkStatus();
@@ -75,7 +75,7 @@ absl::Status ReadOptions(absl::Span<const uint8_t> message, L& loss) {
   absl::Status status;
   while (!message.empty() && status.ok()) {
     ForEachOption<L>([&]<class T>(const Option<L, T>& option) {
-      if (message[0] == OptionTag<T>(option.number) && !kIsList<T>) {
+      if (message[0] == OptionTag<T>(option.number) && kIsPlain<T>) {
         status.Update(ReadOption(message, option, loss));
       }
     });
@@ -84,10 +84,15 @@ absl::Status ReadOptions(absl::Span<const uint8_t> message, L& loss) {
   return status;
 }
 
+template <class... M>
+absl::Status ReadOneOf(const google::protobuf::Message& message,
+                       std::variant<std::monostate, M...>& value);
+
 // An option of a message that generated code has parsed.
 template <class L, class T>
 absl::Status ReadParsed(const google::protobuf::Message& message, const Option<L, T>& option,
                         L& loss) {
+  if constexpr (kIsOneOf<T>) return ReadOneOf(message, loss.*option.member);
   const FieldDescriptor* const field = message.GetDescriptor()->FindFieldByNumber(option.number);
   const google::protobuf::Reflection* const reflection = message.GetReflection();
   if (field->has_presence() && !reflection->HasField(message, field)) return absl::OkStatus();
@@ -99,12 +104,40 @@ absl::Status ReadParsed(const google::protobuf::Message& message, const Option<L
     loss.*option.member = reflection->GetInt32(message, field);
   } else if constexpr (std::is_enum_v<T>) {
     return ReadWord(option, reflection->GetEnumValue(message, field), loss);
-  } else {
-    static_assert(kIsList<T>);
+  } else if constexpr (std::is_same_v<T, std::vector<double>>) {
     const auto& values = reflection->GetRepeatedFieldRef<double>(message, field);
     (loss.*option.member).assign(values.begin(), values.end());
   }
   return absl::OkStatus();
+}
+
+template <class M>
+absl::StatusOr<M> ReadMessage(const google::protobuf::Message& message) {
+  LOSSD_RETURN_IF_ERROR(CheckKnown(message));
+  M read;
+  absl::Status status;
+  ForEachOption<M>([&](const auto& option) {
+    if (status.ok()) status = ReadParsed(message, option, read);
+  });
+  LOSSD_RETURN_IF_ERROR(status);
+  return read;
+}
+
+template <class... M>
+absl::Status ReadOneOf(const google::protobuf::Message& message,
+                       std::variant<std::monostate, M...>& value) {
+  absl::Status status;
+  const auto read = [&]<class One>(const One&) {
+    const FieldDescriptor* const field =
+        message.GetDescriptor()->FindFieldByNumber(LossRow<One>::kNumber);
+    const google::protobuf::Reflection& reflection = *message.GetReflection();
+    if (!reflection.HasField(message, field) || !status.ok()) return;
+    absl::StatusOr<One> of_type = ReadMessage<One>(reflection.GetMessage(message, field));
+    status = of_type.status();
+    if (status.ok()) value = *std::move(of_type);
+  };
+  (read(M()), ...);
+  return status;
 }
 
 // The loss of a spec that generated code has parsed.
@@ -127,9 +160,18 @@ absl::StatusOr<Loss> ReadParsed(const v1::LossSpec& spec) {
   return *loss;
 }
 
+template <class M>
+void WriteMessage(const M& of_type, Writer& outer);
+
 template <class T>
 void WriteOption(int number, const T& value, const T& usual, Writer& message) {
-  if constexpr (kIsList<T>) {
+  if constexpr (kIsOneOf<T>) {
+    std::visit(
+        [&message]<class M>(const M& of_type) {
+          if constexpr (!std::is_same_v<M, std::monostate>) WriteMessage(of_type, message);
+        },
+        value);
+  } else if constexpr (std::is_same_v<T, std::vector<double>>) {
     message.Packed(number, absl::MakeConstSpan(value));
   } else if constexpr (std::is_same_v<T, std::optional<double>>) {
     if (value) message.SetDouble(number, *value);
@@ -139,6 +181,17 @@ void WriteOption(int number, const T& value, const T& usual, Writer& message) {
     const auto whole = static_cast<int64_t>(value);
     usual == T() ? message.Number(number, whole) : message.SetNumber(number, whole);
   }
+}
+
+// A loss, or a message of options.
+template <class M>
+void WriteMessage(const M& of_type, Writer& outer) {
+  [[maybe_unused]] static const M kUsual;
+  Writer written;
+  ForEachOption<M>([&](const auto& option) {
+    WriteOption(option.number, of_type.*option.member, kUsual.*option.member, written);
+  });
+  outer.Message(LossRow<M>::kNumber, std::move(written));
 }
 
 }  // namespace
@@ -154,16 +207,7 @@ absl::StatusOr<Loss> ReadLoss(const v1::LossSpec& spec, const LargeFields& large
 }
 
 void WriteLoss(const Loss& loss, Writer& spec) {
-  std::visit(
-      [&spec]<class L>(const L& of_type) {
-        [[maybe_unused]] static const L kUsual;
-        Writer written;
-        ForEachOption<L>([&](const auto& option) {
-          WriteOption(option.number, of_type.*option.member, kUsual.*option.member, written);
-        });
-        spec.Message(LossRow<L>::kNumber, std::move(written));
-      },
-      loss);
+  std::visit([&spec](const auto& of_type) { WriteMessage(of_type, spec); }, loss);
 }
 
 }  // namespace lossd::wire

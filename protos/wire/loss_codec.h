@@ -21,12 +21,12 @@
 namespace lossd::wire {
 
 // How an option is written by encoders: after a tag of one byte a double, or a number of one byte.
-// Others, which encoders write too, are left to generated code.
+// Others, lists and messages, which encoders write too, are left to generated code.
 template <class T>
 inline constexpr bool kIsDouble =
     std::is_same_v<T, double> || std::is_same_v<T, std::optional<double>>;
 template <class T>
-inline constexpr bool kIsList = std::is_same_v<T, std::vector<double>>;
+inline constexpr bool kIsPlain = !std::is_same_v<T, std::vector<double>> && !kIsOneOf<T>;
 template <class T>
 constexpr uint8_t OptionTag(int number) {
   return static_cast<uint8_t>(number << 3 | (kIsDouble<T> ? 1 : 0));
@@ -39,7 +39,7 @@ template <class L>
 size_t PlainOption(absl::Span<const uint8_t> message) {
   size_t size = 0;
   ForEachOption<L>([&]<class T>(const Option<L, T>& option) {
-    if constexpr (!kIsList<T>) {
+    if constexpr (kIsPlain<T>) {
       if (message[0] != OptionTag<T>(option.number) || message.size() < kOptionBytes<T>) return;
       if (kIsDouble<T> || message[1] < 0x80) size = kOptionBytes<T>;
     }

@@ -90,7 +90,17 @@ void AddPositionTensors(const Factors& factors, Random& random, LossCase& c) {
 template <class L, class T>
 void DrawOption(Random& random, const Option<L, T>& option, L& loss) {
   T& value = loss.*option.member;
-  if constexpr (std::is_enum_v<T>) {
+  if constexpr (kIsOneOf<T>) {
+    const int64_t drawn = random.Below(std::variant_size_v<T> - 1);
+    int64_t index = 0;
+    ForEachMember<T>([&]<class M>(const M&) {
+      if (index++ != drawn) return;
+      M message;
+      ForEachOption<M>([&](const auto& inner) { DrawOption(random, inner, message); });
+      value = message;
+    });
+    return;
+  } else if constexpr (std::is_enum_v<T>) {
     const auto words = static_cast<int>(std::size(Words<T>::kNames));
     if (random.OneIn(2)) value = static_cast<T>(1 + random.Below(words));
   } else if constexpr (std::is_same_v<T, bool>) {
@@ -111,12 +121,13 @@ void AddScalars(const Factors& factors, Random& random, LossCase& c) {
   LossSpec& spec = c.spec;
   spec.loss = factors.loss;
   std::visit(
-      [&random]<class L>(L& loss) {
+      [&]<class L>(L& loss) {
         ForEachOption<L>([&](const auto& option) { DrawOption(random, option, loss); });
         const auto conflicts = [&loss](const auto&... conflict) {
           return (conflict.exists(loss) || ...);
         };
-        if (std::apply(conflicts, LossRow<L>::kConflicts)) loss = L();
+        if constexpr (HasOtherRow<L>) loss.input = std::get<L>(factors.loss).input;
+        if (std::apply(conflicts, LossRow<L>::kConflicts)) loss = std::get<L>(factors.loss);
       },
       spec.loss);
   const int rank = factors.rank;
@@ -229,6 +240,11 @@ void AddElementTensors(DType target_dtype, Random& random, LossCase& c) {
       c.reference_log_probabilities.reset();
       c.second_reference_log_probabilities.reset();
     }
+  }
+  if (const auto* policy = std::get_if<PolicyLoss>(&c.spec.loss)) {
+    c.advantages = numbers(-2, 2);
+    if (random.OneIn(2)) c.old_log_probabilities = numbers(-10, 0);
+    if (policy->kl_coefficient == 0) c.reference_log_probabilities.reset();
   }
   const auto* const value = std::get_if<ValueLoss>(&c.spec.loss);
   if (value != nullptr && value->value_clip) c.old_values = numbers(-8, 8);

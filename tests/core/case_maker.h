@@ -9,10 +9,14 @@
 
 namespace lossd::oracle {
 
-// The losses over elements, or those over classes.
+// The losses over elements, or those over classes, with options that are right.
 inline std::vector<Loss> LossesOver(bool elements) {
   std::vector<Loss> losses;
-  for (const Loss& loss : kDefaultLosses) {
+  for (Loss loss : kDefaultLosses) {
+    if (auto* const policy = std::get_if<PolicyLoss>(&loss)) {
+      policy->objective = PpoObjective();
+      policy->input = PolicyInput::kLogProbabilities;
+    }
     if ((FactsOf(loss).family == Family::kElements) == elements) losses.push_back(loss);
   }
   return losses;

@@ -68,7 +68,20 @@ double AnyReal(Input& input) {
 
 template <class T>
 T AnyOption(Input& input) {
-  if constexpr (std::is_enum_v<T> || std::is_same_v<T, int32_t>) {
+  if constexpr (kIsOneOf<T>) {
+    T value;
+    const int drawn = input.Byte() % 8;
+    int index = 0;
+    ForEachMember<T>([&]<class M>(const M&) {
+      if (index++ != drawn) return;
+      M message;
+      ForEachOption<M>([&]<class O>(const Option<M, O>& option) {
+        if (input.Flag()) message.*option.member = AnyOption<O>(input);
+      });
+      value = message;
+    });
+    return value;
+  } else if constexpr (std::is_enum_v<T> || std::is_same_v<T, int32_t>) {
     return static_cast<T>(input.Byte() % 8);
   } else if constexpr (std::is_same_v<T, bool>) {
     return input.Flag();

@@ -49,6 +49,8 @@ LossInputs LossCase::inputs() const {
   views.upstream_gradient = view(upstream_gradient);
   views.second_predictions = view(second_predictions);
   views.pos_weight = view(pos_weight);
+  views.advantages = view(advantages);
+  views.old_log_probabilities = view(old_log_probabilities);
   views.reference_log_probabilities = view(reference_log_probabilities);
   views.second_reference_log_probabilities = view(second_reference_log_probabilities);
   views.old_values = view(old_values);
@@ -66,6 +68,10 @@ std::string TextOf(const T& value) {
     return value ? absl::StrCat(*value) : "none";
   } else if constexpr (std::is_same_v<T, std::vector<double>>) {
     return absl::StrCat("[", absl::StrJoin(value, ","), "]");
+  } else if constexpr (kIsOneOf<T>) {
+    std::string text;
+    OptionNumbers(value, [&text](double number) { absl::StrAppend(&text, number, " "); });
+    return text;
   } else if constexpr (std::is_enum_v<T>) {
     return absl::StrCat(static_cast<int>(value));
   } else {

@@ -43,6 +43,8 @@ struct LossCase {
   std::optional<OwnedTensor> upstream_gradient;
   std::optional<OwnedTensor> second_predictions;
   std::optional<OwnedTensor> pos_weight;
+  std::optional<OwnedTensor> advantages;
+  std::optional<OwnedTensor> old_log_probabilities;
   std::optional<OwnedTensor> reference_log_probabilities;
   std::optional<OwnedTensor> second_reference_log_probabilities;
   std::optional<OwnedTensor> old_values;

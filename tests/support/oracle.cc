@@ -184,6 +184,9 @@ Position Computation::ReadElement(const Index& index) const {
   read(inputs_.reference_log_probabilities, e.reference);
   read(inputs_.second_reference_log_probabilities, e.second_reference);
   read(inputs_.old_values, e.old_value);
+  read(inputs_.advantages, e.advantage);
+  e.old = e.x;
+  read(inputs_.old_log_probabilities, e.old);
   if (inputs_.pos_weight) {
     const bool one = inputs_.pos_weight->desc.shape[0] == 1;
     e.pos_weight = ElementOf(*inputs_.pos_weight, one ? 0 : k);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <variant>
 
 namespace lossd::oracle {
 namespace {
@@ -375,6 +376,117 @@ ElementValue ValueOf(const ValueLoss& loss, const Element& e) {
   out.loss = {error * error / 2, std::fabs(error) * sizes};
   if (std::isnan(error)) out.slope = Of(kNan);
   if (std::fabs(moved) <= clip) out.slope = Of(d);
+  return out;
+}
+
+namespace {
+
+// The objective at one token with log-probability lp and ratio r.
+struct Token {
+  Real lp;
+  Real a;
+  Real r;
+  Real moved;  // lp - old
+};
+
+ElementValue Objective(const ImportanceSampling&, const Token& t) {
+  ElementValue out;
+  out.loss.Add(-t.a, t.r);
+  out.slope = out.loss;
+  return out;
+}
+
+ElementValue Objective(const PpoObjective& of, const Token& t) {
+  const Real cap = of.ratio_cap ? Real(*of.ratio_cap) : kInf;
+  ElementValue out;
+  if (t.a > 0) {
+    out.loss.Add(-t.a, t.r > of.ratio_high ? Real(of.ratio_high) : t.r);
+    out.slope.Add(-t.a, t.r > of.ratio_high ? 0 : t.r);
+  } else {
+    const Real low = t.r < of.ratio_low ? Real(of.ratio_low) : t.r;
+    out.loss.Add(-t.a, low > cap ? cap : low);
+    out.slope.Add(-t.a, t.r < of.ratio_low || t.r > cap ? 0 : t.r);
+  }
+  return out;
+}
+
+ElementValue Objective(const CispoObjective& of, const Token& t) {
+  const Real clamped = t.r < of.ratio_low    ? Real(of.ratio_low)
+                       : t.r > of.ratio_high ? Real(of.ratio_high)
+                                             : t.r;
+  const Real c = t.a == 0 ? 0 : clamped * t.a;
+  ElementValue out;
+  out.loss.Add(-c, t.lp);
+  out.slope.Add(-1, c);
+  return out;
+}
+
+ElementValue Objective(const DroObjective& of, const Token& t) {
+  const Real beta = of.beta.value_or(0);
+  ElementValue out;
+  out.loss.Add(-t.a, t.lp).Add(beta / 2, t.moved * t.moved);
+  out.slope.Add(-1, t.a).Add(beta, t.moved);
+  return out;
+}
+
+ElementValue Objective(const SapoObjective& of, const Token& t) {
+  const Real tau = t.a > 0 ? of.tau_positive : of.tau_negative;
+  const Real z = tau * (t.r - 1);
+  ElementValue out;
+  out.loss.Add(-4 / tau * t.a, Logistic(z));
+  out.slope.Add(-4 * t.a, Bell(z) == 0 ? 0 : Bell(z) * t.r);
+  // 1 and the ratio were subtracted.
+  const Real argument = std::isfinite(t.r) ? tau * (t.r + 1) : 0;
+  out.loss.Rounded(argument * 4 / tau * t.a * Bell(z));
+  out.slope.Rounded(argument * out.slope.value);
+  return out;
+}
+
+ElementValue Objective(std::monostate, const Token&) { return {}; }
+
+void AddDivergence(KlEstimator estimator, Real beta, Real d, Real r, ElementValue& out) {
+  const Real k3 = ExpMinusLine(-d);
+  const Real far = std::fabs(d) > 0.25L ? std::fabs(d) : 0;
+  switch (estimator) {
+    case KlEstimator::kK1:
+      out.loss.Add(beta, d);
+      out.slope.Add(beta, std::isnan(d) ? d : 1);
+      return;
+    case KlEstimator::kK2:
+      out.loss.Add(beta, d * d / 2);
+      out.slope.Add(beta, d);
+      return;
+    case KlEstimator::kK3:
+      out.loss.Add(beta, k3).Rounded(beta * (far + std::exp(-d)));
+      out.slope.Add(-beta, std::expm1(-d)).Rounded(beta * (1 + std::fabs(d)) * std::exp(-d));
+      return;
+    case KlEstimator::kK3Corrected:
+      out.loss.Add(beta * r, k3).Rounded(beta * r * (far + std::exp(-d)));
+      out.slope.Add(beta * r, d);
+      return;
+    case KlEstimator::kK3ValueK2Gradient:
+      out.loss.Add(beta, k3).Rounded(beta * (far + std::exp(-d)));
+      out.slope.Add(beta, d);
+      return;
+  }
+}
+
+}  // namespace
+
+ElementValue ValueOf(const PolicyLoss& loss, const Element& e) {
+  const Real moved = e.x - e.old;
+  const Token token = {e.x, e.advantage, std::exp(moved), moved};
+  ElementValue out =
+      std::visit([&token](const auto& of) { return Objective(of, token); }, loss.objective);
+  const Real d = e.x - e.reference;
+  if (loss.kl_coefficient != 0) {
+    AddDivergence(loss.kl_estimator, loss.kl_coefficient, d, token.r, out);
+  }
+  // The exponents of the ratio and of the estimators are rounded differences.
+  const Real factor = 1 + (std::isfinite(moved) ? std::fabs(moved) : 0) +
+                      (loss.kl_coefficient != 0 && std::isfinite(d) ? std::fabs(d) : 0);
+  out.loss.size *= factor;
+  out.slope.size *= factor;
   return out;
 }
 

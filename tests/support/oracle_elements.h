@@ -17,6 +17,8 @@ struct Element {
   Real reference = 0;
   Real second_reference = 0;
   Real old_value = 0;
+  Real advantage = 0;
+  Real old = 0;  // log-probability; x itself where there is none
   Real smoothing = 0;
 };
 
@@ -65,6 +67,7 @@ ElementValue ValueOf(const PairwiseLogisticLoss& loss, const Element& e);
 ElementValue ValueOf(const PreferenceLoss& loss, const Element& e);
 ElementValue ValueOf(const KtoLoss& loss, const Element& e);
 ElementValue ValueOf(const ValueLoss& loss, const Element& e);
+ElementValue ValueOf(const PolicyLoss& loss, const Element& e);
 
 }  // namespace lossd::oracle
 

@@ -205,7 +205,7 @@ void RowOf(const NllLoss&, const Row& row, Real u, Real smallest, RowAnswer& ans
 // Whether what belongs to an element makes it NaN; then it is not its predictions.
 bool HasForeignNan(const Element& e) {
   return std::isnan(e.t) || std::isnan(e.reference) || std::isnan(e.second_reference) ||
-         std::isnan(e.old_value);
+         std::isnan(e.old_value) || std::isnan(e.advantage) || std::isnan(e.old);
 }
 
 // Losses are computed in double whatever the compute type; slopes are rounded to it.
@@ -243,7 +243,7 @@ RowAnswer ComputeRow(const Loss& loss, const Row& row, DType compute_type) {
   const Real smallest = SmallestNormal(compute_type);
   std::visit(
       [&]<class L>(const L& l) {
-        if constexpr (LossRow<L>::kFamily == Family::kElements) {
+        if constexpr (MayBeOf<L>(Family::kElements)) {
           ElementOf(l, row, u, smallest, answer);
         } else {
           RowOf(l, row, u, smallest, answer);

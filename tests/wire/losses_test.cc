@@ -46,20 +46,37 @@ void ExpectWords(const google::protobuf::EnumDescriptor& type) {
 
 template <class L, class T>
 void ExpectOption(const Option<L, T>& option, const Descriptor& message) {
-  SCOPED_TRACE(testing::Message() << LossRow<L>::kName << "." << option.name);
-  ExpectField(message, option.number, option.name, TypeOf<T>());
-  const FieldDescriptor& field = *message.FindFieldByNumber(option.number);
-  EXPECT_LT(option.number, 16);  // a tag of one byte
-  constexpr bool kList = std::is_same_v<T, std::vector<double>>;
-  EXPECT_EQ(field.is_repeated(), kList);
-  // A default that proto3 does not have takes a field that knows whether it is set.
-  constexpr bool kOptional = std::is_same_v<T, std::optional<double>>;
-  EXPECT_EQ(field.has_presence(), !kList && (kOptional || option.default_value() != T()));
-  if constexpr (std::is_enum_v<T>) {
-    ExpectWords<T>(*field.enum_type());
-  } else if constexpr (std::is_same_v<T, double> || std::is_same_v<T, int32_t>) {
-    EXPECT_TRUE(option.range.Has(option.default_value()));
+  if constexpr (kIsOneOf<T>) {
+    ForEachMember<T>([&]<class M>(const M&) {
+      ExpectField(message, LossRow<M>::kNumber, LossRow<M>::kName, FieldDescriptor::TYPE_MESSAGE);
+      const FieldDescriptor& field = *message.FindFieldByNumber(LossRow<M>::kNumber);
+      EXPECT_EQ(field.containing_oneof()->name(), option.name);
+      ForEachOption<M>([&](const auto& inner) { ExpectOption(inner, *field.message_type()); });
+    });
+    return;
+  } else {
+    SCOPED_TRACE(testing::Message() << LossRow<L>::kName << "." << option.name);
+    ExpectField(message, option.number, option.name, TypeOf<T>());
+    const FieldDescriptor& field = *message.FindFieldByNumber(option.number);
+    EXPECT_LT(option.number, 16);  // a tag of one byte
+    constexpr bool kList = std::is_same_v<T, std::vector<double>>;
+    EXPECT_EQ(field.is_repeated(), kList);
+    // A default that proto3 does not have takes a field that knows whether it is set.
+    constexpr bool kOptional = std::is_same_v<T, std::optional<double>>;
+    EXPECT_EQ(field.has_presence(), !kList && (kOptional || option.default_value() != T()));
+    if constexpr (std::is_enum_v<T>) {
+      ExpectWords<T>(*field.enum_type());
+    } else if constexpr (std::is_same_v<T, double> || std::is_same_v<T, int32_t>) {
+      EXPECT_TRUE(option.range.Has(option.default_value()));
+    }
   }
+}
+
+template <class T>
+constexpr size_t MembersOf() {
+  size_t count = 0;
+  if constexpr (kIsOneOf<T>) ForEachMember<T>([&count](const auto&) { ++count; });
+  return count;
 }
 
 TEST(LossRows, AreTheMessages) {
@@ -73,7 +90,11 @@ TEST(LossRows, AreTheMessages) {
         v1::LossSpec::descriptor()->FindFieldByNumber(Row::kNumber);
     EXPECT_EQ(field->containing_oneof()->name(), "loss");
     const Descriptor& message = *field->message_type();
-    EXPECT_EQ(message.field_count(), static_cast<int>(kOptionCount<L>));
+    int fields = 0;
+    ForEachOption<L>([&fields]<class T>(const Option<L, T>&) {
+      fields += kIsOneOf<T> ? static_cast<int>(MembersOf<T>()) : 1;
+    });
+    EXPECT_EQ(message.field_count(), fields);
     ForEachOption<L>([&message](const auto& option) { ExpectOption(option, message); });
   });
 }

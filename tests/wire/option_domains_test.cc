@@ -28,12 +28,15 @@ constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
 v1::ComputeRequest FullRequest(const std::string& text) {
   v1::ComputeRequest request = RequestWith(text);
   const auto number = static_cast<int>(request.spec().loss_case());
-  const auto* const facts = std::find_if(kLossFacts.begin(), kLossFacts.end(),
+  const auto* const found = std::find_if(kLossFacts.begin(), kLossFacts.end(),
                                          [&](const LossFacts& f) { return f.number == number; });
+  const bool of_tokens = request.spec().policy().input() == v1::PolicyLoss::LOG_PROBABILITIES;
+  const LossFacts* const facts = of_tokens ? &kOtherFacts<LossRow<PolicyLoss>> : found;
   if (facts == kLossFacts.end() || facts->family != Family::kElements) return request;
   request.clear_class_indices();
   for (const TensorRule& rule : facts->tensors) {
-    const bool by_option = rule.presence == Presence::kByOption;
+    const bool by_option = rule.presence == Presence::kByOption &&
+                           (!of_tokens || request.spec().policy().kl_coefficient() != 0);
     if (rule.presence != Presence::kRequired && !by_option) continue;
     const auto* const field =
         v1::ComputeRequest::descriptor()->FindFieldByNumber(static_cast<int>(rule.role));
@@ -207,6 +210,42 @@ const Domain kDomains[] = {
      "a finite number >= 0",
      {"-5e-324", "inf", "nan"},
      {"0", "0.2"}},
+    {"policy_ratio_low",
+     "policy { ppo { ratio_low: VALUE } input: LOG_PROBABILITIES }",
+     "policy.ppo.ratio_low",
+     "a number in [0, 1]",
+     {"-5e-324", "1.5", "inf", "nan"},
+     {"0", "0.8", "1"}},
+    {"policy_ratio_high",
+     "policy { cispo { ratio_high: VALUE } input: LOG_PROBABILITIES }",
+     "policy.cispo.ratio_high",
+     "a finite number >= 1",
+     {"0.9", "-1", "inf", "nan"},
+     {"1", "1.28", "1e+300"}},
+    {"policy_ratio_cap",
+     "policy { ppo { ratio_cap: VALUE } input: LOG_PROBABILITIES }",
+     "policy.ppo.ratio_cap",
+     "a finite number >= 1",
+     {"0.9", "inf", "nan"},
+     {"1.3", "3"}},
+    {"policy_beta",
+     "policy { dro { beta: VALUE } input: LOG_PROBABILITIES }",
+     "policy.dro.beta",
+     "a finite number > 0",
+     {"0", "-1", "inf", "nan"},
+     {"5e-324", "1"}},
+    {"policy_tau",
+     "policy { sapo { tau_positive: VALUE } input: LOG_PROBABILITIES }",
+     "policy.sapo.tau_positive",
+     "a finite number > 0",
+     {"0", "-1", "inf", "nan"},
+     {"0.5", "1"}},
+    {"policy_kl_coefficient",
+     "policy { importance_sampling {} kl_coefficient: VALUE input: LOG_PROBABILITIES }",
+     "policy.kl_coefficient",
+     "a finite number >= 0",
+     {"-5e-324", "inf", "nan"},
+     {"0.1", "1"}},
     {"label_smoothing",
      "softmax {} label_smoothing: VALUE",
      "label_smoothing",
@@ -343,6 +382,15 @@ TEST(LossConflicts, NameBothSides) {
   ExpectRefused("spec { preference { variant: ROBUST label_smoothing: 0.5 } }", kInvalid,
                 "preference.label_smoothing is given; wanted a number in [0, 0.5) with the variant "
                 "ROBUST");
+  ExpectRefused("spec { policy { input: LOG_PROBABILITIES } }", kInvalid,
+                "policy.objective is not set; wanted one of importance_sampling, ppo, cispo, dro, "
+                "sapo");
+  ExpectRefused("spec { policy { dro {} input: LOG_PROBABILITIES } }", kInvalid,
+                "policy.dro.beta is not set; wanted a finite number > 0");
+  ExpectRefused("spec { policy { cispo { ratio_cap: 5 } input: LOG_PROBABILITIES } }", kInvalid,
+                "policy.cispo.ratio_cap is given; wanted none: only ppo has it");
+  ExpectRefused("spec { policy { ppo { ratio_cap: 1.2 } input: LOG_PROBABILITIES } }", kInvalid,
+                "policy.ppo.ratio_cap is given; wanted a number > ratio_high");
   ExpectRefused("spec { preference { gamma: 1 } }", kInvalid,
                 "preference.gamma is given; wanted none unless the variant is SIMPO");
   ExpectRefused("spec { quantile { quantiles: [0.1, 0.9] } }", kInvalid,

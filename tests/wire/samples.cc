@@ -215,18 +215,28 @@ v1::ComputeStreamResponse SampleSummary(Random& random) {
 
 template <class L, class T>
 void FillDefault(const Option<L, T>& option, google::protobuf::Message& loss) {
-  const auto* const field = loss.GetDescriptor()->FindFieldByNumber(option.number);
-  const google::protobuf::Reflection& reflection = *loss.GetReflection();
-  if (!field->has_presence() || reflection.HasField(loss, field)) return;
-  const T usual = option.default_value();
-  if constexpr (std::is_same_v<T, double>) {
-    reflection.SetDouble(&loss, field, usual);
-  } else if constexpr (std::is_same_v<T, bool>) {
-    reflection.SetBool(&loss, field, usual);
-  } else if constexpr (std::is_same_v<T, int32_t>) {
-    reflection.SetInt32(&loss, field, usual);
-  } else if constexpr (std::is_enum_v<T>) {
-    reflection.SetEnumValue(&loss, field, static_cast<int>(usual));
+  if constexpr (kIsOneOf<T>) {
+    ForEachMember<T>([&]<class M>(const M&) {
+      const auto* const field = loss.GetDescriptor()->FindFieldByNumber(LossRow<M>::kNumber);
+      if (!loss.GetReflection()->HasField(loss, field)) return;
+      google::protobuf::Message& inner = *loss.GetReflection()->MutableMessage(&loss, field);
+      ForEachOption<M>([&inner](const auto& its) { FillDefault(its, inner); });
+    });
+    return;
+  } else {
+    const auto* const field = loss.GetDescriptor()->FindFieldByNumber(option.number);
+    const google::protobuf::Reflection& reflection = *loss.GetReflection();
+    if (!field->has_presence() || reflection.HasField(loss, field)) return;
+    const T usual = option.default_value();
+    if constexpr (std::is_same_v<T, double>) {
+      reflection.SetDouble(&loss, field, usual);
+    } else if constexpr (std::is_same_v<T, bool>) {
+      reflection.SetBool(&loss, field, usual);
+    } else if constexpr (std::is_same_v<T, int32_t>) {
+      reflection.SetInt32(&loss, field, usual);
+    } else if constexpr (std::is_enum_v<T>) {
+      reflection.SetEnumValue(&loss, field, static_cast<int>(usual));
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string_view>
 #include <tuple>
+#include <variant>
 
 #include "absl/types/span.h"
 #include "lossd/tensors.h"
@@ -65,6 +66,7 @@ struct Range {
   }
 
   static constexpr Range Positive() { return {0, kInfinity, false, false, "a finite number > 0"}; }
+  static constexpr Range FromOne() { return {1, kInfinity, true, false, "a finite number >= 1"}; }
   static constexpr Range OneOrTwo() { return {1, 2, true, true, "1 or 2"}; }
   static constexpr Range FromZeroToOne() { return {0, 1, true, true, "a number in [0, 1]"}; }
   static constexpr Range BetweenZeroAndOne() { return {0, 1, false, false, "a number in (0, 1)"}; }
@@ -84,6 +86,10 @@ struct Range {
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
 };
 
+// No primary template: a loss without a row does not compile.
+template <class L>
+struct LossRow;
+
 // What target values may be.
 enum class TargetRange : int8_t { kAny, kZeroOne, kSigned };
 
@@ -95,7 +101,8 @@ struct Words;
 // An option of loss L. In the message of the loss it is a field, marked `optional` where its
 // default is not 0: a double, int32 or bool, as T is; of std::optional<double> an optional double
 // without a default; of an enum that has Words an optional enum; of std::vector<double> a repeated
-// double.
+// double. A message of options has a LossRow of its own: of std::optional<M> a field of that
+// message; of std::variant<std::monostate, M...> a oneof of them, which has no number.
 template <class L, class T>
 struct Option {
   using Value = T;
@@ -119,6 +126,17 @@ template <class L, class T>
 constexpr Option<L, T> MakeOption(int number, std::string_view name, T L::*member,
                                   std::string_view help) {
   return {number, name, member, Range::Finite(), help};
+}
+
+template <class T>
+inline constexpr bool kIsOneOf = false;
+template <class... M>
+inline constexpr bool kIsOneOf<std::variant<std::monostate, M...>> = true;
+
+// Of a oneof.
+template <class L, class T>
+constexpr Option<L, T> MakeOneOf(std::string_view name, T L::*member, std::string_view help) {
+  return {0, name, member, Range::Finite(), help};
 }
 
 // Whether a loss must be given a tensor. Of several kOneOf, exactly one; kTogether: all of these or
@@ -151,11 +169,8 @@ struct Conflict {
   std::string_view option;  // the one that is refused
   bool (*exists)(const L& loss);
   std::string_view wanted;  // "none unless the variant is SIMPO"
+  std::string_view value = "given";
 };
-
-// No primary template: a loss without a row does not compile.
-template <class L>
-struct LossRow;
 
 }  // namespace lossd
 

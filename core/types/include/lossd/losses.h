@@ -16,6 +16,7 @@
 #include "absl/types/span.h"
 #include "lossd/element_losses.h"
 #include "lossd/loss_rows.h"
+#include "lossd/policy_loss.h"
 #include "lossd/tensors.h"
 
 // The catalogue of losses: of each a struct with its options, and a row. Formulas are in
@@ -80,12 +81,26 @@ struct LossRow<NllLoss> : OverClasses {
 };
 
 // A spec may be wrong in every field: LossPlan::Make is what checks it.
-using Loss = std::variant<SoftmaxLoss, MultinomialLogisticLoss, NllLoss, BinaryCrossEntropyLoss,
-                          SigmoidFocalLoss, HingeLoss, SquaredErrorLoss, AbsoluteErrorLoss,
-                          SmoothL1Loss, HuberLoss, LogCoshLoss, QuantileLoss, PoissonNllLoss,
-                          GaussianNllLoss, GaussianKlLoss, MarginRankingLoss, PairwiseLogisticLoss,
-                          PreferenceLoss, KtoLoss, ValueLoss>;
+using Loss = std::variant<SoftmaxLoss, MultinomialLogisticLoss, NllLoss, PolicyLoss,
+                          BinaryCrossEntropyLoss, SigmoidFocalLoss, HingeLoss, SquaredErrorLoss,
+                          AbsoluteErrorLoss, SmoothL1Loss, HuberLoss, LogCoshLoss, QuantileLoss,
+                          PoissonNllLoss, GaussianNllLoss, GaussianKlLoss, MarginRankingLoss,
+                          PairwiseLogisticLoss, PreferenceLoss, KtoLoss, ValueLoss>;
 inline constexpr size_t kLossCount = std::variant_size_v<Loss>;
+
+template <class L>
+concept HasOtherRow = requires {
+  typename LossRow<L>::Otherwise;
+};
+
+// Whether a loss, with some of its options at least, is of a family.
+template <class L>
+constexpr bool MayBeOf(Family family) {
+  if constexpr (HasOtherRow<L>) {
+    if (LossRow<L>::Otherwise::kFamily == family) return true;
+  }
+  return LossRow<L>::kFamily == family;
+}
 
 // A row, whatever the loss.
 struct LossFacts {
@@ -101,16 +116,16 @@ struct LossFacts {
 
 namespace losses_internal {
 
-template <class L>
-constexpr LossFacts FactsOf() {
-  using Row = LossRow<L>;
+template <class Row>
+constexpr LossFacts FactsOfRow() {
   return {Row::kNumber,  Row::kName,    Row::kFamily,  Row::kPredictions,
           Row::kTensors, Row::kIgnores, Row::kSmooths, Row::kSecondGradient};
 }
 
 template <size_t... I>
 constexpr auto Facts(std::index_sequence<I...>) {
-  return std::array<LossFacts, sizeof...(I)>{FactsOf<std::variant_alternative_t<I, Loss>>()...};
+  return std::array<LossFacts, sizeof...(I)>{
+      FactsOfRow<LossRow<std::variant_alternative_t<I, Loss>>>()...};
 }
 
 template <size_t... I>
@@ -141,12 +156,34 @@ constexpr bool TakesTargets(const LossFacts& loss) {
   return false;
 }
 
-inline const LossFacts& FactsOf(const Loss& loss) { return kLossFacts[loss.index()]; }
+// Of a loss that is another one with some of its options, the facts of that other row.
+template <class Row>
+inline constexpr LossFacts kOtherFacts = losses_internal::FactsOfRow<typename Row::Otherwise>();
+
+inline const LossFacts& FactsOf(const Loss& any) {
+  return std::visit(
+      [&any]<class L>(const L& loss) -> const LossFacts& {
+        if constexpr (HasOtherRow<L>) {
+          if (LossRow<L>::IsOtherwise(loss)) return kOtherFacts<LossRow<L>>;
+        }
+        return kLossFacts[any.index()];
+      },
+      any);
+}
 
 // Calls visit(option) with each option of a loss.
 template <class L, class Visit>
 constexpr void ForEachOption(Visit visit) {
   std::apply([&visit](const auto&... option) { (visit(option), ...); }, LossRow<L>::kOptions);
+}
+
+// Calls visit(default message) with each message of a oneof.
+template <class T, class Visit>
+constexpr void ForEachMember(Visit visit) {
+  [&visit]<size_t... I>(std::index_sequence<I...>) {
+    (visit(std::variant_alternative_t<I + 1, T>()), ...);
+  }
+  (std::make_index_sequence<std::variant_size_v<T> - 1>());
 }
 
 template <class L>
@@ -169,16 +206,31 @@ inline TargetRange TargetsOf(const Loss& any) {
       any);
 }
 
-// An option as the one number that kernels take; NaN where it is not set.
-template <class T>
-double OptionNumber(const T& value) {
+// An option as the numbers that kernels take: one, NaN where it is not set. Of a oneof the index of
+// what is set and its first three options.
+template <class T, class Append>
+void OptionNumbers(const T& value, Append append) {
   constexpr double kNotSet = std::numeric_limits<double>::quiet_NaN();
   if constexpr (std::is_same_v<T, std::optional<double>>) {
-    return value.value_or(kNotSet);
+    append(value.value_or(kNotSet));
   } else if constexpr (std::is_same_v<T, std::vector<double>>) {
-    return value.empty() ? kNotSet : value.front();
+    append(value.empty() ? kNotSet : value.front());
+  } else if constexpr (kIsOneOf<T>) {
+    append(static_cast<double>(value.index()));
+    int count = 0;
+    std::visit(
+        [&]<class M>(const M& message) {
+          if constexpr (!std::is_same_v<M, std::monostate>) {
+            ForEachOption<M>([&](const auto& option) {
+              OptionNumbers(message.*option.member, append);
+              ++count;
+            });
+          }
+        },
+        value);
+    for (; count < 3; ++count) append(kNotSet);
   } else {
-    return static_cast<double>(value);
+    append(static_cast<double>(value));
   }
 }
 

@@ -27,6 +27,8 @@ enum class Role : int8_t {
   kTargetValues = 8,
   kSecondPredictions = 10,
   kPosWeight = 11,
+  kAdvantages = 13,
+  kOldLogProbabilities = 14,
   kReferenceLogProbabilities = 15,
   kSecondReferenceLogProbabilities = 16,
   kOldValues = 17,
@@ -55,6 +57,8 @@ enum class SideKind : int8_t {
   kUpstreamGradient = 3,
   kTargets = 4,
   kPosWeight = 11,
+  kAdvantages = 13,
+  kOldLogProbabilities = 14,
   kReferenceLogProbabilities = 15,
   kSecondReferenceLogProbabilities = 16,
   kOldValues = 17,
@@ -64,6 +68,8 @@ inline constexpr SideKind kSideKinds[] = {SideKind::kClassWeights,
                                           SideKind::kUpstreamGradient,
                                           SideKind::kTargets,
                                           SideKind::kPosWeight,
+                                          SideKind::kAdvantages,
+                                          SideKind::kOldLogProbabilities,
                                           SideKind::kReferenceLogProbabilities,
                                           SideKind::kSecondReferenceLogProbabilities,
                                           SideKind::kOldValues};
@@ -79,6 +85,8 @@ struct LossTensors {
   std::optional<T> upstream_gradient = {};
   std::optional<T> second_predictions = {};
   std::optional<T> pos_weight = {};
+  std::optional<T> advantages = {};
+  std::optional<T> old_log_probabilities = {};
   std::optional<T> reference_log_probabilities = {};
   std::optional<T> second_reference_log_probabilities = {};
   std::optional<T> old_values = {};
@@ -94,6 +102,8 @@ struct SideTensors {
   T position_weights = {};
   T upstream_gradient = {};
   T pos_weight = {};
+  T advantages = {};
+  T old_log_probabilities = {};
   T reference_log_probabilities = {};
   T second_reference_log_probabilities = {};
   T old_values = {};
@@ -191,6 +201,18 @@ inline constexpr TensorRow<T> kTensorRows[] = {
      nullptr,
      &LossTensors<T>::pos_weight,
      &SideTensors<T>::pos_weight,
+     nullptr},
+    {{Role::kAdvantages, "advantages", Per::kPosition, /*floating=*/true, std::nullopt,
+      SideKind::kAdvantages, 0},
+     nullptr,
+     &LossTensors<T>::advantages,
+     &SideTensors<T>::advantages,
+     nullptr},
+    {{Role::kOldLogProbabilities, "old_log_probabilities", Per::kPosition, /*floating=*/true,
+      std::nullopt, SideKind::kOldLogProbabilities, 0},
+     nullptr,
+     &LossTensors<T>::old_log_probabilities,
+     &SideTensors<T>::old_log_probabilities,
      nullptr},
     {{Role::kReferenceLogProbabilities, "reference_log_probabilities", Per::kPosition,
       /*floating=*/true, std::nullopt, SideKind::kReferenceLogProbabilities, 0},
