@@ -31,6 +31,9 @@ struct Workspace {
   Positions positions;
   Scratch gathered;  // predictions that lay in pieces or strided
   Scratch gathered_targets;
+  Scratch logits;  // as options change them
+  Scratch slopes;  // of a soft cap
+  Scratch exact;   // one row of logits in double, and its exponentials
   Scratch exponentials;
   Scratch chunk_scales;
   Scratch factors;

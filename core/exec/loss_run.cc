@@ -12,6 +12,7 @@
 #include "core/exec/box_run.h"
 #include "core/exec/count_elements.h"
 #include "core/exec/run_state.h"
+#include "core/exec/softmax_options.h"
 #include "lossd/status_macros.h"
 
 namespace lossd {
@@ -173,12 +174,7 @@ absl::StatusOr<LossRun> LossRun::Prepare(LossPlan plan, const SideBytes& side, E
   LOSSD_RETURN_IF_ERROR(CheckPosWeight(state, stop));
   LOSSD_ASSIGN_OR_RETURN(const TargetSums sums, CheckTargets(state, executor, stop));
   LOSSD_ASSIGN_OR_RETURN(state.denominator, Denominator(state.plan, sums));
-  if (const auto* softmax = std::get_if<SoftmaxLoss>(&state.plan.spec().loss)) {
-    if (softmax->log_floor > 0) {
-      kernels::Active().log(&softmax->log_floor, 1, &state.loss_cap);
-      state.loss_cap = -state.loss_cap;
-    }
-  }
+  SetSoftmaxOptions(state);
   return LossRun(std::make_unique<Impl>(Impl{std::move(state)}));
 }
 

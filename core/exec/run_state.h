@@ -27,12 +27,18 @@ struct RunState {
   ClassWeights class_weights;
   double denominator = 0;  // D; 0 where the all-ignored policy decides
   double loss_cap = std::numeric_limits<double>::infinity();  // softmax: -log(log_floor)
+  double lse_square_scale = 0;  // softmax: zeta lse^2 is added to each position's loss
+  double entropy_bonus = 0;     // softmax: and this times the entropy subtracted
+  kernels::LogitChange logit_change = {
+      .soft_cap = std::numeric_limits<double>::infinity(), .scale = 1, .bias = nullptr};
 
   // Of a softmax loss with one label a position whose slopes follow from the reduced row
   // (kernels::SoftmaxHead): its body and options. Null: cross entropy. A head that has a log_floor
   // or class weights applies them itself.
   decltype(kernels::SoftmaxHead::body) softmax_head = nullptr;
   std::vector<double> softmax_head_options = {};
+  // Whether such a head is 0 where w(y) is.
+  bool softmax_head_is_weighted = false;
 
   bool hard_targets() const { return plan.hard_targets(); }
   kernels::Real real() const { return RealOf(plan.dtype()); }

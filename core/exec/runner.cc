@@ -1,11 +1,13 @@
 #include "core/exec/runner.h"
 
+#include "core/exec/softmax_options.h"
 #include "lossd/losses.h"
 
 namespace lossd {
 namespace {
 
 const Runner& OfSoftmax(const LossPlan& plan) {
+  if (IsChanged(plan)) return kSoftmaxChanged;
   if (!plan.one_class()) return kSoftmaxDense;
   return plan.inner() > 1 ? kSoftmaxTiles : kSoftmaxRows;
 }

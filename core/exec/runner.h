@@ -12,6 +12,7 @@
 //   softmax_rows.cc   softmax, one label a row, rows contiguous
 //   softmax_tiles.cc  softmax, one label a position, lanes across positions (inner extent > 1)
 //   softmax_dense.cc  softmax, probabilities or smoothed labels
+//   softmax_changed.cc  softmax with options that change the logits, or look at whole rows
 //   picked.cc         losses of Family::kPick, one label a position
 //   pick_rows.cc      losses of Family::kPick, probabilities or smoothed labels
 //   elements.cc       losses of Family::kElements
@@ -41,6 +42,7 @@ struct Runner {
 extern const Runner kSoftmaxRows;
 extern const Runner kSoftmaxTiles;
 extern const Runner kSoftmaxDense;
+extern const Runner kSoftmaxChanged;
 extern const Runner kPicked;
 extern const Runner kPickRows;
 extern const Runner kElements;

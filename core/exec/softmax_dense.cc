@@ -29,6 +29,7 @@ void SumRows(const BoxJob& job, const Rows& rows, const LabelledPositions& at,
   const int64_t classes = job.classes();
   const kernels::Real real = job.run.real();
   const double cap = job.run.loss_cap;
+  const double zeta = job.run.lse_square_scale;
   for (int64_t r = 0; r < rows.count; ++r) {
     at.coefficient[r] = at.loss[r] = 0;
     if (positions.label[r] < 0) continue;
@@ -37,9 +38,15 @@ void SumRows(const BoxJob& job, const Rows& rows, const LabelledPositions& at,
         {at.peak[r], at.rest[r]}, at.log1p_rest[r], cap, job.stop);
     at.loss[r] = sums.loss;
     if (std::isinf(cap) && sums.mass != 0) at.loss[r] += sums.mass * at.log1p_rest[r];
+    double slope = sums.mass;
+    if (zeta > 0) {
+      const double lse = at.peak[r] + at.log1p_rest[r];
+      at.loss[r] += zeta * lse * lse;
+      slope += 2 * zeta * lse;
+    }
     if (std::isnan(at.rest[r])) at.loss[r] = at.rest[r];
     if (sums.clamped) ++unit.sums.clamped_count;
-    at.coefficient[r] = positions.gradient[r] * sums.mass;
+    at.coefficient[r] = positions.gradient[r] * slope;
   }
 }
 

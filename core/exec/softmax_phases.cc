@@ -41,17 +41,27 @@ std::optional<kernels::SoftmaxHead> HeadOf(const RunState& run, const Positions&
                               .weight = positions.weight.data()};
 }
 
-WeightOf LabelledWeightOf(const RunState& run) {
-  return run.softmax_head && run.class_weights.given() ? WeightOf::kTargets : WeightOf::kLabel;
+void LoadLabelled(const RunState& run, int64_t first, int64_t count, Positions& positions) {
+  const bool weighted_head = run.softmax_head && run.class_weights.given();
+  const bool by_head = weighted_head && !run.softmax_head_is_weighted;
+  positions.Load(run, first, count, by_head ? WeightOf::kTargets : WeightOf::kLabel);
+  for (int64_t p = 0; weighted_head && !by_head && p < count; ++p) {
+    if (positions.weight[p] == 0) positions.gradient[p] = 0;
+  }
 }
 
-void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t output, double* loss,
-                       UnitSums& unit) {
-  if (job.run.softmax_head) {
-    return AddPositions(job, positions, output, loss, positions.weight.data(), unit);
-  }
+void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t output,
+                       const kernels::LabelledPositions& at, UnitSums& unit) {
   const int64_t count = positions.count;
   const double cap = job.run.loss_cap;
+  double* const loss = at.loss;
+  if (job.run.softmax_head) {
+    for (int64_t p = 0; std::isfinite(cap) && p < count; ++p) {
+      const bool over = at.peak[p] - at.picked[p] + at.log1p_rest[p] > cap;
+      if (positions.label[p] >= 0 && over) ++unit.sums.clamped_count;
+    }
+    return AddPositions(job, positions, output, loss, positions.weight.data(), unit);
+  }
   for (int64_t p = 0; std::isfinite(cap) && p < count; ++p) {
     if (positions.label[p] < 0 || !(loss[p] > cap)) continue;
     ++unit.sums.clamped_count;
@@ -65,6 +75,11 @@ void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t ou
 
 Reduced ReduceRows(const BoxJob& job, const Rows& rows, const kernels::LabelledPositions& at,
                    Workspace& work) {
+  return ReduceLogits(job, job.run.real(), rows.predictions, rows.count, at, work);
+}
+
+Reduced ReduceLogits(const BoxJob& job, Real real, const void* logits, int64_t rows,
+                     const kernels::LabelledPositions& at, Workspace& work) {
   const KernelSet& kernels = kernels::Active();
   const int64_t classes = job.classes();
   Reduced reduced{.e = nullptr,
@@ -72,12 +87,12 @@ Reduced ReduceRows(const BoxJob& job, const Rows& rows, const kernels::LabelledP
                   .chunks = kernels::Chunks(job.run.compute(), classes),
                   .at = at};
   reduced.e = job.run.compute() == Compute::kFloat
-                  ? static_cast<void*>(work.exponentials.Get<float>(rows.count * classes))
-                  : work.exponentials.Get<double>(rows.count * classes);
-  reduced.chunk_scale = work.chunk_scales.Get<double>(rows.count * reduced.chunks);
-  kernels.reduce_rows[Index(job.run.real())](rows.predictions, rows.count, classes, reduced.e,
-                                             reduced.chunk_scale, at.peak, at.rest, job.stop);
-  kernels.log1p(at.rest, rows.count, at.log1p_rest);
+                  ? static_cast<void*>(work.exponentials.Get<float>(rows * classes))
+                  : work.exponentials.Get<double>(rows * classes);
+  reduced.chunk_scale = work.chunk_scales.Get<double>(rows * reduced.chunks);
+  kernels.reduce_rows[Index(real)](logits, rows, classes, reduced.e, reduced.chunk_scale, at.peak,
+                                   at.rest, job.stop);
+  kernels.log1p(at.rest, rows, at.log1p_rest);
   return reduced;
 }
 

@@ -20,12 +20,12 @@ bool OnePassSuffices(const LossPlan& plan);
 // if it has one.
 std::optional<kernels::SoftmaxHead> HeadOf(const RunState& run, const Positions& positions);
 
-// What such positions weigh: a head may count what the label's weight does not.
-WeightOf LabelledWeightOf(const RunState& run);
+// Loads such positions: a head may count what the label's weight does not.
+void LoadLabelled(const RunState& run, int64_t first, int64_t count, Positions& positions);
 
-// Adds losses that a head made, or without one -log s_y, which are capped and weighted first.
-void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t output, double* loss,
-                       UnitSums& unit);
+// Adds at.loss, which a head made, or without one -log s_y, which is capped and weighted first.
+void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t output,
+                       const kernels::LabelledPositions& at, UnitSums& unit);
 
 // The exponentials of some rows and what belongs to them.
 struct Reduced {
@@ -37,6 +37,9 @@ struct Reduced {
 
 Reduced ReduceRows(const BoxJob& job, const Rows& rows, const kernels::LabelledPositions& at,
                    Workspace& work);
+// Of logits in the format `real`, which is not that of the predictions.
+Reduced ReduceLogits(const BoxJob& job, kernels::Real real, const void* logits, int64_t rows,
+                     const kernels::LabelledPositions& at, Workspace& work);
 
 // e^(x_k - peak) of one element.
 double ExponentialAt(const BoxJob& job, const Reduced& reduced, int64_t row, int64_t k);

@@ -61,7 +61,7 @@ void AddLosses(const BoxJob& job, const Rows& rows, const LabelledPositions& at,
     kernels::Active().labelled_losses(at, rows.count);
     kernels::Active().labelled_gradients(at, rows.count);
   }
-  AddLabelledLosses(job, work.positions, rows.first_output, at.loss, unit);
+  AddLabelledLosses(job, work.positions, rows.first_output, at, unit);
 }
 
 // What the scaled softmax does not give: the labels' entries, and exact zeros.
@@ -130,7 +130,7 @@ void RunInPhases(const BoxJob& job, const Rows& rows, const LabelledPositions& a
 void Run(const BoxJob& job, const Cut&, const Stretch& stretch, Workspace& work, UnitSums& unit) {
   RowTile tile(job, stretch, work);
   const Rows rows = tile.Open();
-  work.positions.Load(job.run, rows.first_position, rows.count, LabelledWeightOf(job.run));
+  LoadLabelled(job.run, rows.first_position, rows.count, work.positions);
   const LabelledPositions at = Prepare(job, rows, work);
   if (IsOnePass(job.run.plan)) {
     RunOnePass(job, rows, at, work, unit);

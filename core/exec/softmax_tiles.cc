@@ -106,7 +106,7 @@ class Tiles {
 
   Tile<C> Open(int64_t i, int64_t width) {
     Positions& positions = work_.positions;
-    positions.Load(job_.run, job_.PositionAt(o_, i), width, LabelledWeightOf(job_.run));
+    LoadLabelled(job_.run, job_.PositionAt(o_, i), width, positions);
     const bool has_head = job_.run.softmax_head != nullptr;
     kernels::LabelledPositions at = LabelledArrays(width, has_head, work_.labelled);
     if (job_.run.class_weights.given() && !has_head) {
@@ -166,7 +166,7 @@ class Tiles {
       }
     }
     if (!has_head) kernels::Active().labelled_losses(tile.at, tile.width);
-    AddLabelledLosses(job_, work_.positions, first_output, tile.at.loss, unit_);
+    AddLabelledLosses(job_, work_.positions, first_output, tile.at, unit_);
   }
 
   void WriteHits(const Tile<C>& tile) {

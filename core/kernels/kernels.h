@@ -122,6 +122,36 @@ struct SoftmaxHead {
   const double* weight;   // w(y) of each position
 };
 
+// Options of KernelSet::label_head, by their index in SoftmaxHead::options.
+enum LabelHeadOption {
+  kLossCap,         // what -log s_y counts at most in the loss; infinity: all of it
+  kFocalGamma,      // below 0: none
+  kLseSquareScale,  // zeta of zeta lse^2, which the weight does not scale; 0: none
+  kLabelHeadOptions
+};
+
+// What options of softmax losses make of logits: z = soft_cap tanh(x / soft_cap) scale + bias. An
+// infinite or NaN logit stays what it is, but for a bias of -inf, which masks every logit.
+struct LogitChange {
+  double soft_cap;     // infinity: none
+  double scale;        // 1 / temperature
+  const double* bias;  // of each class; null: none
+};
+
+// A row of softmax gradient of changed logits: out[k] = (e[k] (base + by (z[k] - top)) - minus
+// c[k]) slope[k]. All arrays but chunk_scale are of the compute type.
+struct ChangedRow {
+  const void* e;  // as reduced
+  const double* chunk_scale;
+  const void* z;
+  const void* c;      // null: none
+  const void* slope;  // null: all 1
+  double top;
+  double base;
+  double by;
+  double minus;
+};
+
 // What fused_rows works in; contents are not initialised and mean nothing afterwards.
 struct FusedScratch {
   void* e;              // 2 * (classes + kGroup) elements of the compute type
@@ -220,6 +250,27 @@ struct KernelSet {
   // Sum of c in the order of DenseSums::mass, to the bit.
   double (*mass[kComputes])(const void* c, int64_t classes, Stop stop);
 
+  // What changed logits are kept relative to, per row, before scale and bias: about the largest,
+  // where there is a scale or a bias, so that rounding does not see how far from 0 a row is.
+  void (*logit_references[kReals])(const void* x, int64_t rows, int64_t classes,
+                                   const LogitChange& change, double* reference, Stop stop);
+  // z[r][k] less reference[r] * scale, and with a soft cap slope[r][k], its derivative without the
+  // scale; both of the compute type. z and slope are scratch.
+  void (*change_logits[kComputes][kReals])(const void* x, int64_t rows, int64_t classes,
+                                           const LogitChange& change, const double* reference,
+                                           void* z, void* slope, Stop stop);
+  void (*scale_changed_row[kComputes][kReals])(const ChangedRow& row, int64_t classes,
+                                               bool streaming, void* out, Stop stop);
+  // Sum over a row of e^(x_k - peak) (peak - x_k), e and chunk_scale being as reduced; and the same
+  // of the positions of a tile.
+  double (*entropy_sum[kReals])(const void* x, const void* e, const double* chunk_scale,
+                                int64_t classes, double peak, Stop stop);
+  void (*entropy_tile[kReals])(int64_t classes, const TileInput& in, const void* e,
+                               const double* peak, double* sum, Stop stop);
+  // How many elements of a row are larger than that of `label`, or equal and before it; -1 where
+  // there is a NaN.
+  int64_t (*rank[kReals])(const void* x, int64_t classes, int64_t label, Stop stop);
+
   // The same two phases with lanes across positions, tile by tile. Phase one: e = e^(x - peak) *
   // ExpUnit, and of LabelledPositions what is known of each. Whether a `rest` is NaN.
   bool (*reduce_tile[kReals])(int64_t classes, const TileInput& in, const LabelledPositions& at,
@@ -241,6 +292,10 @@ struct KernelSet {
   // The same with one: peak, rest, picked, picked_exponential and coefficient are given; log1p_rest
   // and all that follows are told. The coefficient becomes NaN where a slope is, unless it is 0.
   void (*apply_head)(const SoftmaxHead& head, const LabelledPositions& positions, int64_t count);
+
+  // SoftmaxHead::body of cross entropy with focal modulation and the square of the log-sum-exp:
+  // l = w u^gamma min(-log s_y, cap) + zeta lse^2 with u = 1 - s_y.
+  decltype(SoftmaxHead::body) label_head;
 
   // out[i] = the label if 0 <= label < classes, kIgnoredLabel if it is *ignored (null: none is),
   // else kInvalidLabel.

@@ -49,11 +49,12 @@ struct Sum64 {
       low.v[j] = hn::Add(low.v[j], hn::IfThenElseZero(hn::Eq(error, error), error));
     }
   }
-  HWY_INLINE double Total() const {
+  HWY_INLINE Group<double> Lanes() const {
     Group<double> both;
     for (int j = 0; j < kRegisters<double>; ++j) both.v[j] = hn::Add(high.v[j], low.v[j]);
-    return SumLanes(both);
+    return both;
   }
+  HWY_INLINE double Total() const { return SumLanes(Lanes()); }
 };
 
 template <class C>
@@ -87,6 +88,7 @@ struct WideSum {
     const Group<double> wide = Widen(term);
     for (int j = 0; j < kRegisters<double>; ++j) total.v[j] = hn::Add(total.v[j], wide.v[j]);
   }
+  HWY_INLINE const Group<double>& Lanes() const { return total; }
   HWY_INLINE double Total() const { return SumLanes(total); }
 };
 

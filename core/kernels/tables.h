@@ -13,6 +13,8 @@ void AddSoftmaxTiles(KernelSet& set);
 void AddPointwise(KernelSet& set);
 void AddPositions(KernelSet& set);
 void AddElements(KernelSet& set);
+void AddLabelHead(KernelSet& set);
+void AddLogits(KernelSet& set);
 
 }  // namespace lossd::kernels
 

@@ -17,6 +17,8 @@ KernelSet MakeTable() {
   AddPointwise(set);
   AddPositions(set);
   AddElements(set);
+  AddLabelHead(set);
+  AddLogits(set);
   return set;
 }
 

@@ -147,6 +147,24 @@ absl::Status CheckLabelSmoothing(const LossSpec& spec) {
                 std::string("0 with ").append(loss.name));
 }
 
+// What modulates a label's loss wants one label.
+absl::Status CheckFocal(const LossSpec& spec, TargetKind target_kind) {
+  return std::visit(
+      [&]<class L>(const L& loss) -> absl::Status {
+        if constexpr (requires { loss.focal_gamma.has_value(); }) {
+          if (!loss.focal_gamma) return absl::OkStatus();
+          const auto refuse = [&](std::string_view other) {
+            return Refuse({LossRow<L>::kName, "focal_gamma"}, NumberString(*loss.focal_gamma),
+                          std::string("none with ").append(other));
+          };
+          if (spec.label_smoothing != 0) return refuse("label_smoothing");
+          if (target_kind != TargetKind::kClassIndices) return refuse(TargetsName(target_kind));
+        }
+        return absl::OkStatus();
+      },
+      spec.loss);
+}
+
 absl::Status CheckReduction(const LossSpec& spec, const Geometry& geometry) {
   LOSSD_RETURN_IF_ERROR(CheckEnum("reduction", static_cast<int>(spec.reduction), 7,
                                   "POSITIONS, VALID, WEIGHT_SUM, BATCH, SUM, GIVEN or NONE"));
@@ -189,6 +207,7 @@ absl::Status CheckOptions(const LossSpec& spec, const LossTensorDescs& tensors,
   LOSSD_RETURN_IF_ERROR(CheckWeightNormalization(spec));
   LOSSD_RETURN_IF_ERROR(CheckIgnoreLabels(spec, tensors.target_kind));
   LOSSD_RETURN_IF_ERROR(CheckLabelSmoothing(spec));
+  LOSSD_RETURN_IF_ERROR(CheckFocal(spec, tensors.target_kind));
   LOSSD_RETURN_IF_ERROR(CheckRange("loss_weight", spec.loss_weight, Range::FiniteFromZero()));
   LOSSD_RETURN_IF_ERROR(CheckReduction(spec, geometry));
   LOSSD_RETURN_IF_ERROR(CheckRange("gradient_scale", spec.gradient_scale, Range::Finite()));

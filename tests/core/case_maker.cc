@@ -181,9 +181,19 @@ Real TypicalPrediction(const Loss& loss, Random& random) {
   return 0;
 }
 
+// Leaves out what is refused beside something else.
+void DropRefused(const Factors& factors, LossCase& c) {
+  auto* const softmax = std::get_if<SoftmaxLoss>(&c.spec.loss);
+  if (softmax == nullptr) return;
+  if (factors.target_kind != TargetKind::kClassIndices || c.spec.label_smoothing > 0) {
+    softmax->focal_gamma.reset();
+  }
+}
+
 LossCase MakeCase(const Factors& factors, Random& random) {
   LossCase c;
   AddScalars(factors, random, c);
+  DropRefused(factors, c);
   c.predictions =
       OwnedTensor::Make(factors.dtype, MakeShape(factors, random), factors.layout,
                         [&](int64_t) { return TypicalPrediction(factors.loss, random); });

@@ -51,14 +51,33 @@ LossCase RichCase(const Loss& loss, DType dtype, std::vector<int64_t> shape, Tar
 // Classes together; apart with a long inner extent; apart with a short one.
 std::vector<std::vector<int64_t>> Shapes() { return {{301, 67}, {5, 23, 131}, {37, 19, 3}}; }
 
+// All losses, and softmax with options.
+std::vector<Loss> RichLosses() {
+  std::vector<Loss> losses = kLosses;
+  losses.emplace_back(SoftmaxLoss{.lse_square_scale = 0.01, .focal_gamma = 1.5});
+  losses.emplace_back(SoftmaxLoss{
+      .lse_square_scale = 0.01, .soft_cap = 5, .temperature = 0.5, .entropy_bonus = 0.25});
+  return losses;
+}
+
+bool IsFocal(const Loss& loss) {
+  const auto* softmax = std::get_if<SoftmaxLoss>(&loss);
+  return softmax != nullptr && softmax->focal_gamma;
+}
+
 template <class Visit>
 void ForEachRichCase(uint64_t stream, Visit&& visit) {
   Random random(stream);
-  for (const Loss& loss : kLosses) {
+  for (const Loss& loss : RichLosses()) {
     for (const DType dtype : kFloatDTypes) {
       for (const std::vector<int64_t>& shape : Shapes()) {
         for (const TargetKind kind : {TargetKind::kClassIndices, TargetKind::kClassProbabilities}) {
-          visit(RichCase(loss, dtype, shape, kind, random), random);
+          LossCase c = RichCase(loss, dtype, shape, kind, random);
+          if (IsFocal(loss)) {
+            if (kind != TargetKind::kClassIndices) continue;
+            c.spec.label_smoothing = 0;
+          }
+          visit(std::move(c), random);
         }
       }
     }

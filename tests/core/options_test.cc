@@ -20,6 +20,42 @@ struct OptionCase {
 
 bool HasIndices(const LossCase& c) { return c.target_kind == TargetKind::kClassIndices; }
 
+void AddZeroWeights(LossCase& c) {
+  c.class_weights = OwnedTensor::Make(DType::kF32, {c.predictions.desc.shape[1]}, Layout::kRowMajor,
+                                      [](int64_t k) { return k % 2; });
+}
+
+// Element of position p and class k.
+int64_t ElementAt(const LossCase& c, int64_t p, int64_t k) {
+  const std::vector<int64_t>& shape = c.predictions.desc.shape;
+  const int64_t inner = shape.size() > 2 ? shape[2] : 1;
+  return (p / inner * shape[1] + k) * inner + p % inner;
+}
+
+// A row with a NaN, one with +inf, one of -inf alone, one with the class after the label masked,
+// and one with the label masked.
+void AddStrangeLogits(LossCase& c) {
+  const int64_t classes = c.predictions.desc.shape[1];
+  const Real infinity = std::numeric_limits<Real>::infinity();
+  const auto label = [&](int64_t p) {
+    return HasIndices(c) ? static_cast<int64_t>(c.targets.at(p)) : 1;
+  };
+  c.predictions.set(ElementAt(c, 1, 2), std::numeric_limits<Real>::quiet_NaN());
+  c.predictions.set(ElementAt(c, 2, 3), infinity);
+  for (int64_t k = 0; k < classes; ++k) c.predictions.set(ElementAt(c, 3, k), -infinity);
+  c.predictions.set(ElementAt(c, 4, (label(4) + 1) % classes), -infinity);
+  c.predictions.set(ElementAt(c, 5, label(5)), -infinity);
+}
+
+// Rows of which one class, the label's or another, has almost everything.
+void AddCertainRows(LossCase& c, Random& random) {
+  for (int64_t p = 6; p < 16; ++p) {
+    const bool label = HasIndices(c) && p % 3 != 0;
+    const auto k = label ? static_cast<int64_t>(c.targets.at(p)) : 2;
+    c.predictions.set(ElementAt(c, p, k), random.Uniform(10, 60));
+  }
+}
+
 const OptionCase kOptions[] = {
     {"defaults", [](LossCase&, Random&) { return true; }},
     {"smoothing_0.1", [](LossCase& c, Random&) { return c.spec.label_smoothing = 0.1, true; }},
@@ -105,6 +141,98 @@ const OptionCase kOptions[] = {
     {"scale_tiny", [](LossCase& c, Random&) { return c.spec.gradient_scale = 1e-40, true; }},
     {"log_floor",
      [](LossCase& c, Random&) { return c.spec.loss = SoftmaxLoss{.log_floor = 0.02}, true; }},
+    {"lse_square_scale",
+     [](LossCase& c, Random&) {
+       c.spec.loss = SoftmaxLoss{.lse_square_scale = 0.25};
+       return true;
+     }},
+    {"lse_square_scale_with_floor_and_zero_weights",
+     [](LossCase& c, Random& random) {
+       c.spec.loss = SoftmaxLoss{.log_floor = 0.02, .lse_square_scale = 1e-4};
+       AddZeroWeights(c);
+       if (random.OneIn(2)) c.spec.label_smoothing = 0.25;
+       AddStrangeLogits(c);
+       return true;
+     }},
+    {"focal_gamma_2",
+     [](LossCase& c, Random& random) {
+       c.spec.loss = SoftmaxLoss{.focal_gamma = 2};
+       AddCertainRows(c, random);
+       return HasIndices(c);
+     }},
+    {"focal_gamma_below_1",
+     [](LossCase& c, Random& random) {
+       c.spec.loss = SoftmaxLoss{.focal_gamma = 0.3};
+       AddCertainRows(c, random);
+       AddStrangeLogits(c);
+       return HasIndices(c);
+     }},
+    {"focal_gamma_0_with_floor_and_zero_weights",
+     [](LossCase& c, Random&) {
+       c.spec.loss = SoftmaxLoss{.log_floor = 0.02, .focal_gamma = 0};
+       AddZeroWeights(c);
+       AddStrangeLogits(c);
+       return HasIndices(c);
+     }},
+    {"focal_gamma_large_with_lse_square_scale",
+     [](LossCase& c, Random& random) {
+       c.spec.loss = SoftmaxLoss{.lse_square_scale = 1e-3, .focal_gamma = 17.5};
+       AddCertainRows(c, random);
+       AddZeroWeights(c);
+       return HasIndices(c);
+     }},
+    {"soft_cap",
+     [](LossCase& c, Random& random) {
+       c.spec.loss = SoftmaxLoss{.soft_cap = 5};
+       AddCertainRows(c, random);
+       AddStrangeLogits(c);
+       return true;
+     }},
+    {"soft_cap_far_above_the_logits",
+     [](LossCase& c, Random&) {
+       c.spec.loss = SoftmaxLoss{.soft_cap = 3000};
+       return true;
+     }},
+    {"soft_cap_without_bounds",
+     [](LossCase& c, Random&) {
+       c.spec.loss = SoftmaxLoss{.soft_cap = 1e305};
+       return true;
+     }},
+    {"temperature",
+     [](LossCase& c, Random& random) {
+       c.spec.loss = SoftmaxLoss{.temperature = 0.3};
+       AddCertainRows(c, random);
+       AddStrangeLogits(c);
+       return true;
+     }},
+    {"temperature_large_with_smoothing",
+     [](LossCase& c, Random& random) {
+       c.spec.loss = SoftmaxLoss{.temperature = 40};
+       c.spec.label_smoothing = 0.1;
+       AddCertainRows(c, random);
+       return true;
+     }},
+    {"entropy_bonus",
+     [](LossCase& c, Random& random) {
+       c.spec.loss = SoftmaxLoss{.entropy_bonus = 0.5};
+       AddCertainRows(c, random);
+       AddStrangeLogits(c);
+       AddZeroWeights(c);
+       return true;
+     }},
+    {"all_of_softmax",
+     [](LossCase& c, Random& random) {
+       c.spec.loss = SoftmaxLoss{.log_floor = 0.02,
+                                 .lse_square_scale = 1e-2,
+                                 .soft_cap = 6,
+                                 .temperature = 0.7,
+                                 .entropy_bonus = 0.2};
+       if (HasIndices(c)) std::get<SoftmaxLoss>(c.spec.loss).focal_gamma = 1.5;
+       AddZeroWeights(c);
+       AddCertainRows(c, random);
+       AddStrangeLogits(c);
+       return true;
+     }},
     {"log_epsilon_0",
      [](LossCase& c, Random&) {
        c.spec.loss = MultinomialLogisticLoss{.log_epsilon = 0};

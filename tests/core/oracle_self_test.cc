@@ -192,33 +192,55 @@ LossCase Differentiable(Random& random, const Loss& loss) {
   return c;
 }
 
+void ExpectCentralDifferences(LossCase c) {
+  const double step = std::ldexp(1.0, -14);
+  const Answer answer = Compute(c.spec, c.inputs());
+  for (int64_t i = 0; i < c.predictions.size(); ++i) {
+    const Real x = c.predictions.at(i);
+    const auto loss_at = [&](Real steps) {
+      c.predictions.set(i, x + steps * step);
+      const Real moved = c.predictions.at(i);  // after rounding to f64
+      const Real loss = Compute(c.spec, c.inputs()).loss.values[0];
+      c.predictions.set(i, x);
+      return std::make_pair(moved, loss);
+    };
+    // Two central differences, extrapolated to step 0: an error of order step^4.
+    const auto slope = [&](Real steps) {
+      const auto [x1, l1] = loss_at(steps);
+      const auto [x0, l0] = loss_at(-steps);
+      return (l1 - l0) / (x1 - x0);
+    };
+    const Real difference = (4 * slope(1) - slope(2)) / 3;
+    ASSERT_NEAR(answer.gradient.values[i], difference, 1e-11L)
+        << "element " << i << " of\n"
+        << Describe(c) << "\nLOSSD_TEST_SEED=" << TestSeed();
+  }
+}
+
 TEST(Oracle, GradientIsTheCentralDifferenceOfTheLoss) {
   Random random(1);
-  const double step = std::ldexp(1.0, -14);
   for (int round = 0; round < 60; ++round) {
     const Loss losses[] = {SoftmaxLoss{}, MultinomialLogisticLoss{}, NllLoss{}};
-    LossCase c = Differentiable(random, losses[round % 3]);
-    const Answer answer = Compute(c.spec, c.inputs());
-    for (int64_t i = 0; i < c.predictions.size(); ++i) {
-      const Real x = c.predictions.at(i);
-      const auto loss_at = [&](Real steps) {
-        c.predictions.set(i, x + steps * step);
-        const Real moved = c.predictions.at(i);  // after rounding to f64
-        const Real loss = Compute(c.spec, c.inputs()).loss.values[0];
-        c.predictions.set(i, x);
-        return std::make_pair(moved, loss);
-      };
-      // Two central differences, extrapolated to step 0: an error of order step^4.
-      const auto slope = [&](Real steps) {
-        const auto [x1, l1] = loss_at(steps);
-        const auto [x0, l0] = loss_at(-steps);
-        return (l1 - l0) / (x1 - x0);
-      };
-      const Real difference = (4 * slope(1) - slope(2)) / 3;
-      ASSERT_NEAR(answer.gradient.values[i], difference, 1e-11L)
-          << "element " << i << " of\n"
-          << Describe(c) << "\nLOSSD_TEST_SEED=" << TestSeed();
-    }
+    ExpectCentralDifferences(Differentiable(random, losses[round % 3]));
+  }
+}
+
+TEST(Oracle, GradientIsTheCentralDifferenceOfTheLossWithOptions) {
+  const SoftmaxLoss losses[] = {
+      {.lse_square_scale = 0.25},
+      {.soft_cap = 2},
+      {.temperature = 0.5},
+      {.entropy_bonus = 0.5},
+      {.focal_gamma = 2},
+      {.lse_square_scale = 0.1, .focal_gamma = 0.5},
+      {.lse_square_scale = 0.1, .soft_cap = 3, .temperature = 1.5, .entropy_bonus = 0.3}};
+  Random random(2);
+  for (int round = 0; round < 70; ++round) {
+    const SoftmaxLoss& loss = losses[round % 7];
+    LossCase c = Differentiable(random, loss);
+    if (loss.focal_gamma && c.target_kind != TargetKind::kClassIndices) continue;
+    if (loss.focal_gamma) c.spec.label_smoothing = 0;
+    ExpectCentralDifferences(std::move(c));
   }
 }
 

@@ -213,7 +213,8 @@ Position Computation::Read(const Index& index) const {
   ReadPositionTensors(position);
   const Row& row = position.row;
   position.weightless =
-      spec_.loss_weight * position.q == 0 || (row.one_hot() && row.weights[row.label] == 0);
+      spec_.loss_weight * position.q == 0 ||
+      (row.one_hot() && row.weights[row.label] == 0 && !CountsWithoutWeight(spec_.loss));
   return position;
 }
 
@@ -367,6 +368,10 @@ void Computation::Entry(const GradientEntry& entry, int64_t element, DType out, 
     return;
   }
   const Real value = coefficient * slope;
+  // The factor of s_k is beyond what is promised, be it by a temperature or a z-loss.
+  answer_.gradient_saturates |=
+      FactsOf(spec_.loss).family == Family::kSoftmax &&
+      std::fabs(value) > (compute_type_ == DType::kF32 ? 1e30L : 1e300L);
   to.values[element] = value;
   // |scale| times the row's bound; the f64 roundings of the scale itself (invisible in f32); the
   // smallest normal number of the compute type; half an ulp for the rounding to the output.

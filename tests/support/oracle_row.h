@@ -48,6 +48,9 @@ struct RowAnswer {
   std::vector<Real> probabilities_bound;
 };
 
+// Whether a position counts something that its class weight does not scale.
+bool CountsWithoutWeight(const Loss& loss);
+
 // `compute_type`: f64 for f64 predictions, else f32; the bounds are in terms of its roundoff.
 RowAnswer ComputeRow(const Loss& loss, const Row& row, DType compute_type);
 

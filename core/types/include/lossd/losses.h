@@ -45,6 +45,11 @@ struct OverClasses {
 
 struct SoftmaxLoss {
   double log_floor = 0;
+  double lse_square_scale = 0;
+  std::optional<double> soft_cap = {};
+  double temperature = 1;
+  std::optional<double> focal_gamma = {};
+  double entropy_bonus = 0;
 };
 template <>
 struct LossRow<SoftmaxLoss> : OverClasses {
@@ -52,9 +57,19 @@ struct LossRow<SoftmaxLoss> : OverClasses {
   static constexpr std::string_view kName = "softmax";
   static constexpr Family kFamily = Family::kSoftmax;
   static constexpr Domain kPredictions = Domain::kLogits;
-  static constexpr std::tuple kOptions = {MakeOption(1, "log_floor", &SoftmaxLoss::log_floor,
-                                                     Range::FromZeroToBelowOne(),
-                                                     "clamps the probability in the loss value")};
+  static constexpr std::tuple kOptions = {
+      MakeOption(1, "log_floor", &SoftmaxLoss::log_floor, Range::FromZeroToBelowOne(),
+                 "clamps the probability in the loss value"),
+      MakeOption(2, "lse_square_scale", &SoftmaxLoss::lse_square_scale, Range::FiniteFromZero(),
+                 "adds this times the square of the log-sum-exp (z-loss)"),
+      MakeOption(3, "soft_cap", &SoftmaxLoss::soft_cap, Range::Positive(),
+                 "of logits: soft_cap * tanh(x / soft_cap)"),
+      MakeOption(4, "temperature", &SoftmaxLoss::temperature, Range::Positive(),
+                 "divides the logits"),
+      MakeOption(5, "focal_gamma", &SoftmaxLoss::focal_gamma, Range::FiniteFromZero(),
+                 "scales each loss by (1 - s_y)^focal_gamma"),
+      MakeOption(6, "entropy_bonus", &SoftmaxLoss::entropy_bonus, Range::FiniteFromZero(),
+                 "subtracts this times the entropy of softmax")};
 };
 
 struct MultinomialLogisticLoss {
