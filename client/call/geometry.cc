@@ -96,6 +96,7 @@ int64_t Geometry::OutputSize(const OutputFacts& output) const {
     case OutputDType::kSecondGradient:
       return second_gradient_size;
     case OutputDType::kF64:
+    case OutputDType::kI32:
     case OutputDType::kU8:
       break;
   }

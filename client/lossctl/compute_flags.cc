@@ -98,6 +98,11 @@ constexpr FlagRow<ComputeFlags> kFixed[] = {
      "u8, shape of the labels: 1 where the maximum is the label;\nalso reports correct_count"},
     {&Flags::probabilities_out, "--probabilities-out", kFiles, "F.npy",
      "softmax: the probabilities of the classes"},
+    {&Flags::label_log_probabilities_out, "--label-log-probabilities-out", kFiles, "F.npy",
+     "softmax: f64, shape of the labels"},
+    {&Flags::entropy_out, "--entropy-out", kFiles, "F.npy", "softmax: f64, shape of the labels"},
+    {&Flags::label_rank_out, "--label-rank-out", kFiles, "F.npy",
+     "softmax: i32, shape of the labels: the logits above the label's"},
     {&Flags::second_gradient_out, "--second-gradient-out", kFiles, "F.npy",
      "d(loss)/d(second predictions)"},
 };

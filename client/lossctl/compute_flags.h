@@ -48,6 +48,9 @@ struct ComputeFlags : OptionFlags, SideTensors<FlagText> {
   FlagText log_sum_exp_out;
   FlagText hits_out;
   FlagText probabilities_out;
+  FlagText label_log_probabilities_out;
+  FlagText entropy_out;
+  FlagText label_rank_out;
   FlagText second_gradient_out;
 };
 
@@ -55,7 +58,9 @@ struct ComputeFlags : OptionFlags, SideTensors<FlagText> {
 inline constexpr std::array<FlagText ComputeFlags::*, kOutputCount> kOutputFlags = {
     &ComputeFlags::gradient_out,      &ComputeFlags::position_losses_out,
     &ComputeFlags::log_sum_exp_out,   &ComputeFlags::hits_out,
-    &ComputeFlags::probabilities_out, &ComputeFlags::second_gradient_out};
+    &ComputeFlags::probabilities_out, &ComputeFlags::label_log_probabilities_out,
+    &ComputeFlags::entropy_out,       &ComputeFlags::label_rank_out,
+    &ComputeFlags::second_gradient_out};
 static_assert(kOutputFlags.back() != nullptr);
 
 // Those that take a value.

@@ -58,6 +58,7 @@ CoefficientRows Make(const RunState& run, const Rows& rows, kernels::Stop stop, 
   const int64_t classes = run.plan.classes();
   const double smoothing = run.plan.spec().label_smoothing;
   const double spread = smoothing / static_cast<double>(classes);
+  const double kept = 1 - smoothing;
   C* c = work.coefficients.Get<C>(rows.count * classes);
   double* wide = std::is_same_v<C, double> ? nullptr : work.wide_row.Get<double>(classes);
   CoefficientRows result;
@@ -80,8 +81,9 @@ CoefficientRows Make(const RunState& run, const Rows& rows, kernels::Stop stop, 
       result.weight.push_back(kernels.mass[Index(Compute::kDouble)](wide, classes, stop));
       ForParts(classes, stop, [&](int64_t begin, int64_t end) {
         const double* w = weights.At(position, begin, end);
+        if (kept == 0) std::fill(wide + begin, wide + end, 0.0);  // whatever the targets are
         for (int64_t k = begin; k < end; ++k) {
-          row[k] = static_cast<C>((1 - smoothing) * wide[k] + spread * w[k - begin]);
+          row[k] = static_cast<C>(kept * wide[k] + spread * w[k - begin]);
         }
       });
     } else {
@@ -93,7 +95,7 @@ CoefficientRows Make(const RunState& run, const Rows& rows, kernels::Stop stop, 
       });
       if (y < 0) continue;
       const double w = *weights.At(position, y, y + 1);
-      row[y] = static_cast<C>((1 - smoothing) * w + spread * w);
+      row[y] = static_cast<C>(kept * w + spread * w);
     }
   }
   return result;

@@ -63,12 +63,13 @@ class ChangedRows {
     Load();
     Change();
     Reduce();
-    FindLabels();
-    if (job_.run.entropy_bonus > 0) FindDistances();
+    const auto label = [&](int64_t r) { return TargetClass(job_, rows_, r, positions()); };
+    if (one_class() || job_.run.plan.outputs().label_log_probabilities) FindLabels(label);
+    WriteLabelLogProbabilities(job_, rows_.first_output, positions(), at_);
+    if (job_.run.entropy_bonus > 0 || job_.run.plan.outputs().entropy) FindDistances();
     WriteLogSumExps(job_, rows_, at_, positions(), unit_);
-    WriteRowHits(
-        job_, rows_, unit_, [&](int64_t r) { return TargetClass(job_, rows_, r, positions()); },
-        [](int64_t) { return kNaN; });
+    WriteRowHits(job_, rows_, unit_, label, [](int64_t) { return kNaN; });
+    WriteRowRanks(job_, rows_, label);
     WriteProbabilities(job_, rows_, reduced_, work_);
     one_class() ? RunOneClass() : RunDense();
   }
@@ -128,12 +129,14 @@ class ChangedRows {
     return rest;
   }
 
-  // What the head sees of the labels.
-  void FindLabels() {
-    for (int64_t r = 0; one_class() && r < rows_.count; ++r) {
-      const int64_t y = positions().label[r];
+  // What is known of the labels.
+  template <class Label>
+  void FindLabels(Label label) {
+    for (int64_t r = 0; r < rows_.count; ++r) {
+      const int64_t y = label(r);
       at_.coefficient[r] = y < 0 ? 0.0 : positions().gradient[r] * change_.scale;
-      at_.picked[r] = at_.picked_exponential[r] = 0;
+      at_.picked[r] = y < 0 && positions().label[r] >= 0 ? kNaN : 0;
+      at_.picked_exponential[r] = 0;
       label_slope_[r] = 1;
       if (y < 0) continue;
       at_.picked_exponential[r] = ExponentialAt(job_, reduced_, r, y);
@@ -155,6 +158,8 @@ class ChangedRows {
           InRow(logits_, r), InRow(static_cast<std::byte*>(reduced_.e), r),
           reduced_.chunk_scale + r * reduced_.chunks, classes_, top_[r], job_.stop);
       distance_[r] = sum / (1 + at_.rest[r]);
+      if (!job_.run.plan.outputs().entropy) continue;
+      WriteEntropy(job_, rows_.first_output + r, at_.log1p_rest[r], at_.rest[r], sum);
     }
   }
 

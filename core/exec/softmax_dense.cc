@@ -58,9 +58,18 @@ void Run(const BoxJob& job, const Cut&, const Stretch& stretch, Workspace& work,
   const LabelledPositions at = LabelledArrays(rows.count, /*has_head=*/false, work.labelled);
   const Reduced reduced = ReduceRows(job, rows, at, work);
   WriteLogSumExps(job, rows, at, positions, unit);
-  WriteRowHits(
-      job, rows, unit, [&](int64_t r) { return TargetClass(job, rows, r, positions); },
-      [&](int64_t r) { return at.peak[r]; });
+  const auto label = [&](int64_t r) { return TargetClass(job, rows, r, positions); };
+  WriteRowHits(job, rows, unit, label, [&](int64_t r) { return at.peak[r]; });
+  WriteRowRanks(job, rows, label);
+  WriteRowEntropies(job, rows, reduced);
+  if (job.run.plan.outputs().label_log_probabilities) {
+    for (int64_t r = 0; r < rows.count; ++r) {
+      const int64_t y = label(r);
+      at.picked[r] =
+          y < 0 ? kNaN : LoadReal(job.run.real(), rows.predictions, r * job.classes() + y);
+    }
+    WriteLabelLogProbabilities(job, rows.first_output, positions, at);
+  }
   WriteProbabilities(job, rows, reduced, work);
 
   const CoefficientRows c =

@@ -30,8 +30,8 @@ void FillRow(const BoxJob& job, Real real, double value, std::byte* rows, int64_
 
 bool OnePassSuffices(const LossPlan& plan) {
   const OutputSet& wanted = plan.outputs();
-  return wanted.gradient && !wanted.probabilities && !wanted.argmax_hits &&
-         plan.gradient_dtype() == plan.dtype();
+  return wanted.gradient && !wanted.probabilities && !wanted.argmax_hits && !wanted.entropy &&
+         !wanted.label_rank && plan.gradient_dtype() == plan.dtype();
 }
 
 std::optional<kernels::SoftmaxHead> HeadOf(const RunState& run, const Positions& positions) {
@@ -147,6 +147,40 @@ void WriteProbabilities(const BoxJob& job, const Rows& rows, const Reduced& redu
   for (int64_t r = 0; r < rows.count; ++r) {
     const double rest = reduced.at.rest[r];
     if (std::isnan(rest)) FillRow(job, job.run.real(), rest, rows.probabilities, r);
+  }
+}
+
+void WriteLabelLogProbabilities(const BoxJob& job, int64_t first, const Positions& positions,
+                                const kernels::LabelledPositions& at) {
+  if (!job.run.plan.outputs().label_log_probabilities) return;
+  for (int64_t p = 0; p < positions.count; ++p) {
+    const double minus_log = at.peak[p] - at.picked[p] + at.log1p_rest[p];
+    const double known = std::isnan(minus_log) ? kNaN : 0 - minus_log;
+    const double value = positions.label[p] < 0 ? 0 : known;
+    StoreReal(Real::kF64, value, job.out.label_log_probabilities.data(), first + p);
+  }
+}
+
+void WriteEntropy(const BoxJob& job, int64_t output, double log1p_rest, double rest, double sum) {
+  const double entropy = std::isnan(rest) ? kNaN : log1p_rest + sum / (1 + rest);
+  StoreReal(Real::kF64, entropy, job.out.entropy.data(), output);
+}
+
+void WriteRank(const BoxJob& job, int64_t output, int64_t rank) {
+  const auto narrow = static_cast<int32_t>(rank);
+  std::memcpy(job.out.label_rank.data() + output * int64_t{sizeof(narrow)}, &narrow,
+              sizeof(narrow));
+}
+
+void WriteRowEntropies(const BoxJob& job, const Rows& rows, const Reduced& reduced) {
+  if (!job.run.plan.outputs().entropy) return;
+  const int64_t row_bytes = job.classes() * kernels::SizeOf(job.run.real());
+  const int64_t scratch_bytes = job.classes() * SizeOf(job.run.compute());
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const double sum = kernels::Active().entropy_sum[Index(job.run.real())](
+        rows.predictions + r * row_bytes, static_cast<std::byte*>(reduced.e) + r * scratch_bytes,
+        reduced.chunk_scale + r * reduced.chunks, job.classes(), reduced.at.peak[r], job.stop);
+    WriteEntropy(job, rows.first_output + r, reduced.at.log1p_rest[r], reduced.at.rest[r], sum);
   }
 }
 

@@ -61,6 +61,27 @@ void FillGradientRow(const BoxJob& job, const Rows& rows, int64_t row, double co
 void WriteProbabilities(const BoxJob& job, const Rows& rows, const Reduced& reduced,
                         Workspace& work);
 
+// These outputs of some positions where they are wanted, of which the first is output `first`.
+void WriteLabelLogProbabilities(const BoxJob& job, int64_t first, const Positions& positions,
+                                const kernels::LabelledPositions& at);
+// `sum` is that of KernelSet::entropy_sum.
+void WriteEntropy(const BoxJob& job, int64_t output, double log1p_rest, double rest, double sum);
+void WriteRank(const BoxJob& job, int64_t output, int64_t rank);
+
+// What of these is made of whole rows; label(r) is the class of a row, below 0 if there is none.
+void WriteRowEntropies(const BoxJob& job, const Rows& rows, const Reduced& reduced);
+template <class Label>
+void WriteRowRanks(const BoxJob& job, const Rows& rows, Label label) {
+  if (!job.run.plan.outputs().label_rank) return;
+  const kernels::Real real = job.run.real();
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const int64_t y = label(r);
+    const std::byte* x = rows.predictions + r * job.classes() * kernels::SizeOf(real);
+    WriteRank(job, rows.first_output + r,
+              y < 0 ? -1 : kernels::Active().rank[Index(real)](x, job.classes(), y, job.stop));
+  }
+}
+
 // Log-sum-exps where they are wanted, and the count of rows that are not finite.
 void WriteLogSumExps(const BoxJob& job, const Rows& rows, const kernels::LabelledPositions& at,
                      const Positions& positions, UnitSums& unit);

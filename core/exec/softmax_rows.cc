@@ -100,6 +100,7 @@ void RunOnePass(const BoxJob& job, const Rows& rows, const LabelledPositions& at
                                             job.streaming, scratch, rows.gradient, job.stop);
   if (!head) kernels.log1p(at.rest, rows.count, at.log1p_rest);
   WriteLogSumExps(job, rows, at, work.positions, unit);
+  WriteLabelLogProbabilities(job, rows.first_output, work.positions, at);
   AddLosses(job, rows, at, work, unit);
   FinishGradient(job, rows, at, work.positions);
 }
@@ -109,9 +110,11 @@ void RunInPhases(const BoxJob& job, const Rows& rows, const LabelledPositions& a
   const Positions& positions = work.positions;
   const Reduced reduced = ReduceRows(job, rows, at, work);
   WriteLogSumExps(job, rows, at, positions, unit);
-  WriteRowHits(
-      job, rows, unit, [&](int64_t r) { return positions.label[r]; },
-      [&](int64_t r) { return at.peak[r]; });
+  WriteLabelLogProbabilities(job, rows.first_output, positions, at);
+  const auto label = [&](int64_t r) { return positions.label[r]; };
+  WriteRowHits(job, rows, unit, label, [&](int64_t r) { return at.peak[r]; });
+  WriteRowRanks(job, rows, label);
+  WriteRowEntropies(job, rows, reduced);
   WriteProbabilities(job, rows, reduced, work);
   for (int64_t r = 0; r < rows.count; ++r) {
     const int64_t y = positions.label[r];

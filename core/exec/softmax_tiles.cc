@@ -12,8 +12,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <type_traits>
+#include <vector>
 
 #include "core/exec/hits.h"
 #include "core/exec/runner.h"
@@ -148,6 +150,8 @@ class Tiles {
     }
     Losses(tile);
     WriteHits(tile);
+    WriteRanks(tile);
+    WriteEntropies(tile);
     if (job_.run.plan.outputs().probabilities) WriteProbabilities(tile);
     if (job_.run.plan.outputs().gradient) WriteGradient(tile);
   }
@@ -160,6 +164,7 @@ class Tiles {
       StoreReal(Real::kF64, tile.at.peak[p] + tile.at.log1p_rest[p], job_.out.log_sum_exp.data(),
                 first_output + p);
     }
+    WriteLabelLogProbabilities(job_, first_output, work_.positions, tile.at);
     for (int64_t p = tile.any_nan ? 0 : tile.width; p < tile.width; ++p) {
       if (std::isnan(tile.at.rest[p]) && tile.label[p] >= 0) {
         unit_.CountNonFinite(job_.PositionAt(o_, tile.i) + p);
@@ -178,6 +183,42 @@ class Tiles {
       const bool hit = y >= 0 && IsArgMax(real, column, tile.x.stride, job_.classes(), y,
                                           tile.at.peak[p], job_.stop);
       WriteHit(job_, o_ * job_.box.inner_count + tile.i + p, hit, unit_);
+    }
+  }
+
+  // Class by class, so that memory is read in its order.
+  void WriteRanks(const Tile<C>& tile) {
+    if (!job_.run.plan.outputs().label_rank) return;
+    const Real real = job_.run.real();
+    const auto x = [&](int64_t k, int64_t p) {
+      return LoadReal(real, tile.x.base, k * tile.x.stride + p);
+    };
+    std::vector<int64_t> rank(tile.width, 0);
+    std::vector<double> own(tile.width, 0);
+    for (int64_t p = 0; p < tile.width; ++p) {
+      if (tile.label[p] >= 0) own[p] = x(tile.label[p], p);
+    }
+    for (int64_t k = 0; job_.GoesOn(k); ++k) {
+      for (int64_t p = 0; p < tile.width; ++p) {
+        const double value = x(k, p);
+        if (value > own[p] || (value == own[p] && k < tile.label[p])) ++rank[p];
+        if (std::isnan(value)) rank[p] = std::numeric_limits<int64_t>::min();
+      }
+    }
+    for (int64_t p = 0; p < tile.width; ++p) {
+      const bool has_rank = tile.label[p] >= 0 && rank[p] >= 0;
+      WriteRank(job_, o_ * job_.box.inner_count + tile.i + p, has_rank ? rank[p] : -1);
+    }
+  }
+
+  void WriteEntropies(const Tile<C>& tile) {
+    if (!job_.run.plan.outputs().entropy) return;
+    std::vector<double> sum(tile.width + kernels::kGroup);
+    kernels::Active().entropy_tile[Index(job_.run.real())](job_.classes(), tile.In(), tile.e,
+                                                           tile.at.peak, sum.data(), job_.stop);
+    for (int64_t p = 0; p < tile.width; ++p) {
+      WriteEntropy(job_, o_ * job_.box.inner_count + tile.i + p, tile.at.log1p_rest[p],
+                   tile.at.rest[p], sum[p]);
     }
   }
 

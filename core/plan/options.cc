@@ -141,7 +141,7 @@ absl::Status CheckIgnoreLabels(const LossSpec& spec, TargetKind target_kind) {
 absl::Status CheckLabelSmoothing(const LossSpec& spec) {
   const LossFacts& loss = FactsOf(spec.loss);
   LOSSD_RETURN_IF_ERROR(
-      CheckRange("label_smoothing", spec.label_smoothing, Range::FromZeroToBelowOne()));
+      CheckRange("label_smoothing", spec.label_smoothing, Range::FromZeroToOne()));
   if (spec.label_smoothing == 0 || loss.smooths) return absl::OkStatus();
   return Refuse("label_smoothing", NumberString(spec.label_smoothing),
                 std::string("0 with ").append(loss.name));

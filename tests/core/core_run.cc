@@ -234,6 +234,14 @@ std::string Disagreement(const LossCase& loss_case, const Answer& oracle, const 
   findings.CheckArray("position_losses", out.position_losses, DType::kF64, oracle.position_losses);
   findings.CheckArray("log_sum_exp", out.log_sum_exp, DType::kF64, oracle.log_sum_exp);
   findings.CheckArray("probabilities", out.probabilities, dtype, oracle.probabilities);
+  findings.CheckArray("label_log_probabilities", out.label_log_probabilities, DType::kF64,
+                      oracle.label_log_probabilities);
+  findings.CheckArray("entropy", out.entropy, DType::kF64, oracle.entropy);
+  for (size_t i = 0; i < out.label_rank.bytes().size() / sizeof(int32_t); ++i) {
+    int32_t rank = 0;
+    std::memcpy(&rank, out.label_rank.bytes().data() + i * sizeof(rank), sizeof(rank));
+    findings.CheckCount("label_rank", rank, oracle.ranks[i]);
+  }
   for (size_t i = 0; i < out.argmax_hits.bytes().size(); ++i) {
     findings.CheckCount("argmax_hits", static_cast<int>(out.argmax_hits.bytes()[i]),
                         oracle.hits[i]);

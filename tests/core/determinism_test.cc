@@ -1,5 +1,6 @@
 // What must not show in the bits: boxes, pieces, threads, SIMD targets with fused multiply-add,
 // which outputs are wanted, where the buffers lie, other computations at the same time.
+#include <array>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -388,14 +389,19 @@ TEST(Determinism, OtherOutputsDoNotShow) {
     if (SizeOf(c.predictions.desc.dtype) == 2) return;
     const CoreAnswer all = RunCore(c);
     const bool softmax = std::holds_alternative<SoftmaxLoss>(c.spec.loss);
-    for (int wanted = 0; wanted < 32; ++wanted) {
+    for (int draw = 0; draw < 37; ++draw) {
+      // Of those behind the first five: one, or all.
+      const int wanted = draw < 32 ? draw : std::array{32, 64, 128, 225, 255}[draw - 32];
       LossCase some = c;
       some.spec.outputs = {.gradient = (wanted & 1) != 0,
                            .position_losses = (wanted & 2) != 0,
                            .log_sum_exp = (wanted & 4) != 0,
                            .argmax_hits = (wanted & 8) != 0,
-                           .probabilities = (wanted & 16) != 0};
-      if (!softmax && (wanted & 20) != 0) continue;
+                           .probabilities = (wanted & 16) != 0,
+                           .label_log_probabilities = (wanted & 32) != 0,
+                           .entropy = (wanted & 64) != 0,
+                           .label_rank = (wanted & 128) != 0};
+      if (!softmax && (wanted & 244) != 0) continue;
       const CoreAnswer part = RunCore(some);
       ASSERT_TRUE(part.status.ok()) << part.status;
       // Counted only where hits are wanted.
@@ -410,6 +416,11 @@ TEST(Determinism, OtherOutputsDoNotShow) {
       EXPECT_TRUE(same_or_empty(part.outputs.log_sum_exp, all.outputs.log_sum_exp)) << wanted;
       EXPECT_TRUE(same_or_empty(part.outputs.argmax_hits, all.outputs.argmax_hits)) << wanted;
       EXPECT_TRUE(same_or_empty(part.outputs.probabilities, all.outputs.probabilities)) << wanted;
+      EXPECT_TRUE(
+          same_or_empty(part.outputs.label_log_probabilities, all.outputs.label_log_probabilities))
+          << wanted;
+      EXPECT_TRUE(same_or_empty(part.outputs.entropy, all.outputs.entropy)) << wanted;
+      EXPECT_TRUE(same_or_empty(part.outputs.label_rank, all.outputs.label_rank)) << wanted;
     }
   });
 }

@@ -61,6 +61,7 @@ const OptionCase kOptions[] = {
     {"smoothing_0.1", [](LossCase& c, Random&) { return c.spec.label_smoothing = 0.1, true; }},
     {"smoothing_near_1",
      [](LossCase& c, Random&) { return c.spec.label_smoothing = 1 - 0x1p-52, true; }},
+    {"smoothing_1", [](LossCase& c, Random&) { return c.spec.label_smoothing = 1, true; }},
     {"smoothing_tiny", [](LossCase& c, Random&) { return c.spec.label_smoothing = 1e-300, true; }},
     {"ignore_one_class",
      [](LossCase& c, Random&) { return c.spec.ignore_labels = {3}, HasIndices(c); }},

@@ -93,12 +93,17 @@ CoreAnswer RunWhole(const LossCase& c) {
   answer.outputs = CoreOutputs::For(c);
   const LossOutputs home = answer.outputs.spans();
   Exact gradient(home.gradient), losses(home.position_losses), sums(home.log_sum_exp),
-      hits(home.argmax_hits), probabilities(home.probabilities);
+      hits(home.argmax_hits), probabilities(home.probabilities),
+      label_log_probabilities(home.label_log_probabilities), entropy(home.entropy),
+      label_rank(home.label_rank);
   const absl::StatusOr<LossResult> result =
       ComputeLoss(c.spec, c.inputs(),
-                  {gradient.span(), losses.span(), sums.span(), hits.span(), probabilities.span()},
+                  {gradient.span(), losses.span(), sums.span(), hits.span(), probabilities.span(),
+                   label_log_probabilities.span(), entropy.span(), label_rank.span()},
                   TwoThreads());
-  for (Exact* buffer : {&gradient, &losses, &sums, &hits, &probabilities}) buffer->Return();
+  for (Exact* buffer : {&gradient, &losses, &sums, &hits, &probabilities, &label_log_probabilities,
+                        &entropy, &label_rank})
+    buffer->Return();
   answer.status = result.status();
   if (result.ok()) answer.result = *result;
   return answer;
@@ -157,17 +162,23 @@ absl::StatusOr<PartialSums> RunBox(const LossRun& run, const Box& box, const Los
   }
   const LossPlan::BoxBytes bytes = plan.BytesOf(box);
   std::vector<std::byte> gradient(bytes.gradient), losses(bytes.position_losses),
-      sums(bytes.log_sum_exp), hits(bytes.argmax_hits), probabilities(bytes.probabilities);
-  absl::StatusOr<PartialSums> partial =
-      run.RunBox(box, in,
-                 {absl::MakeSpan(gradient), absl::MakeSpan(losses), absl::MakeSpan(sums),
-                  absl::MakeSpan(hits), absl::MakeSpan(probabilities)},
-                 TwoThreads());
+      sums(bytes.log_sum_exp), hits(bytes.argmax_hits), probabilities(bytes.probabilities),
+      label_log_probabilities(bytes.label_log_probabilities), entropy(bytes.entropy),
+      label_rank(bytes.label_rank);
+  absl::StatusOr<PartialSums> partial = run.RunBox(
+      box, in,
+      {absl::MakeSpan(gradient), absl::MakeSpan(losses), absl::MakeSpan(sums), absl::MakeSpan(hits),
+       absl::MakeSpan(probabilities), absl::MakeSpan(label_log_probabilities),
+       absl::MakeSpan(entropy), absl::MakeSpan(label_rank)},
+      TwoThreads());
   Place(gradient, plan, box, plan.classes(), whole.gradient);
   Place(losses, plan, box, 1, whole.position_losses);
   Place(sums, plan, box, 1, whole.log_sum_exp);
   Place(hits, plan, box, 1, whole.argmax_hits);
   Place(probabilities, plan, box, plan.classes(), whole.probabilities);
+  Place(label_log_probabilities, plan, box, 1, whole.label_log_probabilities);
+  Place(entropy, plan, box, 1, whole.entropy);
+  Place(label_rank, plan, box, 1, whole.label_rank);
   return partial;
 }
 

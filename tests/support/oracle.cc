@@ -113,11 +113,13 @@ Answer Computation::Run() {
     array->values.assign(elements, 0);
     array->bounds.assign(elements, 0);
   }
-  for (Bounded* array : {&answer_.position_losses, &answer_.log_sum_exp}) {
+  for (Bounded* array : {&answer_.position_losses, &answer_.log_sum_exp,
+                         &answer_.label_log_probabilities, &answer_.entropy}) {
     array->values.assign(positions.size(), 0);
     array->bounds.assign(positions.size(), 0);
   }
   answer_.hits.assign(positions.size(), 0);
+  answer_.ranks.assign(positions.size(), -1);
   answer_.loss_sum = One(0, 0);
   answer_.weight_sum = One(0, 0);
 
@@ -238,7 +240,9 @@ void Computation::ReadTargets(Position& position) const {
   row.smoothed = smoothing > 0;
   row.targets = position.plain_targets;
   if (!row.smoothed) return;
-  for (Real& target : row.targets) target = (1 - smoothing) * target + smoothing / row.classes();
+  for (Real& target : row.targets) {
+    target = (smoothing == 1 ? 0 : (1 - smoothing) * target) + smoothing / row.classes();
+  }
 }
 
 void Computation::Count(const Position& position) {
@@ -382,16 +386,35 @@ void Computation::Entry(const GradientEntry& entry, int64_t element, DType out, 
 
 void Computation::SideOutputs(const Position& position) {
   const RowAnswer& row = position.answer;
-  if (!position.ignored && !HasNan(position.row.x)) {
-    const int64_t wanted =
+  const std::vector<Real>& x = position.row.x;
+  int64_t wanted = -1;
+  if (!position.ignored && !HasNan(position.plain_targets)) {
+    wanted =
         position.row.label >= 0 ? position.row.label : LowestIndexOfMaximum(position.plain_targets);
-    answer_.hits[position.address] = LowestIndexOfMaximum(position.row.x) == wanted ? 1 : 0;
+  }
+  if (wanted >= 0 && !HasNan(x)) {
+    answer_.hits[position.address] = LowestIndexOfMaximum(x) == wanted ? 1 : 0;
     answer_.correct_count += answer_.hits[position.address];
+    int rank = 0;
+    for (int64_t k = 0; k < static_cast<int64_t>(x.size()); ++k) {
+      if (x[k] > x[wanted] || (x[k] == x[wanted] && k < wanted)) ++rank;
+    }
+    answer_.ranks[position.address] = rank;
   }
   if (FactsOf(spec_.loss).family != Family::kSoftmax) return;
   answer_.log_sum_exp.values[position.address] = row.log_sum_exp;
   answer_.log_sum_exp.bounds[position.address] =
       row.log_sum_exp_bound + HalfUlp(DType::kF64, row.log_sum_exp);
+  answer_.entropy.values[position.address] = row.entropy;
+  answer_.entropy.bounds[position.address] = row.entropy_bound + HalfUlp(DType::kF64, row.entropy);
+  Real& log_probability = answer_.label_log_probabilities.values[position.address];
+  if (wanted >= 0) {
+    log_probability = row.log_probabilities[wanted];
+    answer_.label_log_probabilities.bounds[position.address] =
+        row.log_probabilities_bound[wanted] + HalfUlp(DType::kF64, log_probability);
+  } else if (!position.ignored) {
+    log_probability = kNan;
+  }
   const DType out = inputs_.predictions.desc.dtype;
   for (size_t k = 0; k < position.elements.size(); ++k) {
     const Real probability = row.probabilities[k];

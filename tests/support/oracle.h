@@ -41,8 +41,11 @@ struct Answer {
   int64_t correct_count = 0;
 
   Bounded position_losses;
-  Bounded log_sum_exp;  // softmax loss only
+  Bounded log_sum_exp;  // softmax loss only, as the next two
+  Bounded label_log_probabilities;
+  Bounded entropy;
   std::vector<int> hits;
+  std::vector<int> ranks;
   Bounded gradient;
   Bounded second_gradient;  // of losses that have it
   // Some coefficient or derivative is beyond the range that is promised ("Accuracy").

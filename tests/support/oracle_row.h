@@ -44,6 +44,10 @@ struct RowAnswer {
   // Softmax loss only.
   Real log_sum_exp = 0;
   Real log_sum_exp_bound = 0;
+  Real entropy = 0;
+  Real entropy_bound = 0;
+  std::vector<Real> log_probabilities;
+  std::vector<Real> log_probabilities_bound;
   std::vector<Real> probabilities;
   std::vector<Real> probabilities_bound;
 };

@@ -236,7 +236,6 @@ void AddSquareOfLogSumExp(const Row& row, const SoftmaxParts& parts, Real zeta, 
 // Subtracts eta H with H = -sum_k s_k log s_k; the slope of H is -s_k (z_k - zbar).
 void SubtractEntropy(const Row& row, const SoftmaxParts& parts, Real eta, Real u, Real smallest,
                      RowAnswer& answer) {
-  if (eta == 0) return;
   Real entropy = 0;
   Real mean = 0;   // of the distance from the maximum
   Real error = 0;  // of both
@@ -249,6 +248,9 @@ void SubtractEntropy(const Row& row, const SoftmaxParts& parts, Real eta, Real u
     const Real size = distance + parts.log_total + (k == parts.top ? 0 : 1);
     error += 2 * u * s * size * parts.Bracket(distance) + smallest * (1 + distance);
   }
+  answer.entropy = entropy;
+  answer.entropy_bound = error;
+  if (eta == 0) return;
   answer.loss -= eta * entropy;
   answer.loss_bound += eta * error;
   for (size_t k = 0; k < parts.e.size(); ++k) {
@@ -270,9 +272,12 @@ void SoftmaxRow(const SoftmaxLoss& loss, const Row& row, Real u, Real smallest, 
     answer.nonfinite = true;
     answer.loss = kNan;
     answer.log_sum_exp = kNan;
+    answer.entropy = kNan;
     FillNan(answer.slope);
     answer.probabilities = answer.slope;
     answer.probabilities_bound = answer.slope_bound;
+    answer.log_probabilities = answer.slope;
+    answer.log_probabilities_bound = answer.slope_bound;
     return;
   }
   const Logits logits = ChangeLogits(loss, row.x);
@@ -296,6 +301,11 @@ void SoftmaxRow(const SoftmaxLoss& loss, const Row& row, Real u, Real smallest, 
     const Real s = parts.Probability(k);
     answer.probabilities.push_back(s);
     const bool exact = std::isinf(row.x[k]);
+    const Real distance = parts.maximum - changed.x[k];
+    answer.log_probabilities.push_back(-(distance + parts.log_total));
+    const Real bound = distance == 0 ? parts.relative * u * parts.log_total + smallest
+                                     : 2 * u * parts.Bracket(distance);
+    answer.log_probabilities_bound.push_back(exact ? 0 : bound);
     answer.probabilities_bound.push_back(
         exact ? 0 : 2 * u * parts.ScaledBracket(s, parts.maximum - changed.x[k]) + smallest);
     if (!logits.changed) continue;

@@ -60,6 +60,9 @@ void FillSpec(Random& random, v1::LossSpec& spec) {
     outputs.set_log_sum_exp(sometimes());
     outputs.set_argmax_hits(sometimes());
     outputs.set_probabilities(sometimes());
+    outputs.set_label_log_probabilities(sometimes());
+    outputs.set_entropy(sometimes());
+    outputs.set_label_rank(sometimes());
   }
 }
 
@@ -190,6 +193,9 @@ v1::ComputeResponse SampleResponse(Random& random) {
   if (random.OneIn(2)) *response.mutable_argmax_hits() = SampleTensor(random, true);
   if (random.OneIn(2)) *response.mutable_probabilities() = SampleTensor(random, true);
   if (random.OneIn(2)) *response.mutable_gradient() = SampleTensor(random, true);
+  if (random.OneIn(2)) *response.mutable_label_log_probabilities() = SampleTensor(random, true);
+  if (random.OneIn(2)) *response.mutable_entropy() = SampleTensor(random, true);
+  if (random.OneIn(2)) *response.mutable_label_rank() = SampleTensor(random, true);
   return response;
 }
 
@@ -204,6 +210,9 @@ v1::ComputeStreamResponse SampleBlockResult(Random& random) {
   block.set_argmax_hits(bytes());
   block.set_probabilities(bytes());
   block.set_gradient(bytes());
+  block.set_label_log_probabilities(bytes());
+  block.set_entropy(bytes());
+  block.set_label_rank(bytes());
   return answer;
 }
 

@@ -36,6 +36,9 @@ struct Outputs {
   T log_sum_exp = {};              // f64, shape of the labels; softmax loss only
   T argmax_hits = {};              // u8, shape of the labels
   T probabilities = {};            // shape and dtype of the predictions; softmax loss only
+  T label_log_probabilities = {};  // f64, shape of the labels: log s_y; softmax loss only
+  T entropy = {};                  // f64, shape of the labels; softmax loss only
+  T label_rank = {};               // i32, shape of the labels; softmax loss only
   T second_gradient = {};          // shape of the predictions, its own dtype; where a loss has it
 
   friend bool operator==(const Outputs&, const Outputs&) = default;
@@ -50,7 +53,7 @@ using OutputSet = Outputs<bool>;
 using LossOutputs = Outputs<MutableByteSpan>;
 
 // What decides the elements of an output.
-enum class OutputDType : int8_t { kPredictions, kGradient, kSecondGradient, kF64, kU8 };
+enum class OutputDType : int8_t { kPredictions, kGradient, kSecondGradient, kF64, kI32, kU8 };
 
 // The dtypes of one request that outputs may have.
 struct OutputDTypes {
@@ -68,6 +71,8 @@ struct OutputDTypes {
         return second_gradient;
       case OutputDType::kF64:
         return DType::kF64;
+      case OutputDType::kI32:
+        return DType::kI32;
       case OutputDType::kU8:
         return DType::kU8;
     }
@@ -130,7 +135,7 @@ struct OutputRow : OutputFacts {
 
 // In the order of the fields of lossd.v1.Outputs.
 template <class T>
-inline constexpr std::array<OutputRow<T>, 6> kOutputRows = {{
+inline constexpr std::array<OutputRow<T>, 9> kOutputRows = {{
     {{"gradient", Per::kElement, OutputDType::kGradient, OutputOf::kAll, 1, 6, 7},
      &Outputs<T>::gradient},
     {{"position_losses", Per::kPosition, OutputDType::kF64, OutputOf::kAll, 2, 2, 3},
@@ -141,6 +146,12 @@ inline constexpr std::array<OutputRow<T>, 6> kOutputRows = {{
      &Outputs<T>::argmax_hits},
     {{"probabilities", Per::kElement, OutputDType::kPredictions, OutputOf::kSoftmax, 5, 5, 6},
      &Outputs<T>::probabilities},
+    {{"label_log_probabilities", Per::kPosition, OutputDType::kF64, OutputOf::kSoftmax, 6, 7, 8},
+     &Outputs<T>::label_log_probabilities},
+    {{"entropy", Per::kPosition, OutputDType::kF64, OutputOf::kSoftmax, 7, 8, 9},
+     &Outputs<T>::entropy},
+    {{"label_rank", Per::kPosition, OutputDType::kI32, OutputOf::kSoftmax, 8, 9, 10},
+     &Outputs<T>::label_rank},
     {{"second_gradient", Per::kElement, OutputDType::kSecondGradient, OutputOf::kSecondGradient, 9,
       10, 11},
      &Outputs<T>::second_gradient},
