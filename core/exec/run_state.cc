@@ -38,6 +38,22 @@ void Positions::Load(const RunState& run, int64_t begin, int64_t count, WeightOf
   }
   LoadWeights(run, begin);
   LoadGradients(run, begin);
+  if (run.plan.tensors().advantages) LoadTokens(run, begin);
+}
+
+void Positions::LoadTokens(const RunState& run, int64_t begin) {
+  const LossTensorDescs& tensors = run.plan.tensors();
+  const auto load = [&](const std::optional<TensorDesc>& desc, ByteSpan bytes,
+                        std::vector<double>& to) {
+    to.clear();
+    if (!desc) return;
+    to.resize(count + kernels::kGroup);
+    for (int64_t i = 0; i < count; ++i)
+      to[i] = LoadReal(RealOf(desc->dtype), bytes.data(), begin + i);
+  };
+  load(tensors.advantages, run.side.advantages, advantage);
+  load(tensors.old_log_probabilities, run.side.old_log_probabilities, old);
+  load(tensors.reference_log_probabilities, run.side.reference_log_probabilities, reference);
 }
 
 void Positions::LoadElements(const RunState& run, const Box& box, int64_t first, int64_t count) {

@@ -85,9 +85,11 @@ class ElementCursor {
 struct Positions {
   int64_t count = 0;
   WeightOf weight_of = WeightOf::kLabel;
-  std::vector<int32_t> label;    // hard targets: class or kernels::kIgnoredLabel; else 0
-  std::vector<double> weight;    // hard targets: w(y); else 1 until the targets' mass is known
-  std::vector<double> q;         // position weight
+  std::vector<int32_t> label;  // hard targets: class or kernels::kIgnoredLabel; else 0
+  std::vector<double> weight;  // hard targets: w(y); else 1 until the targets' mass is known
+  std::vector<double> q;       // position weight
+  // Of a policy loss; empty where the request has none.
+  std::vector<double> advantage, old, reference;
   std::vector<double> gradient;  // a_i = gradient_scale * upstream_i * (L * q_i / D); ignored: 0
 
   // Fills in `count` positions from `begin` (row-major over [outer][inner], within one outer index
@@ -101,6 +103,7 @@ struct Positions {
  private:
   void LoadWeights(const RunState& run, int64_t begin);
   void LoadGradients(const RunState& run, int64_t begin);
+  void LoadTokens(const RunState& run, int64_t begin);
 
   // Whether nothing but 1 was ever written to these, which then need not be filled again.
   bool plain_weight_ = true;

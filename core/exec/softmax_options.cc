@@ -47,6 +47,14 @@ void SetSoftmaxOptions(RunState& run) {
   if (options.soft_cap && IsFelt(*options.soft_cap, run.compute())) {
     run.logit_change.soft_cap = *options.soft_cap;
   }
+  if (const auto* const policy = std::get_if<PolicyLoss>(&run.plan.spec().loss)) {
+    run.softmax_head = kernels::Active().policy_head;
+    ForEachOption<PolicyLoss>([&](const auto& option) {
+      OptionNumbers(policy->*option.member,
+                    [&run](double number) { run.softmax_head_options.push_back(number); });
+    });
+    return;
+  }
   const bool has_head = options.lse_square_scale > 0 || options.focal_gamma;
   if (!run.plan.one_class() || !(has_head || IsChanged(run.plan))) return;
   run.softmax_head = kernels::Active().label_head;

@@ -26,6 +26,11 @@ void FillRow(const BoxJob& job, Real real, double value, std::byte* rows, int64_
   }
 }
 
+// nullptr where there is nothing.
+const double* DataOf(const std::vector<double>& values) {
+  return values.empty() ? nullptr : values.data();
+}
+
 }  // namespace
 
 bool OnePassSuffices(const LossPlan& plan) {
@@ -38,7 +43,10 @@ std::optional<kernels::SoftmaxHead> HeadOf(const RunState& run, const Positions&
   if (!run.softmax_head) return std::nullopt;
   return kernels::SoftmaxHead{.body = run.softmax_head,
                               .options = run.softmax_head_options.data(),
-                              .weight = positions.weight.data()};
+                              .weight = positions.weight.data(),
+                              .advantage = DataOf(positions.advantage),
+                              .old = DataOf(positions.old),
+                              .reference = DataOf(positions.reference)};
 }
 
 void LoadLabelled(const RunState& run, int64_t first, int64_t count, Positions& positions) {

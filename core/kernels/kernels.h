@@ -120,6 +120,11 @@ struct SoftmaxHead {
   void (*body)(const SoftmaxHead& head, const HeadInput& in, const HeadOutput& out);
   const double* options;  // of the loss
   const double* weight;   // w(y) of each position
+  // Of a policy: advantage, log-probability of the policy that took the token (null: this one) and
+  // of the reference (null: not looked at), of each position.
+  const double* advantage = nullptr;
+  const double* old = nullptr;
+  const double* reference = nullptr;
 };
 
 // Options of KernelSet::label_head, by their index in SoftmaxHead::options.
@@ -296,6 +301,8 @@ struct KernelSet {
   // SoftmaxHead::body of cross entropy with focal modulation and the square of the log-sum-exp:
   // l = w u^gamma min(-log s_y, cap) + zeta lse^2 with u = 1 - s_y.
   decltype(SoftmaxHead::body) label_head;
+  // That of a policy loss, with the options of its head over log-probabilities.
+  decltype(SoftmaxHead::body) policy_head;
 
   // out[i] = the label if 0 <= label < classes, kIgnoredLabel if it is *ignored (null: none is),
   // else kInvalidLabel.

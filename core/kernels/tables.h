@@ -14,6 +14,7 @@ void AddPointwise(KernelSet& set);
 void AddPositions(KernelSet& set);
 void AddElements(KernelSet& set);
 void AddLabelHead(KernelSet& set);
+void AddPolicyHead(KernelSet& set);
 void AddLogits(KernelSet& set);
 
 }  // namespace lossd::kernels

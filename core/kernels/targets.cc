@@ -18,6 +18,7 @@ KernelSet MakeTable() {
   AddPositions(set);
   AddElements(set);
   AddLabelHead(set);
+  AddPolicyHead(set);
   AddLogits(set);
   return set;
 }

@@ -84,6 +84,11 @@ void AddPositionTensors(const Factors& factors, Random& random, LossCase& c) {
   };
   if (random.OneIn(3)) c.position_weights = tensor(0, 2);
   if (random.OneIn(3)) c.upstream_gradient = tensor(-2, 2);
+  const auto* const policy = std::get_if<PolicyLoss>(&c.spec.loss);
+  if (policy == nullptr || !policy->of_logits()) return;
+  c.advantages = tensor(-2, 2);
+  if (random.OneIn(2)) c.old_log_probabilities = tensor(-6, 0);
+  if (policy->kl_coefficient != 0) c.reference_log_probabilities = tensor(-6, 0);
 }
 
 // Half of the time the default.

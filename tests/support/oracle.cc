@@ -72,6 +72,7 @@ class Computation {
   Position Read(const Index& index) const;
   Position ReadElement(const Index& index) const;
   void ReadPositionTensors(Position& position) const;
+  void ReadToken(Position& position) const;
   void ReadTargets(Position& position) const;
   void Count(const Position& position);
   void FindDenominator();
@@ -186,9 +187,7 @@ Position Computation::ReadElement(const Index& index) const {
   read(inputs_.reference_log_probabilities, e.reference);
   read(inputs_.second_reference_log_probabilities, e.second_reference);
   read(inputs_.old_values, e.old_value);
-  read(inputs_.advantages, e.advantage);
-  e.old = e.x;
-  read(inputs_.old_log_probabilities, e.old);
+  ReadToken(position);
   if (inputs_.pos_weight) {
     const bool one = inputs_.pos_weight->desc.shape[0] == 1;
     e.pos_weight = ElementOf(*inputs_.pos_weight, one ? 0 : k);
@@ -202,6 +201,18 @@ Position Computation::ReadElement(const Index& index) const {
   return position;
 }
 
+// What belongs to a token of a policy.
+void Computation::ReadToken(Position& position) const {
+  Element& e = position.row.element;
+  const auto read = [&](const std::optional<TensorView>& tensor, Real& to) {
+    if (tensor) to = ElementOf(*tensor, position.address);
+  };
+  e.has_old = inputs_.old_log_probabilities.has_value();
+  read(inputs_.advantages, e.advantage);
+  read(inputs_.old_log_probabilities, e.old);
+  read(inputs_.reference_log_probabilities, e.reference);
+}
+
 Position Computation::Read(const Index& index) const {
   Position position;
   position.address = geometry_.PositionAddress(index);
@@ -213,6 +224,7 @@ Position Computation::Read(const Index& index) const {
   position.row.weights = weights_.At(index);
   ReadTargets(position);
   ReadPositionTensors(position);
+  ReadToken(position);
   const Row& row = position.row;
   position.weightless =
       spec_.loss_weight * position.q == 0 ||
@@ -373,9 +385,8 @@ void Computation::Entry(const GradientEntry& entry, int64_t element, DType out, 
   }
   const Real value = coefficient * slope;
   // The factor of s_k is beyond what is promised, be it by a temperature or a z-loss.
-  answer_.gradient_saturates |=
-      FactsOf(spec_.loss).family == Family::kSoftmax &&
-      std::fabs(value) > (compute_type_ == DType::kF32 ? 1e30L : 1e300L);
+  answer_.gradient_saturates |= FactsOf(spec_.loss).family == Family::kSoftmax &&
+                                std::fabs(value) > (compute_type_ == DType::kF32 ? 1e30L : 1e300L);
   to.values[element] = value;
   // |scale| times the row's bound; the f64 roundings of the scale itself (invisible in f32); the
   // smallest normal number of the compute type; half an ulp for the rounding to the output.

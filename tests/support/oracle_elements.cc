@@ -474,7 +474,7 @@ void AddDivergence(KlEstimator estimator, Real beta, Real d, Real r, ElementValu
 }  // namespace
 
 ElementValue ValueOf(const PolicyLoss& loss, const Element& e) {
-  const Real moved = e.x - e.old;
+  const Real moved = e.has_old ? e.x - e.old : 0;
   const Token token = {e.x, e.advantage, std::exp(moved), moved};
   ElementValue out =
       std::visit([&token](const auto& of) { return Objective(of, token); }, loss.objective);

@@ -18,7 +18,8 @@ struct Element {
   Real second_reference = 0;
   Real old_value = 0;
   Real advantage = 0;
-  Real old = 0;  // log-probability; x itself where there is none
+  Real old = 0;          // log-probability
+  bool has_old = false;  // else x itself
   Real smoothing = 0;
 };
 

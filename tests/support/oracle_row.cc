@@ -104,6 +104,38 @@ void ElementOf(const L& loss, const Row& row, Real u, Real smallest, RowAnswer& 
   answer.loss = kNan;
 }
 
+// A token of a policy, from logits: the loss of its log-probability, which is that of cross
+// entropy, and the entropy.
+void TokenOf(const PolicyLoss& loss, const Row& row, Real u, Real smallest, RowAnswer& answer) {
+  SoftmaxLoss plain;
+  plain.temperature = loss.temperature;
+  plain.soft_cap = loss.soft_cap;
+  RowAnswer of_label = answer;
+  SoftmaxRow(plain, row, u, smallest, of_label);
+  plain.entropy_bonus = loss.entropy_bonus;
+  Row weightless = row;
+  weightless.weights.assign(row.x.size(), 0);
+  SoftmaxRow(plain, weightless, u, smallest, answer);
+  if (answer.nonfinite) return;
+  Element e = row.element;
+  e.x = -of_label.loss;
+  if (!e.has_old) e.old = e.x;
+  const ElementValue token = ValueOf(loss, e);
+  const Real g = token.slope.value;
+  // The log-probability comes with an error of its own, which exponentials make relative.
+  const Real error = 16 * UnitRoundoff(DType::kF64) + 4 * of_label.loss_bound;
+  answer.loss += token.loss.value;
+  answer.loss_bound += token.loss.size * error + std::fabs(g) * of_label.loss_bound;
+  for (size_t k = 0; k < row.x.size(); ++k) {
+    const Real slope = of_label.slope[k];
+    if (slope == 0 && of_label.slope_bound[k] == 0) continue;
+    answer.slope[k] -= g == 0 ? 0 : g * slope;
+    answer.slope_bound[k] += std::fabs(g) * of_label.slope_bound[k] +
+                             std::fabs(slope) * (token.slope.size * error + 16 * u * std::fabs(g)) +
+                             smallest;
+  }
+}
+
 }  // namespace
 
 bool CountsWithoutWeight(const Loss& loss) {
@@ -120,8 +152,11 @@ RowAnswer ComputeRow(const Loss& loss, const Row& row, DType compute_type) {
   const Real smallest = SmallestNormal(compute_type);
   std::visit(
       [&]<class L>(const L& l) {
-        if constexpr (MayBeOf<L>(Family::kElements)) {
+        if constexpr (LossRow<L>::kFamily == Family::kElements) {
           ElementOf(l, row, u, smallest, answer);
+        } else if constexpr (std::is_same_v<L, PolicyLoss>) {
+          l.of_logits() ? TokenOf(l, row, u, smallest, answer)
+                        : ElementOf(l, row, u, smallest, answer);
         } else {
           RowOf(l, row, u, smallest, answer);
         }

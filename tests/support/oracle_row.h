@@ -17,7 +17,9 @@ struct Row {
   std::vector<Real> targets;  // t'(k), smoothed
   int64_t label = -1;         // y for class indices, else -1
   bool smoothed = false;      // whether label smoothing made `targets`
-  Element element;            // of a loss over elements, which looks at this and weights[0]
+  // Of a loss over elements, which looks at this and weights[0]; of a policy what belongs to a
+  // token.
+  Element element;
 
   int64_t classes() const { return static_cast<int64_t>(x.size()); }
   // Class indices without smoothing: only x_y carries a coefficient.

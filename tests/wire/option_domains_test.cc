@@ -270,6 +270,26 @@ const Domain kDomains[] = {
      "a finite number > 0",
      {"0", "-1", "inf", "nan"},
      {"0.5", "1"}},
+    {"policy_temperature",
+     "policy { ppo {} temperature: VALUE } } advantages { dtype: DTYPE_F32 shape: 2 data: $f32(1 "
+     "1)",
+     "policy.temperature",
+     "a finite number > 0",
+     {"0", "-1", "inf", "nan"},
+     {"0.5", "1"}},
+    {"policy_soft_cap",
+     "policy { ppo {} soft_cap: VALUE } } advantages { dtype: DTYPE_F32 shape: 2 data: $f32(1 1)",
+     "policy.soft_cap",
+     "a finite number > 0",
+     {"0", "-1", "inf", "nan"},
+     {"0.5", "30"}},
+    {"policy_entropy_bonus",
+     "policy { ppo {} entropy_bonus: VALUE } } advantages { dtype: DTYPE_F32 shape: 2 data: $f32(1 "
+     "1)",
+     "policy.entropy_bonus",
+     "a finite number >= 0",
+     {"-5e-324", "inf", "nan"},
+     {"0", "0.01"}},
     {"policy_kl_coefficient",
      "policy { importance_sampling {} kl_coefficient: VALUE input: LOG_PROBABILITIES }",
      "policy.kl_coefficient",
@@ -415,6 +435,14 @@ TEST(LossConflicts, NameBothSides) {
   ExpectRefused("spec { policy { input: LOG_PROBABILITIES } }", kInvalid,
                 "policy.objective is not set; wanted one of importance_sampling, ppo, cispo, dro, "
                 "sapo");
+  ExpectRefused("spec { policy { ppo {} temperature: 2 input: LOG_PROBABILITIES } }", kInvalid,
+                "policy.temperature is given; wanted 1 with log-probabilities");
+  ExpectRefused("spec { policy { ppo {} soft_cap: 2 input: LOG_PROBABILITIES } }", kInvalid,
+                "policy.soft_cap is given; wanted none with log-probabilities");
+  ExpectRefused("spec { policy { ppo {} entropy_bonus: 2 input: LOG_PROBABILITIES } }", kInvalid,
+                "policy.entropy_bonus is given; wanted 0 with log-probabilities");
+  ExpectRefused("spec { policy { ppo {} } }", kInvalid,
+                "advantages is not set; wanted a tensor: the loss policy needs it");
   ExpectRefused("spec { policy { dro {} input: LOG_PROBABILITIES } }", kInvalid,
                 "policy.dro.beta is not set; wanted a finite number > 0");
   ExpectRefused("spec { policy { cispo { ratio_cap: 5 } input: LOG_PROBABILITIES } }", kInvalid,

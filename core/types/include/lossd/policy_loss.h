@@ -128,6 +128,11 @@ struct PolicyLoss {
   PolicyInput input = PolicyInput::kLogits;
   double kl_coefficient = 0;
   KlEstimator kl_estimator = KlEstimator::kK3;
+  double temperature = 1;
+  std::optional<double> soft_cap;
+  double entropy_bonus = 0;
+
+  bool of_logits() const { return input == PolicyInput::kLogits; }
 };
 
 // Of log-probabilities every element of the predictions is a token.
@@ -144,9 +149,7 @@ struct PolicyOfLogProbabilities {
 template <>
 struct LossRow<PolicyLoss> {
   using Otherwise = PolicyOfLogProbabilities;
-  static constexpr bool IsOtherwise(const PolicyLoss& loss) {
-    return loss.input == PolicyInput::kLogProbabilities;
-  }
+  static bool IsOtherwise(const PolicyLoss& loss) { return !loss.of_logits(); }
 
   static constexpr int kNumber = 17;
   static constexpr std::string_view kName = "policy";
@@ -161,15 +164,28 @@ struct LossRow<PolicyLoss> {
       MakeOption(6, "input", &PolicyLoss::input, "what the predictions are"),
       MakeOption(8, "kl_coefficient", &PolicyLoss::kl_coefficient, Range::FiniteFromZero(),
                  "of the divergence from the reference"),
-      MakeOption(9, "kl_estimator", &PolicyLoss::kl_estimator, "how it is estimated")};
+      MakeOption(9, "kl_estimator", &PolicyLoss::kl_estimator, "how it is estimated"),
+      MakeOption(10, "temperature", &PolicyLoss::temperature, Range::Positive(),
+                 "divides the logits"),
+      MakeOption(11, "soft_cap", &PolicyLoss::soft_cap, Range::Positive(),
+                 "bounds the logits: cap tanh(x / cap)"),
+      MakeOption(12, "entropy_bonus", &PolicyLoss::entropy_bonus, Range::FiniteFromZero(),
+                 "times the entropy is subtracted")};
   static constexpr std::tuple kNeeds = {Need<PolicyLoss>{
       Role::kReferenceLogProbabilities, [](const PolicyLoss& l) { return l.kl_coefficient != 0; },
       "kl_coefficient is not 0"}};
   static constexpr std::tuple<> kTensorConflicts = {};
   static constexpr std::tuple kConflicts = {
-      Conflict<PolicyLoss>{"input",
-                           [](const PolicyLoss& l) { return l.input == PolicyInput::kLogits; },
-                           "LOG_PROBABILITIES", "LOGITS"},
+      Conflict<PolicyLoss>{"temperature",
+                           [](const PolicyLoss& l) { return !l.of_logits() && l.temperature != 1; },
+                           "1 with log-probabilities"},
+      Conflict<PolicyLoss>{"soft_cap",
+                           [](const PolicyLoss& l) { return !l.of_logits() && l.soft_cap; },
+                           "none with log-probabilities"},
+      Conflict<PolicyLoss>{
+          "entropy_bonus",
+          [](const PolicyLoss& l) { return !l.of_logits() && l.entropy_bonus != 0; },
+          "0 with log-probabilities"},
       Conflict<PolicyLoss>{"cispo.ratio_cap",
                            [](const PolicyLoss& l) {
                              const auto* const cispo = std::get_if<CispoObjective>(&l.objective);
