@@ -93,14 +93,34 @@ void ReadOption(const Json& value, T& option) {
   }
 }
 
+// Of policy the cases name the objective by a word, and its options beside it.
+bool ReadObjective(const Json& config, const std::string& name, const Json& value, Loss& any) {
+  auto* const policy = std::get_if<PolicyLoss>(&any);
+  if (policy == nullptr) return false;
+  const std::string wanted = absl::AsciiStrToLower(config.at("objective").get<std::string>());
+  bool found = name == "objective" || (name == "ratio_level" && value == "TOKEN");
+  ForEachMember<decltype(policy->objective)>([&]<class M>(const M& message) {
+    if (LossRow<M>::kName != wanted) return;
+    if (!std::holds_alternative<M>(policy->objective)) policy->objective = message;
+    ForEachOption<M>([&](const auto& option) {
+      if (option.name != name) return;
+      found = true;
+      ReadOption(value, std::get<M>(policy->objective).*option.member);
+    });
+  });
+  return found;
+}
+
 bool ReadLossOption(const std::string& name, const Json& value, Loss& any) {
   bool found = false;
   std::visit(
       [&]<class L>(L& loss) {
         ForEachOption<L>([&](const auto& option) {
-          if (option.name != name) return;
-          found = true;
-          ReadOption(value, loss.*option.member);
+          if constexpr (!kIsOneOf<std::decay_t<decltype(loss.*option.member)>>) {
+            if (option.name != name) return;
+            found = true;
+            ReadOption(value, loss.*option.member);
+          }
         });
       },
       any);
@@ -153,8 +173,12 @@ void ReadConfig(const Json& entry, Question& question) {
     return;
   }
   spec.loss = kDefaultLosses[known - kLossFacts.begin()];
+  if (auto* const policy = std::get_if<PolicyLoss>(&spec.loss)) {
+    if (!entry.at("config").contains("input")) policy->input = PolicyInput::kLogProbabilities;
+  }
   for (const auto& [option, value] : entry.at("config").items()) {
-    if (!ReadLossOption(option, value, spec.loss) && !ReadSharedOption(option, value, spec)) {
+    if (!ReadObjective(entry.at("config"), option, value, spec.loss) &&
+        !ReadLossOption(option, value, spec.loss) && !ReadSharedOption(option, value, spec)) {
       question.missing = option;
     }
   }
@@ -281,6 +305,14 @@ std::string Flag(const std::string& name, const std::string& value) {
   return absl::StrCat("--", absl::StrReplaceAll(option, {{"_", "-"}}), "=", value);
 }
 
+// An option of an objective has its name in front.
+std::string OptionFlagName(const Json& config, const std::string& name) {
+  const bool inner = name.starts_with("ratio_") || name.starts_with("tau_");
+  if (!inner || !config.contains("objective")) return name;
+  const std::string objective = absl::AsciiStrToLower(config.at("objective").get<std::string>());
+  return absl::StrCat(objective, "_", name);
+}
+
 OwnedTensor ReadFile(const std::string& path) {
   const absl::StatusOr<npy::NpyTensor> file = npy::ReadNpy(path);
   EXPECT_TRUE(file.ok()) << file.status();
@@ -293,10 +325,16 @@ Answer Goldens::ByLossctl(const Question& question, const Json& entry) {
   std::vector<std::string> arguments = {"compute", Flag("server", Server().address()), "--json",
                                         Flag("loss", entry.at("loss_name"))};
   for (const auto& [name, value] : entry.at("config").items()) {
+    if (name == "ratio_level") continue;
     if (name == "denominator" && question.spec.reduction != Reduction::kGiven) continue;
     std::string text = value.is_string() ? value.get<std::string>() : value.dump();
     if (value.is_array()) text = absl::StrJoin(value.get<std::vector<double>>(), ",");
-    arguments.push_back(Flag(name, absl::AsciiStrToLower(text)));
+    arguments.push_back(
+        Flag(OptionFlagName(entry.at("config"), name), absl::AsciiStrToLower(text)));
+  }
+  if (std::holds_alternative<PolicyLoss>(question.spec.loss) &&
+      !entry.at("config").contains("input")) {
+    arguments.emplace_back("--input=log_probabilities");
   }
   for (const auto& [name, tensor] : question.tensors) {
     const std::string path = directory.Path(absl::StrCat(name, ".npy"));
