@@ -44,6 +44,17 @@ int64_t PeakRssBytes(pid_t pid) {
   return 0;
 }
 
+bool IsSanitized(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/maps");
+  for (std::string line; std::getline(file, line);) {
+    if (line.find("/libasan.") != std::string::npos ||
+        line.find("/libtsan.") != std::string::npos) {
+      return true;
+    }
+  }
+  return false;
+}
+
 bool HoldsWithin(absl::Duration time, const std::function<bool()>& condition) {
   const absl::Time until = absl::Now() + time;
   while (!condition()) {

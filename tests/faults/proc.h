@@ -24,6 +24,9 @@ ProcessState StateOf(pid_t pid);
 // The most that was resident since it began; 0 where there is no such process.
 int64_t PeakRssBytes(pid_t pid);
 
+// Whether it runs with the address or the thread sanitizer, which keep memory that was freed.
+bool IsSanitized(pid_t pid);
+
 // Looks again and again until `condition` holds; false: it did not within that time.
 bool HoldsWithin(absl::Duration time, const std::function<bool()>& condition);
 

@@ -40,6 +40,7 @@ Client Sentinel::ConnectOnce() const { return *Client::Connect(server_.address()
 Sentinel::Sentinel(ServerProcess& server, const ClientOptions& options)
     : server_(server),
       pid_(server.process().pid()),
+      sanitized_(IsSanitized(pid_)),
       options_(OneConnection(options)),
       client_(ConnectOnce()) {
   constexpr int kWarm = 20;
@@ -73,11 +74,7 @@ void Sentinel::Victim() {
 }
 
 int64_t Sentinel::grown_bytes() const {
-#ifdef LOSSD_SANITIZED
-  return 0;
-#else
-  return StateOf(pid_).rss_bytes - base_.rss_bytes;
-#endif
+  return sanitized_ ? 0 : StateOf(pid_).rss_bytes - base_.rss_bytes;
 }
 
 void Sentinel::AwaitCalls(int count) {

@@ -54,7 +54,7 @@ class Sentinel {
   // Stops the victim and expects all of the above; memory and descriptors have that long to return.
   void Check(absl::Duration settle = absl::Seconds(20));
 
-  // What the server holds now, beyond what it held before. Of memory always 0 in a build with
+  // What the server holds now, beyond what it held before. Of memory always 0 in a server with
   // sanitizers, which keep what was freed.
   int64_t grown_bytes() const;
   int64_t grown_descriptors() const { return StateOf(pid_).descriptors - base_.descriptors; }
@@ -75,6 +75,7 @@ class Sentinel {
 
   ServerProcess& server_;
   const pid_t pid_;
+  const bool sanitized_;
   const ClientOptions options_;
   const KnownCall small_{16, 40};
   const KnownCall large_{600, 200};
