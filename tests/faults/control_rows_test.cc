@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "tests/faults/raw_client.h"
@@ -73,39 +74,60 @@ TEST_F(ControlRows, Row59_UnknownMethodsOnManyConnections) {
   sentinel().AwaitCalls(2);
 }
 
-// A watch was freed while it was in use, or left in the list of watchers, which the drain at the
-// end goes through: connections end in every way as their calls begin.
-TEST(ControlRowsOfAProcess, Row60_WatchesOnConnectionsThatEndAsTheyBegin) {
+// Connections that end in every way as their calls begin, most of them watches. Returns how many
+// calls those of one connection were.
+int WatchAndLeave(const std::string& address, oracle::Random& random) {
+  RawClient client(address);
+  std::string burst(http2::kPreface);
+  burst += http2::Settings({});
+  const auto calls = static_cast<uint32_t>(1 + random.Below(60));
+  for (uint32_t k = 0; k < calls; ++k) {
+    burst += Header(2 * k + 1, random.OneIn(8) ? kCheck : kWatch);
+    burst += Data(2 * k + 1, http2::Message(""));
+    if (random.OneIn(4)) burst += http2::Bytes(http2::kReset, 0, 2 * k + 1, http2::Number(8));
+  }
+  if (!client.Send(burst)) return static_cast<int>(calls);
+  if (random.OneIn(4)) client.Read(0.01);
+  if (random.OneIn(2)) client.CloseWithReset();
+  return static_cast<int>(calls);
+}
+
+// Starts a server, watches it until `enough(watches)`, and drains it.
+int WatchOneServer(oracle::Random& random, absl::FunctionRef<bool(int)> enough) {
   setenv("MALLOC_PERTURB_", "165", 1);  // what is freed does not look as before
   ServerProcess server({"127.0.0.1:0"}, {"--log-level=error"});
   unsetenv("MALLOC_PERTURB_");
-  std::printf("  LOSSD_TEST_SEED=%lu\n", static_cast<unsigned long>(oracle::TestSeed()));
-  oracle::Random random(60);
-  const std::string watch = http2::Message("");
   int watches = 0;
-  const absl::Time until = absl::Now() + absl::Seconds(4);
-  while (absl::Now() < until) {
-    RawClient client(server.address());
-    std::string burst(http2::kPreface);
-    burst += http2::Settings({});
-    const auto calls = static_cast<uint32_t>(1 + random.Below(60));
-    for (uint32_t k = 0; k < calls; ++k) {
-      burst += Header(2 * k + 1, random.OneIn(8) ? kCheck : kWatch) + Data(2 * k + 1, watch);
-      if (random.OneIn(4)) {
-        burst += http2::Bytes(http2::kReset, 0, 2 * k + 1, http2::Number(8));
-      }
-    }
-    watches += static_cast<int>(calls);
-    if (!client.Send(burst)) continue;
-    if (random.OneIn(4)) client.Read(0.01);
-    if (random.OneIn(2)) client.CloseWithReset();
-  }
-  std::printf("  %d watches\n", watches);
+  while (!enough(watches)) watches += WatchAndLeave(server.address(), random);
   // Another peer, whose quota is not used up.
   const grpc::Status served = testing::StatusOf(testing::Connect(server.address()), kCheck, "");
   EXPECT_TRUE(served.ok()) << served.error_code() << " " << served.error_message();
   server.process().Signal(SIGTERM);
   EXPECT_EQ(server.process().Wait(), 0);
+  return watches;
+}
+
+// A watch was freed while it was in use, or left in the list of watchers, which the drain at the
+// end goes through.
+TEST(ControlRowsOfAProcess, Row60_WatchesOnConnectionsThatEndAsTheyBegin) {
+  std::printf("  LOSSD_TEST_SEED=%lu\n", static_cast<unsigned long>(oracle::TestSeed()));
+  oracle::Random random(60);
+  const absl::Time until = absl::Now() + absl::Seconds(4);
+  std::printf("  %d watches\n", WatchOneServer(random, [&](int) { return absl::Now() >= until; }));
+}
+
+TEST(SlowControlRows, Row60_AMillionWatchesAndDrainsInBetween) {
+  constexpr int kServers = 25;
+  constexpr int kWatches = 1'000'000;
+  std::printf("  LOSSD_TEST_SEED=%lu\n", static_cast<unsigned long>(oracle::TestSeed()));
+  oracle::Random random(61);
+  int watches = 0;
+  for (int i = 1; i <= kServers; ++i) {
+    const int wanted = kWatches / kServers * i - watches;
+    watches += WatchOneServer(random, [&](int so_far) { return so_far >= wanted; });
+    if (HasFailure()) return;
+  }
+  std::printf("  %d watches, %d drains\n", watches, kServers);
 }
 
 // ---------------------------------------------------------------------------------------- floods
