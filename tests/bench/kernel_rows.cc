@@ -74,11 +74,12 @@ struct KernelCase {
   std::vector<int64_t> shape;
   TargetKind targets = TargetKind::kClassIndices;
   int threads = 0;  // 0: all
+  Loss loss = SoftmaxLoss{};
 };
 
 Measured MeasureKernel(const KernelCase& c, const Settings& settings) {
   Executor executor(c.threads);
-  const Problem problem(c.dtype, c.shape, c.targets);
+  const Problem problem(c.dtype, c.shape, c.targets, c.loss);
   const Buffer gradient(problem.inputs().predictions.bytes.size());
   Copy predictions(problem.inputs().predictions.bytes, gradient.span(), executor);
   const auto ours = [&] { ComputeOrDie(problem, gradient.span(), executor); };
@@ -123,6 +124,7 @@ Measured MeasureDirectCall(const Settings& settings) {
 
 std::vector<Row> KernelRows() {
   const TargetKind probabilities = TargetKind::kClassProbabilities;
+  const TargetKind values = TargetKind::kTargetValues;
   const std::vector<KernelCase> cases = {
       {"kernel f32 512x128256", 1.15, DType::kF32, {512, 128256}},
       {"kernel f32 1024x32000", 1.25, DType::kF32, {1024, 32000}},
@@ -131,13 +133,29 @@ std::vector<Row> KernelRows() {
       {"kernel bf16 1024x32000", 2.0, DType::kBF16, {1024, 32000}},
       {"kernel f32 NCHW 8x21x512x512", 1.4, DType::kF32, {8, 21, 512, 512}},
       {"kernel f32 1024x32000, probabilities", 1.3, DType::kF32, {1024, 32000}, probabilities},
+      {"kernel f32 16M, binary_cross_entropy",
+       1.6,
+       DType::kF32,
+       {4096, 4096},
+       values,
+       0,
+       BinaryCrossEntropyLoss{}},
+      {"kernel f32 16M, squared_error",
+       1.15,
+       DType::kF32,
+       {4096, 4096},
+       values,
+       0,
+       SquaredErrorLoss{}},
+      {"kernel f32 16M, huber", 1.15, DType::kF32, {4096, 4096}, values, 0, HuberLoss{}},
   };
   std::vector<Row> rows;
   for (const KernelCase& c : cases) {
-    rows.push_back({.name = c.name,
-                    .reference = c.targets == probabilities ? "memcpy of both inputs" : "memcpy",
-                    .bar = {BarKind::kRatio, c.bar},
-                    .measure = [c](const Settings& s) { return MeasureKernel(c, s); }});
+    rows.push_back(
+        {.name = c.name,
+         .reference = c.targets != TargetKind::kClassIndices ? "memcpy of both inputs" : "memcpy",
+         .bar = {BarKind::kRatio, c.bar},
+         .measure = [c](const Settings& s) { return MeasureKernel(c, s); }});
   }
   rows.push_back({.name = "kernel f32 32x10, one call",
                   .reference = "memcpy (for context)",

@@ -15,7 +15,7 @@ namespace {
 int64_t Elements(const std::vector<int64_t>& shape) { return *ElementCount(shape); }
 
 int64_t TargetBytes(DType dtype, const std::vector<int64_t>& shape, TargetKind kind) {
-  if (kind == TargetKind::kClassProbabilities) return Elements(shape) * SizeOf(dtype);
+  if (kind != TargetKind::kClassIndices) return Elements(shape) * SizeOf(dtype);
   return Elements(shape) / shape[1] * int64_t{sizeof(int64_t)};
 }
 
@@ -51,6 +51,12 @@ void FillProbabilities(DType dtype, int64_t classes, MutableByteSpan out) {
   for (size_t i = 0; i < out.size() / size; ++i) Store(dtype, each, out.data() + i * size);
 }
 
+void FillZeroOne(DType dtype, MutableByteSpan out) {
+  const auto size = static_cast<size_t>(SizeOf(dtype));
+  for (size_t i = 0; i < out.size() / size; ++i)
+    Store(dtype, i % 3 == 0 ? 1 : 0, out.data() + i * size);
+}
+
 void FillLabels(int64_t classes, MutableByteSpan out) {
   std::mt19937_64 random(20260102);
   for (size_t i = 0; i < out.size() / sizeof(int64_t); ++i) {
@@ -75,14 +81,17 @@ Buffer::Buffer(size_t size) : size_(size) {
 
 Buffer::~Buffer() { munmap(data_, size_); }
 
-Problem::Problem(DType dtype, std::vector<int64_t> shape, TargetKind targets)
+Problem::Problem(DType dtype, std::vector<int64_t> shape, TargetKind targets, const Loss& loss)
     : predictions_(static_cast<size_t>(Elements(shape) * SizeOf(dtype))),
       targets_(static_cast<size_t>(TargetBytes(dtype, shape, targets))) {
   FillNormal(dtype, predictions_.span());
+  spec_.loss = loss;
   inputs_.target_kind = targets;
   inputs_.targets.bytes = targets_.span();
-  if (targets == TargetKind::kClassProbabilities) {
-    FillProbabilities(dtype, shape[1], targets_.span());
+  if (targets != TargetKind::kClassIndices) {
+    const bool values = targets == TargetKind::kTargetValues;
+    values ? FillZeroOne(dtype, targets_.span())
+           : FillProbabilities(dtype, shape[1], targets_.span());
     inputs_.targets.desc = {dtype, shape};
   } else {
     FillLabels(shape[1], targets_.span());

@@ -24,11 +24,12 @@ class Buffer {
   size_t size_;
 };
 
-// A softmax loss with class axis 1, mean over positions, on seeded logits (normal, deviation 2) and
-// labels (or class probabilities) drawn evenly.
+// A loss with class axis 1, mean over positions, on seeded logits (normal, deviation 2) and labels
+// (or class probabilities, or values in [0, 1]) drawn evenly.
 class Problem {
  public:
-  Problem(DType dtype, std::vector<int64_t> shape, TargetKind targets = TargetKind::kClassIndices);
+  Problem(DType dtype, std::vector<int64_t> shape, TargetKind targets = TargetKind::kClassIndices,
+          const Loss& loss = SoftmaxLoss{});
 
   const LossSpec& spec() const { return spec_; }
   const LossInputs& inputs() const { return inputs_; }
