@@ -186,13 +186,15 @@ Real TypicalPrediction(const Loss& loss, Random& random) {
   return 0;
 }
 
-// Leaves out what is refused beside something else.
+// Leaves out what is refused beside something else, or has no digits.
 void DropRefused(const Factors& factors, LossCase& c) {
   auto* const softmax = std::get_if<SoftmaxLoss>(&c.spec.loss);
   if (softmax == nullptr) return;
   if (factors.target_kind != TargetKind::kClassIndices || c.spec.label_smoothing > 0) {
     softmax->focal_gamma.reset();
   }
+  // Divided by less, what a soft cap rounds is larger than the distances of the logits.
+  if (softmax->soft_cap) softmax->temperature = std::fmax(softmax->temperature, 1e-3);
 }
 
 LossCase MakeCase(const Factors& factors, Random& random) {
