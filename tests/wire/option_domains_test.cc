@@ -102,7 +102,7 @@ const Domain kDomains[] = {
      "a finite number > 0",
      {"0", "-0", "-1", "inf", "-inf", "nan"},
      {"5e-324", "0.7", "1.7976931348623157e+308"}},
-    {"focal_gamma",
+    {"softmax_focal_gamma",
      "softmax { focal_gamma: VALUE }",
      "softmax.focal_gamma",
      "a finite number >= 0",
