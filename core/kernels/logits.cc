@@ -174,7 +174,7 @@ void ScaleChangedRow(const ChangedRow& row, int64_t classes, bool streaming, voi
     const int64_t end = std::min(classes, begin + step);
     StoreRow<R, C>(out, begin, end, streaming, [&](int64_t k) HWY_ATTR {
       Group<C> g = LoadScratch(e + k);
-      if (row.by == 0) {
+      if (row.by == 0 || scale == 0) {
         for (auto& v : g.v) v = hn::Mul(v, base);
       } else {
         const Group<C> zs = LoadScratch(z + k);
@@ -221,12 +221,14 @@ double EntropySum(const void* x, const void* e, const double* chunk_scale, int64
   double sum = 0;
   for (int64_t begin = 0; GoesOn(begin, classes, stop); begin += step) {
     const int64_t end = std::min(classes, begin + step);
+    const double scale = chunk_scale[std::is_same_v<C, float> ? begin / kChunk : 0];
+    if (scale == 0) continue;  // so far from the peak that the distance may be infinite
     ValueSum<C> part;
     for (int64_t k = begin; k < end; k += kGroup) {
       part.Add(EntropyTerms(LoadGroupAt<kOwnFormat<C>, C>(e, k, end, C{0}),
                             LoadGroupAt<R, C>(x, k, end, C{0}), peaks));
     }
-    sum += part.Total() * chunk_scale[std::is_same_v<C, float> ? begin / kChunk : 0];
+    sum += part.Total() * scale;
   }
   return sum / ExpUnit(kComputeOf<C>);
 }
