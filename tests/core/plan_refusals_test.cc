@@ -150,7 +150,7 @@ TEST(Order, PredictionsThenTargetsThenOptionsThenWeights) {
   spec.class_axis = 5;
   spec.weight_normalization = Number<WeightNormalization>(9);
   spec.ignore_labels.assign(65, 0);
-  spec.label_smoothing = 1;
+  spec.label_smoothing = 2;
   spec.loss_weight = -1;
   spec.reduction = Number<Reduction>(9);
   spec.denominator = -1;
