@@ -117,7 +117,10 @@ void DrawOption(Random& random, const Option<L, T>& option, L& loss) {
     if (option.range.Has(drawn)) value = drawn;
   } else {
     const double usual = std::optional<double>(option.default_value()).value_or(0);
-    const double drawn = random.Pick({usual, usual, 0.0, 1e-20, 1e-3, 0.3, 1.0, 2.0});
+    // What divides logits is of their size.
+    const bool divides = option.name == "temperature" || option.name == "soft_cap";
+    const double drawn = divides ? random.Pick({usual, usual, 0.3, 1.0, 2.0, 30.0})
+                                 : random.Pick({usual, usual, 0.0, 1e-20, 1e-3, 0.3, 1.0, 2.0});
     if (option.range.Has(drawn)) value = drawn;
   }
 }

@@ -54,9 +54,7 @@ TEST(TensorRules, NameTensorAndLoss) {
 // A loss over elements of f32 predictions.
 Request OverElements() {
   Request request = Request::Of({2, 3, 4}, Layout::kRowMajor, 1);
-  ForEachLoss([&]<class L>(const L& loss) {
-    if (LossRow<L>::kFamily == Family::kElements) request.spec.loss = loss;
-  });
+  request.spec.loss = SquaredErrorLoss();
   request.tensors.target_kind = TargetKind::kTargetValues;
   request.tensors.targets = {DType::kI16, {2, 3, 4}, Layout::kRowMajor};
   return request;

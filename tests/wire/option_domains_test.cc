@@ -445,8 +445,6 @@ TEST(LossConflicts, NameBothSides) {
                 "advantages is not set; wanted a tensor: the loss policy needs it");
   ExpectRefused("spec { policy { dro {} input: LOG_PROBABILITIES } }", kInvalid,
                 "policy.dro.beta is not set; wanted a finite number > 0");
-  ExpectRefused("spec { policy { cispo { ratio_cap: 5 } input: LOG_PROBABILITIES } }", kInvalid,
-                "policy.cispo.ratio_cap is given; wanted none: only ppo has it");
   ExpectRefused("spec { policy { ppo { ratio_cap: 1.2 } input: LOG_PROBABILITIES } }", kInvalid,
                 "policy.ppo.ratio_cap is given; wanted a number > ratio_high");
   ExpectRefused("spec { preference { gamma: 1 } }", kInvalid,

@@ -27,15 +27,36 @@ int64_t AnyCount(Random& random) {
 // Elements of DType by number, written down again here.
 constexpr int kSizes[] = {0, 4, 8, 2, 2, 1, 2, 4, 8, 1, 2, 4, 8};
 
+// Half of the options of a loss, or of a message inside of one.
+void FillOptions(Random& random, google::protobuf::Message& loss) {
+  using google::protobuf::FieldDescriptor;
+  const google::protobuf::Reflection& reflection = *loss.GetReflection();
+  for (int i = 0; i < loss.GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor* const option = loss.GetDescriptor()->field(i);
+    if (random.OneIn(2)) continue;
+    if (option->is_repeated()) {
+      reflection.AddDouble(&loss, option, AnyDouble(random));
+    } else if (option->type() == FieldDescriptor::TYPE_MESSAGE) {
+      FillOptions(random, *reflection.MutableMessage(&loss, option));
+    } else if (option->type() == FieldDescriptor::TYPE_ENUM) {
+      const int64_t last = option->enum_type()->value_count() - 1;
+      reflection.SetEnumValue(&loss, option, static_cast<int>(1 + random.Below(last)));
+    } else if (option->type() == FieldDescriptor::TYPE_BOOL) {
+      reflection.SetBool(&loss, option, random.OneIn(2));
+    } else if (option->type() == FieldDescriptor::TYPE_INT32) {
+      reflection.SetInt32(&loss, option, static_cast<int32_t>(AnyInt(random)));
+    } else {
+      reflection.SetDouble(&loss, option, AnyDouble(random));
+    }
+  }
+}
+
 void FillSpec(Random& random, v1::LossSpec& spec) {
   const auto sometimes = [&] { return random.OneIn(2); };
   const auto* const losses = v1::LossSpec::descriptor()->FindOneofByName("loss");
   google::protobuf::Message& loss = *spec.GetReflection()->MutableMessage(
       &spec, losses->field(static_cast<int>(random.Below(losses->field_count()))));
-  for (int i = 0; i < loss.GetDescriptor()->field_count(); ++i) {
-    const auto* const option = loss.GetDescriptor()->field(i);
-    if (sometimes()) loss.GetReflection()->SetDouble(&loss, option, AnyDouble(random));
-  }
+  FillOptions(random, loss);
   if (sometimes()) spec.set_class_axis(static_cast<int32_t>(AnyInt(random)));
   if (sometimes()) {
     spec.set_weight_normalization(static_cast<v1::WeightNormalization>(1 + random.Below(3)));

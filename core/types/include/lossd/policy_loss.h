@@ -44,7 +44,6 @@ struct LossRow<PpoObjective> {
 struct CispoObjective {
   double ratio_low = 0;
   double ratio_high = 4;
-  std::optional<double> ratio_cap;  // refused
 };
 template <>
 struct LossRow<CispoObjective> {
@@ -54,9 +53,7 @@ struct LossRow<CispoObjective> {
       MakeOption(1, "ratio_low", &CispoObjective::ratio_low, Range::FromZeroToOne(),
                  "clamps the ratio from below"),
       MakeOption(2, "ratio_high", &CispoObjective::ratio_high, Range::FromOne(),
-                 "clamps the ratio from above"),
-      MakeOption(3, "ratio_cap", &CispoObjective::ratio_cap, Range::FromOne(),
-                 "of ppo; refused here")};
+                 "clamps the ratio from above")};
 };
 
 struct DroObjective {
@@ -186,12 +183,6 @@ struct LossRow<PolicyLoss> {
           "entropy_bonus",
           [](const PolicyLoss& l) { return !l.of_logits() && l.entropy_bonus != 0; },
           "0 with log-probabilities"},
-      Conflict<PolicyLoss>{"cispo.ratio_cap",
-                           [](const PolicyLoss& l) {
-                             const auto* const cispo = std::get_if<CispoObjective>(&l.objective);
-                             return cispo != nullptr && cispo->ratio_cap.has_value();
-                           },
-                           "none: only ppo has it"},
       Conflict<PolicyLoss>{"ppo.ratio_cap",
                            [](const PolicyLoss& l) {
                              const auto* const ppo = std::get_if<PpoObjective>(&l.objective);
