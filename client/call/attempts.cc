@@ -43,12 +43,24 @@ void Attempts::Over(absl::Status status) {
                });
 }
 
+bool Attempts::Stop() {
+  stopped_ = true;
+  if (!pause_) return false;
+  driver_.Cancel(*pause_);
+  Done(StoppedError());
+  return true;
+}
+
 void Attempts::Ended(const absl::Status& status) {
   if (status.ok()) return Done(status);
+  if (stopped_) return Done(StoppedError());
   const absl::Time now = driver_.transport().Now();
   const absl::StatusOr<absl::Duration> wait = replay_.AfterFailure(status, now);
   if (!wait.ok()) return Done(wait.status());
-  driver_.At(now + *wait, [this] { Begin(); });
+  pause_ = driver_.At(now + *wait, [this] {
+    pause_.reset();
+    Begin();
+  });
 }
 
 // `this` may be gone before its last closure returns.

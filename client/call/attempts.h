@@ -2,6 +2,7 @@
 #define LOSSD_CLIENT_CALL_ATTEMPTS_H_
 
 #include <functional>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -11,6 +12,9 @@
 #include "client/call/replay.h"
 
 namespace lossd {
+
+// Of calls that CallOptions::stop ends.
+inline absl::Status StoppedError() { return absl::CancelledError("the caller gave the call up"); }
 
 // Makes attempts until one succeeds or another has no point. Between attempts, and before the end,
 // all loans have come back. The object belongs to its call and closures hold its address alone:
@@ -34,6 +38,10 @@ class Attempts {
   // or at once, and which may destroy them.
   void Run(const Loans& loans, Attempt attempt, Report done);
 
+  // Makes no other attempt: what fails from here on ends with StoppedError. True: between two
+  // attempts, it ended at once, and this may be gone. Precondition: Run was called, `done` was not.
+  bool Stop();
+
  private:
   void Begin();
   void RemindAt(absl::Time time);
@@ -47,6 +55,8 @@ class Attempts {
   Attempt attempt_;
   Report done_;
   Driver::Timer reminder_;  // from the beginning of an attempt until its messages are released
+  std::optional<Driver::Timer> pause_;  // between attempts
+  bool stopped_ = false;
 };
 
 }  // namespace lossd

@@ -18,6 +18,9 @@ constexpr int64_t kReplyEnvelopeBytes = 2 << 10;
 
 constexpr int kMaxFanOut = 256;
 
+// How often CallOptions::stop is asked.
+constexpr absl::Duration kQuestions = absl::Milliseconds(50);
+
 int64_t RequestDataBytes(const LossInputs& in) {
   int64_t bytes = 0;
   ForEachTensor(in, [&bytes](const TensorFacts&, const TensorView& view) {
@@ -39,7 +42,8 @@ ComputeCall::ComputeCall(const LossSpec& spec, const LossInputs& inputs, const L
            .loans = {}},
       mode_(call.mode),
       parts_(call.fan_out),
-      unary_limit_bytes_(options.unary_limit_bytes) {
+      unary_limit_bytes_(options.unary_limit_bytes),
+      stop_(call.stop) {
   job_.spec.outputs = OutputsFor(into);
 }
 
@@ -52,6 +56,31 @@ absl::Status ComputeCall::Check() const {
 }
 
 void ComputeCall::Start(Driver& driver, Replay replay, Done done) {
+  if (!stop_) return Begin(driver, std::move(replay), std::move(done));
+  if (stop_()) return done(StoppedError());
+  AskAgain(driver);
+  Begin(driver, std::move(replay),
+        [this, &driver, done = std::move(done)](absl::StatusOr<LossResult> result) {
+          if (!stopped_) driver.Cancel(next_question_);
+          done(std::move(result));
+        });
+}
+
+void ComputeCall::AskAgain(Driver& driver) {
+  next_question_ = driver.At(driver.transport().Now() + kQuestions, [this, &driver] {
+    stopped_ = stop_();
+    stopped_ ? Stop() : AskAgain(driver);
+  });
+}
+
+void ComputeCall::Stop() {
+  if (fan_out_ != nullptr) return fan_out_->Stop();
+  if (attempts_->Stop()) return;
+  if (stream_ != nullptr) return stream_->Cancel();
+  if (cancel_unary_) cancel_unary_();
+}
+
+void ComputeCall::Begin(Driver& driver, Replay replay, Done done) {
   if (absl::Status checked = Check(); !checked.ok()) return done(std::move(checked));
   const absl::StatusOr<bool> unary = ChooseUnary();
   if (!unary.ok()) return done(unary.status());
@@ -110,8 +139,10 @@ void ComputeCall::AttemptUnary(Report report) {
   report_ = std::move(report);
   Driver& driver = attempts_->driver();
   driver.transport().Unary(
-      driver.queue(), {method, attempts_->deadline(), WholeAnswerBytes(job_) + kAnswerRoomBytes},
+      driver.queue(),
+      {method, attempts_->deadline(), WholeAnswerBytes(job_) + kAnswerRoomBytes, &cancel_unary_},
       *request, [this](const absl::StatusOr<wire::Message>& answer) {
+        cancel_unary_ = nullptr;
         const Report report = std::move(report_);
         report(TakeUnary(answer));
       });

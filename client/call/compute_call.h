@@ -40,7 +40,11 @@ class ComputeCall {
   void AttemptUnary(Report report);
   absl::Status TakeUnary(const absl::StatusOr<wire::Message>& answer);
   void AttemptStream(Report report);
+  void Begin(Driver& driver, Replay replay, Done done);
   void Ended(const absl::Status& status);
+  void AskAgain(Driver& driver);
+  // Ends the call soon, at once if nothing is under way.
+  void Stop();
 
   ComputeJob job_;
   TransferMode mode_;
@@ -53,7 +57,11 @@ class ComputeCall {
   Report report_;                                  // of a unary attempt
   std::unique_ptr<BlockLedger> ledger_;            // of a stream with a geometry
   std::unique_ptr<StreamAttempt> stream_;
-  std::unique_ptr<FanOut> fan_out_;  // instead of attempts
+  std::unique_ptr<FanOut> fan_out_;     // instead of attempts
+  std::function<void()> cancel_unary_;  // of an attempt under way
+  std::function<bool()> stop_;          // CallOptions::stop
+  bool stopped_ = false;                // it said yes
+  Driver::Timer next_question_;         // to it, if there is one and it did not
   LossResult result_;
 };
 

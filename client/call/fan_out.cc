@@ -51,7 +51,7 @@ void FanOut::Start(Driver& driver, Replay replay, Done done) {
     part.attempts.emplace(driver, replay);
     part.attempts->Run(
         part.job.loans, [this, &part](Report report) { AttemptPart(part, std::move(report)); },
-        [this](const absl::Status& status) { PartEnded(status); });
+        [this, &part](const absl::Status& status) { PartEnded(part, status); });
   }
 }
 
@@ -68,7 +68,18 @@ void FanOut::AttemptPart(Part& part, Report report) {
   part.stream->Start(part.attempts->driver(), part.attempts->deadline());
 }
 
-void FanOut::PartEnded(const absl::Status& status) {
+void FanOut::Stop() {
+  // The last part may end at once, and this with it.
+  for (size_t i = 0, left = running_; left > 0; ++i) {
+    Part& part = parts_[i];
+    if (part.ended) continue;
+    --left;
+    if (!part.attempts->Stop() && part.stream != nullptr) part.stream->Cancel();
+  }
+}
+
+void FanOut::PartEnded(Part& part, const absl::Status& status) {
+  part.ended = true;
   --running_;
   if (!status.ok() && failure_.ok()) {
     failure_ = status;

@@ -33,6 +33,9 @@ class FanOut {
   // See ComputeCall::Start.
   void Start(Driver& driver, Replay replay, Done done);
 
+  // See ComputeCall::Stop.
+  void Stop();
+
  private:
   using Report = Attempts::Report;
 
@@ -44,11 +47,12 @@ class FanOut {
     BlockLedger ledger;
     std::optional<Attempts> attempts;  // once it is started
     std::unique_ptr<StreamAttempt> stream;
+    bool ended = false;
     LossResult result;
   };
 
   void AttemptPart(Part& part, Report report);
-  void PartEnded(const absl::Status& status);
+  void PartEnded(Part& part, const absl::Status& status);
   absl::StatusOr<LossResult> Outcome() const;
   void ReportProgress(int64_t total) const;
 

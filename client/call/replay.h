@@ -21,12 +21,13 @@ class Replay {
   //   - attempts used up: the error with the number of attempts;
   //   - no time left for the wait: kDeadlineExceeded with the number of attempts and `error`'s
   //     text.
-  // Worth another attempt are kUnavailable; kCancelled, because the client never cancels and gRPC
-  // resets calls that reach a server in the moment it shuts down; kResourceExhausted over a quota
-  // of this peer's; and, once, kResourceExhausted that lossd did not give (gRPC short of memory, at
-  // either end). An attempt that lossd put off, with a reason and a time, is not held against
-  // max_attempts: the server is there, and the deadline alone says how long to ask again. Nor is
-  // one that waited for a server while another was there: it goes there at once.
+  // Worth another attempt are kUnavailable; kCancelled, because gRPC resets calls that reach a
+  // server in the moment it shuts down (a call that its caller stopped is not asked about);
+  // kResourceExhausted over a quota of this peer's; and, once, kResourceExhausted that lossd did
+  // not give (gRPC short of memory, at either end). An attempt that lossd put off, with a reason
+  // and a time, is not held against max_attempts: the server is there, and the deadline alone says
+  // how long to ask again. Nor is one that waited for a server while another was there: it goes
+  // there at once.
   absl::StatusOr<absl::Duration> AfterFailure(absl::Status error, absl::Time now);
 
   absl::Time deadline() const { return deadline_; }

@@ -54,6 +54,7 @@ class GrpcUnary : public GrpcEvent {
                                             route.queue.completions());
     reader_->StartCall();
     reader_->Finish(&response_, &status_, this);
+    if (call.cancel != nullptr) *call.cancel = [this] { call_.context().TryCancel(); };
   }
 
   void Run(bool) override {

@@ -70,6 +70,9 @@ struct CallSetup {
   const std::string& method;
   absl::Time deadline;
   int64_t answer_bytes;  // of the largest message that may come back
+  // Of unary calls, if set: is given what ends the call soon, until `done` runs. A transport that
+  // has no such thing leaves it empty.
+  std::function<void()>* cancel = nullptr;
 };
 
 // Carries calls to a server. Thread-safe; outlives its queues and calls.

@@ -19,11 +19,13 @@
 
 namespace lossd {
 
-// Answers every message with itself, then ends with `end`. Fails with `at_once` before the first.
+// Answers every message with itself, then ends with `end`. Fails with `at_once` before the first;
+// `silent`, does nothing until the call is cancelled.
 class EchoService : public grpc::CallbackGenericService {
  public:
   grpc::Status end;
   std::optional<grpc::Status> at_once;
+  bool silent = false;
   std::vector<std::pair<std::string, std::string>> trailers;
   std::set<std::string> peers() {
     const std::lock_guard lock(mutex_);
@@ -47,10 +49,10 @@ class EchoService : public grpc::CallbackGenericService {
  private:
   class Reactor : public grpc::ServerGenericBidiReactor {
    public:
-    explicit Reactor(const EchoService& service) : end_(service.end) {
+    explicit Reactor(const EchoService& service) : end_(service.end), silent_(service.silent) {
       if (service.at_once.has_value()) {
         Finish(*service.at_once);
-      } else {
+      } else if (!service.silent) {
         StartRead(&buffer_);
       }
     }
@@ -58,10 +60,14 @@ class EchoService : public grpc::CallbackGenericService {
     void OnWriteDone(bool ok) override {
       if (ok) StartRead(&buffer_);
     }
+    void OnCancel() override {
+      if (silent_) Finish(grpc::Status::CANCELLED);
+    }
     void OnDone() override { delete this; }
 
    private:
     const grpc::Status end_;
+    const bool silent_;
     grpc::ByteBuffer buffer_;
   };
 

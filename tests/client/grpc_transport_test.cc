@@ -105,6 +105,20 @@ TEST_F(GrpcTransportTest, ErrorsKeepCodeAndWords) {
   EXPECT_EQ(*recorder.status, absl::ResourceExhaustedError("too large"));
 }
 
+TEST_F(GrpcTransportTest, AUnaryCallCanBeCancelled) {
+  server_.service().silent = true;
+  std::function<void()> cancel;
+  CallSetup call = AnyCall(*transport_);
+  call.cancel = &cancel;
+  std::optional<absl::Status> status;
+  transport_->Unary(*queue_, call, Counted("a", count_),
+                    [&](const auto& got) { status = got.status(); });
+  ASSERT_TRUE(cancel);
+  cancel();
+  while (!status.has_value()) queue_->RunOne(absl::InfiniteFuture());
+  EXPECT_TRUE(absl::IsCancelled(*status)) << *status;
+}
+
 TEST_F(GrpcTransportTest, AnErrorAfterAnswersComesLast) {
   server_.service().end = grpc::Status(grpc::StatusCode::ABORTED, "late");
   Recorder recorder({Counted("one", count_)});

@@ -77,6 +77,10 @@ struct CallOptions {
   // Called from time to time, on any thread, with how many bytes of predictions were answered, of
   // how many. Must return quickly and may not call back into the client.
   std::function<void(int64_t done, int64_t total)> progress = {};
+  // Whether to give the call up: asked when it starts and every 50 ms, on the thread that drives it
+  // (of Compute, the caller's). Once it says yes, the call ends with kCancelled, soon and without
+  // another attempt. Must return quickly and may not call back into the client.
+  std::function<bool()> stop = {};
 };
 
 // A handle on a lossd service.
