@@ -8,6 +8,9 @@ find_package(OpenSSL REQUIRED)                   # certificates and tokens are c
 find_package(absl CONFIG REQUIRED)               # status, strings, spans, time
 find_package(TBB CONFIG REQUIRED)                # threads that compute
 find_package(hwy CONFIG REQUIRED)                # SIMD with run-time dispatch
+if(LOSSD_PYTHON)
+  return()
+endif()
 find_package(spdlog CONFIG REQUIRED)             # the log of lossd
 find_package(prometheus-cpp CONFIG REQUIRED)     # metrics: their model and text form
 find_package(CLI11 CONFIG REQUIRED)              # command lines of lossd and lossctl

@@ -2,6 +2,7 @@ include(CTest)
 include(GNUInstallDirs)
 
 option(LOSSD_BUILD_EXAMPLES "Build the MPI trainer in examples/" ON)
+option(LOSSD_PYTHON "Build the Python package and nothing else" OFF)
 option(LOSSD_FUZZ "Link the fuzzers of tests/fuzz with libFuzzer; needs Clang" OFF)
 set(LOSSD_SANITIZE "" CACHE STRING "Sanitizers to build with, e.g. address,undefined or thread")
 

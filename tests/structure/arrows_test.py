@@ -37,6 +37,7 @@ ROOMS = {
     "client/testing": "client_testing",
     "client/npy": "npy",
     "client/lossctl": "lossctl",
+    "client/python": "python",
     "examples": "examples",
     "tests/support": "support",
 }
@@ -73,6 +74,7 @@ ARROWS = {
                "absl"},
     "npy": {"types", "absl"},
     "lossctl": {"client_api", "types", "flags", "npy", "absl", "cli11", "httplib", "json"},
+    "python": {"client_api", "types", "exec", "absl", "nanobind"},
     "examples": {"client_api", "types", "absl", "cli11", "mpi", "zlib"},
     "support": {"types", "absl", "gtest", "openssl"},
 }
@@ -100,6 +102,7 @@ OUTSIDE = [  # header name -> library; the first match counts
     (r"httplib\.h", "httplib"),
     (r"nlohmann/", "json"),
     (r"(gtest|gmock)/", "gtest"),
+    (r"nanobind/", "nanobind"),
     (r"mpi\.h", "mpi"),
     (r"zlib\.h", "zlib"),
 ]
