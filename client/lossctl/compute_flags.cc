@@ -57,6 +57,8 @@ constexpr FlagRow<ComputeFlags> kFixed[] = {
      "one weight per position, or a mask: shape of the labels"},
     {&Flags::pos_weight, "--pos-weight", kWeights, "F.npy",
      "binary_cross_entropy: of targets of 1; shape [C] or [1]"},
+    {&Flags::class_bias, "--class-bias", kWeights, "F.npy",
+     "softmax: is added to the logits of each class: shape [C]"},
     {&Flags::label_smoothing, "--label-smoothing", kWeights, "E", "in [0, 1]; default 0"},
     {&Flags::loss_weight, "--loss-weight", kWeights, "L",
      "multiplies loss and gradient; default 1"},

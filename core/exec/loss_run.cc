@@ -174,7 +174,7 @@ absl::StatusOr<LossRun> LossRun::Prepare(LossPlan plan, const SideBytes& side, E
   LOSSD_RETURN_IF_ERROR(CheckPosWeight(state, stop));
   LOSSD_ASSIGN_OR_RETURN(const TargetSums sums, CheckTargets(state, executor, stop));
   LOSSD_ASSIGN_OR_RETURN(state.denominator, Denominator(state.plan, sums));
-  SetSoftmaxOptions(state);
+  LOSSD_RETURN_IF_ERROR(SetSoftmaxOptions(state));
   return LossRun(std::make_unique<Impl>(Impl{std::move(state)}));
 }
 

@@ -27,8 +27,9 @@ struct RunState {
   ClassWeights class_weights;
   double denominator = 0;  // D; 0 where the all-ignored policy decides
   double loss_cap = std::numeric_limits<double>::infinity();  // softmax: -log(log_floor)
-  double lse_square_scale = 0;  // softmax: zeta lse^2 is added to each position's loss
-  double entropy_bonus = 0;     // softmax: and this times the entropy subtracted
+  double lse_square_scale = 0;          // softmax: zeta lse^2 is added to each position's loss
+  double entropy_bonus = 0;             // softmax: and this times the entropy subtracted
+  std::vector<double> class_bias = {};  // softmax: of each class; empty: none
   kernels::LogitChange logit_change = {
       .soft_cap = std::numeric_limits<double>::infinity(), .scale = 1, .bias = nullptr};
 

@@ -1,5 +1,5 @@
-// Softmax with options that change the logits (soft cap, temperature) or look at whole rows
-// (entropy bonus), whatever the targets.
+// Softmax with options that change the logits (soft cap, temperature, class bias) or look at whole
+// rows (entropy bonus), whatever the targets.
 //
 //   cut      a tile of rows at a time; lanes are turned into rows
 //   scratch  of a tile: logits z as changed, kept relative to a reference of their row, the slopes
@@ -68,8 +68,7 @@ class ChangedRows {
     WriteLabelLogProbabilities(job_, rows_.first_output, positions(), at_);
     if (job_.run.entropy_bonus > 0 || job_.run.plan.outputs().entropy) FindDistances();
     WriteLogSumExps(job_, rows_, at_, positions(), unit_);
-    WriteRowHits(job_, rows_, unit_, label, [](int64_t) { return kNaN; });
-    WriteRowRanks(job_, rows_, label);
+    WriteOrders(label);
     WriteProbabilities(job_, rows_, reduced_, work_);
     one_class() ? RunOneClass() : RunDense();
   }
@@ -106,7 +105,8 @@ class ChangedRows {
     reduced_ = ReduceLogits(job_, OwnFormat(compute_), logits_, rows_.count, at_, work_);
     // Below, the rounding of z would show in the relative error of the rest.
     const double least = static_cast<double>(classes_) * 6e-7;
-    const bool rounds = compute_ == Compute::kFloat && (is_capped() || change_.scale != 1);
+    const bool rounds = compute_ == Compute::kFloat &&
+                        (is_capped() || change_.scale != 1 || change_.bias != nullptr);
     for (int64_t r = 0; r < rows_.count; ++r) {
       if (rounds && at_.rest[r] < least) at_.rest[r] = ExactRest(r);
       top_[r] = at_.peak[r];
@@ -115,18 +115,51 @@ class ChangedRows {
     kernels_.log1p(at_.rest, rows_.count, at_.log1p_rest);
   }
 
+  // z of a row in double, relative to the reference; room for as much lies behind it.
+  double* ExactRow(int64_t r) const {
+    const int64_t stride = classes_ + kernels::kGroup;
+    auto* z = work_.exact.Get<double>(3 * stride);
+    kernels_.change_logits[Index(Compute::kDouble)][Index(job_.run.real())](
+        Predictions(r), 1, classes_, change_, &reference_[r], z, z + 2 * stride, job_.stop);
+    return z;
+  }
+
   double ExactRest(int64_t r) const {
-    auto* z = work_.exact.Get<double>(3 * (classes_ + kernels::kGroup));
+    double* z = ExactRow(r);
     double* e = z + classes_ + kernels::kGroup;
-    double* slope = e + classes_ + kernels::kGroup;
     double chunk_scale;
     double peak;
     double rest;
-    kernels_.change_logits[Index(Compute::kDouble)][Index(job_.run.real())](
-        Predictions(r), 1, classes_, change_, &reference_[r], z, slope, job_.stop);
     kernels_.reduce_rows[Index(Real::kF64)](z, 1, classes_, e, &chunk_scale, &peak, &rest,
                                             job_.stop);
     return rest;
+  }
+
+  // z of one logit in double, relative to the reference, and its slope; both with slack.
+  void ChangeOne(int64_t r, int64_t k, double* z, double* slope) const {
+    kernels::LogitChange change = change_;
+    if (change.bias != nullptr) change.bias += k;
+    kernels_.change_logits[Index(Compute::kDouble)][Index(job_.run.real())](
+        Predictions(r) + k * kernels::SizeOf(job_.run.real()), 1, 1, change, &reference_[r], z,
+        slope, job_.stop);
+  }
+
+  // Whether label(r) has the largest z, and its rank; a bias changes the order of the logits.
+  template <class Label>
+  void WriteOrders(Label label) {
+    if (change_.bias == nullptr) {
+      WriteRowHits(job_, rows_, unit_, label, [](int64_t) { return kNaN; });
+      return WriteRowRanks(job_, rows_, label);
+    }
+    const OutputSet& wanted = job_.run.plan.outputs();
+    for (int64_t r = 0; (wanted.argmax_hits || wanted.label_rank) && r < rows_.count; ++r) {
+      // In double, so that no rounding of z makes classes equal.
+      const int64_t y = label(r);
+      const int64_t rank =
+          y < 0 ? -1 : kernels_.rank[Index(Real::kF64)](ExactRow(r), classes_, y, job_.stop);
+      if (wanted.argmax_hits) WriteHit(job_, rows_.first_output + r, rank == 0, unit_);
+      if (wanted.label_rank) WriteRank(job_, rows_.first_output + r, rank);
+    }
   }
 
   // What is known of the labels.
@@ -142,9 +175,7 @@ class ChangedRows {
       at_.picked_exponential[r] = ExponentialAt(job_, reduced_, r, y);
       double z[kernels::kGroup];
       double slope[kernels::kGroup];
-      kernels_.change_logits[Index(Compute::kDouble)][Index(job_.run.real())](
-          Predictions(r) + y * kernels::SizeOf(job_.run.real()), 1, 1, change_, &reference_[r], z,
-          slope, job_.stop);
+      ChangeOne(r, y, z, slope);
       const bool is_top = LoadReal(OwnFormat(compute_), InRow(logits_, r), y) == top_[r];
       at_.picked[r] = is_top ? at_.peak[r] : z[0] + reference_[r] * change_.scale;
       if (is_capped()) label_slope_[r] = slope[0];
@@ -274,7 +305,7 @@ int64_t ScratchBytes(const LossPlan& plan, bool) {
   const int64_t elements = StretchElements(plan, cut);
   const Compute compute = ComputeType(plan);
   constexpr int64_t kArrays = 3;  // logits, slopes, exponentials
-  const int64_t exact = compute == Compute::kFloat ? 3 * 8 * plan.classes() : 0;
+  const int64_t exact = 3 * 8 * plan.classes();
   const int64_t coefficients = plan.one_class() ? 0 : CoefficientBytes(plan, compute, elements);
   return RowTileBytes(plan, cut) + kArrays * elements * SizeOf(compute) + exact + coefficients;
 }

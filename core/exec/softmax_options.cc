@@ -1,6 +1,9 @@
 #include "core/exec/softmax_options.h"
 
+#include <limits>
 #include <variant>
+
+#include "absl/strings/str_cat.h"
 
 namespace lossd {
 namespace {
@@ -8,6 +11,23 @@ namespace {
 // A cap that no number comes near is none: beyond, its inverse would be a denormal number.
 bool IsFelt(double soft_cap, kernels::Compute compute) {
   return soft_cap < (compute == kernels::Compute::kFloat ? 1e36 : 1e300);
+}
+
+// Widened, as the kernels want it.
+absl::Status SetClassBias(RunState& run) {
+  const auto& desc = run.plan.tensors().class_bias;
+  if (!desc) return absl::OkStatus();
+  const kernels::Real real = RealOf(desc->dtype);
+  run.class_bias.resize(run.plan.classes() + kernels::kGroup);
+  for (int64_t k = 0; k < run.plan.classes(); ++k) {
+    const double bias = LoadReal(real, run.side.class_bias.data(), k);
+    run.class_bias[k] = bias;
+    if (bias < std::numeric_limits<double>::infinity()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("class_bias[", k, "] is ", bias, "; wanted a finite number or -inf"));
+  }
+  run.logit_change.bias = run.class_bias.data();
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -31,11 +51,13 @@ SoftmaxOptions SoftmaxOptionsOf(const Loss& loss) {
 
 bool IsChanged(const LossPlan& plan) {
   const SoftmaxOptions options = SoftmaxOptionsOf(plan.spec().loss);
-  return options.change_logits() || options.entropy_bonus > 0;
+  return options.change_logits() || options.entropy_bonus > 0 ||
+         plan.tensors().class_bias.has_value();
 }
 
-void SetSoftmaxOptions(RunState& run) {
-  if (FactsOf(run.plan.spec().loss).family != Family::kSoftmax) return;
+absl::Status SetSoftmaxOptions(RunState& run) {
+  if (FactsOf(run.plan.spec().loss).family != Family::kSoftmax) return absl::OkStatus();
+  if (absl::Status status = SetClassBias(run); !status.ok()) return status;
   const SoftmaxOptions options = SoftmaxOptionsOf(run.plan.spec().loss);
   if (options.log_floor > 0) {
     kernels::Active().log(&options.log_floor, 1, &run.loss_cap);
@@ -53,16 +75,17 @@ void SetSoftmaxOptions(RunState& run) {
       OptionNumbers(policy->*option.member,
                     [&run](double number) { run.softmax_head_options.push_back(number); });
     });
-    return;
+    return absl::OkStatus();
   }
   const bool has_head = options.lse_square_scale > 0 || options.focal_gamma;
-  if (!run.plan.one_class() || !(has_head || IsChanged(run.plan))) return;
+  if (!run.plan.one_class() || !(has_head || IsChanged(run.plan))) return absl::OkStatus();
   run.softmax_head = kernels::Active().label_head;
   run.softmax_head_options.resize(kernels::kLabelHeadOptions);
   run.softmax_head_options[kernels::kLossCap] = run.loss_cap;
   run.softmax_head_options[kernels::kFocalGamma] = options.focal_gamma.value_or(-1);
   run.softmax_head_options[kernels::kLseSquareScale] = options.lse_square_scale;
   run.softmax_head_is_weighted = options.lse_square_scale == 0 && options.entropy_bonus == 0;
+  return absl::OkStatus();
 }
 
 }  // namespace lossd

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "absl/status/status.h"
 #include "core/exec/run_state.h"
 #include "core/plan/loss_plan.h"
 
@@ -26,7 +27,8 @@ SoftmaxOptions SoftmaxOptionsOf(const Loss& loss);
 bool IsChanged(const LossPlan& plan);
 
 // Gives the run its softmax head, if its loss has one, and what runners know beside it.
-void SetSoftmaxOptions(RunState& run);
+// kInvalidArgument names the first class bias that is neither finite nor -inf.
+absl::Status SetSoftmaxOptions(RunState& run);
 
 }  // namespace lossd
 

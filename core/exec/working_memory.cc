@@ -17,15 +17,21 @@ int64_t ClassWeightBytes(const LossPlan& plan) {
   return 8 * (sums + (table ? plan.classes() : 0));
 }
 
+// What a class bias takes when it is widened.
+int64_t ClassBiasBytes(const LossPlan& plan) {
+  return plan.tensors().class_bias ? 8 * (plan.classes() + kernels::kGroup) : 0;
+}
+
 }  // namespace
 
 int64_t WorkingBytes(const LossPlan& plan, int threads) {
-  if (plan.positions() == 0) return ClassWeightBytes(plan);
+  const int64_t of_classes = ClassWeightBytes(plan) + ClassBiasBytes(plan);
+  if (plan.positions() == 0) return of_classes;
   const Runner& runner = RunnerOf(plan);
   const int64_t scratch =
       std::max(runner.scratch_bytes(plan, true), runner.scratch_bytes(plan, false));
   const int64_t at_once = std::min<int64_t>(threads, plan.positions());
-  return ClassWeightBytes(plan) + at_once * std::max<int64_t>(scratch - kKeptScratchBytes, 0);
+  return of_classes + at_once * std::max<int64_t>(scratch - kKeptScratchBytes, 0);
 }
 
 }  // namespace lossd

@@ -68,6 +68,13 @@ absl::Status CheckOthers(const LossTensorDescs& tensors, const plan::Geometry& g
   });
 }
 
+absl::Status CheckClassBias(const TensorDesc& bias, const plan::Geometry& geometry) {
+  LOSSD_RETURN_IF_ERROR(plan::CheckFloating({"class_bias", "dtype"}, bias.dtype));
+  if (bias.shape == std::vector<int64_t>{geometry.classes}) return absl::OkStatus();
+  return plan::RefuseShape({"class_bias", "shape"}, bias.shape,
+                           absl::StrCat("[", geometry.classes, "], one for each class"));
+}
+
 std::optional<double> FixedDenominator(const LossSpec& spec, const plan::Geometry& geometry,
                                        int64_t positions) {
   switch (spec.reduction) {
@@ -138,6 +145,9 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
         plan::MakeClassWeightsPlan(*tensors.class_weights, normalization, predictions, geometry));
   }
   LOSSD_RETURN_IF_ERROR(CheckOthers(tensors, geometry, of_elements));
+  if (tensors.class_bias) {
+    LOSSD_RETURN_IF_ERROR(CheckClassBias(*tensors.class_bias, geometry));
+  }
   if (of_elements) {
     made.positions_shape_ = predictions.shape;
   } else if (tensors.target_kind != TargetKind::kClassIndices) {

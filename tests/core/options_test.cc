@@ -56,6 +56,16 @@ void AddCertainRows(LossCase& c, Random& random) {
   }
 }
 
+// Some classes are masked, one of them with a NaN among its logits.
+void AddBias(LossCase& c, Random& random) {
+  const int64_t classes = c.predictions.desc.shape[1];
+  c.class_bias = OwnedTensor::Make(
+      random.Pick({DType::kF64, DType::kF32}), {classes}, Layout::kRowMajor, [&](int64_t k) {
+        return k % 7 == 6 ? -std::numeric_limits<Real>::infinity() : random.Uniform(-6, 3);
+      });
+  c.predictions.set(ElementAt(c, 0, 6), std::numeric_limits<Real>::quiet_NaN());
+}
+
 const OptionCase kOptions[] = {
     {"defaults", [](LossCase&, Random&) { return true; }},
     {"smoothing_0.1", [](LossCase& c, Random&) { return c.spec.label_smoothing = 0.1, true; }},
@@ -210,6 +220,22 @@ const OptionCase kOptions[] = {
      [](LossCase& c, Random& random) {
        c.spec.loss = SoftmaxLoss{.temperature = 40};
        c.spec.label_smoothing = 0.1;
+       AddCertainRows(c, random);
+       return true;
+     }},
+    {"class_bias",
+     [](LossCase& c, Random& random) {
+       c.spec.loss = SoftmaxLoss{};
+       AddBias(c, random);
+       AddCertainRows(c, random);
+       AddStrangeLogits(c);
+       return true;
+     }},
+    {"class_bias_with_all_of_softmax",
+     [](LossCase& c, Random& random) {
+       c.spec.loss = SoftmaxLoss{
+           .lse_square_scale = 1e-2, .soft_cap = 6, .temperature = 0.7, .entropy_bonus = 0.2};
+       AddBias(c, random);
        AddCertainRows(c, random);
        return true;
      }},

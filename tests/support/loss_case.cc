@@ -49,6 +49,7 @@ LossInputs LossCase::inputs() const {
   views.upstream_gradient = view(upstream_gradient);
   views.second_predictions = view(second_predictions);
   views.pos_weight = view(pos_weight);
+  views.class_bias = view(class_bias);
   views.advantages = view(advantages);
   views.old_log_probabilities = view(old_log_probabilities);
   views.reference_log_probabilities = view(reference_log_probabilities);

@@ -43,6 +43,7 @@ struct LossCase {
   std::optional<OwnedTensor> upstream_gradient;
   std::optional<OwnedTensor> second_predictions;
   std::optional<OwnedTensor> pos_weight;
+  std::optional<OwnedTensor> class_bias;
   std::optional<OwnedTensor> advantages;
   std::optional<OwnedTensor> old_log_probabilities;
   std::optional<OwnedTensor> reference_log_probabilities;

@@ -6,6 +6,7 @@
 
 #include "tests/support/oracle_row.h"
 #include "tests/support/oracle_shape.h"
+#include "tests/support/oracle_softmax.h"
 #include "tests/support/oracle_weights.h"
 
 namespace lossd::oracle {
@@ -86,6 +87,7 @@ class Computation {
   };
   void Entry(const GradientEntry& entry, int64_t element, DType out, Bounded& to);
   void SideOutputs(const Position& position);
+  std::vector<Real> Ordered(const Row& row) const;
 
   // Whether the policy for D = 0 applies.
   bool depends_on_data() const {
@@ -222,6 +224,9 @@ Position Computation::Read(const Index& index) const {
     position.row.x.push_back(ElementOf(inputs_.predictions, position.elements.back()));
   }
   position.row.weights = weights_.At(index);
+  for (int64_t k = 0; inputs_.class_bias && k < geometry_.classes(); ++k) {
+    position.row.bias.push_back(ElementOf(*inputs_.class_bias, k));
+  }
   ReadTargets(position);
   ReadPositionTensors(position);
   ReadToken(position);
@@ -395,9 +400,15 @@ void Computation::Entry(const GradientEntry& entry, int64_t element, DType out, 
                        SmallestNormal(compute_type_) + HalfUlp(out, value);
 }
 
+// What decides which class is the largest: temperature and soft cap keep the order, a bias does
+// not.
+std::vector<Real> Computation::Ordered(const Row& row) const {
+  return row.bias.empty() ? row.x : ChangedLogits(spec_.loss, row);
+}
+
 void Computation::SideOutputs(const Position& position) {
   const RowAnswer& row = position.answer;
-  const std::vector<Real>& x = position.row.x;
+  const std::vector<Real> x = Ordered(position.row);
   int64_t wanted = -1;
   if (!position.ignored && !HasNan(position.plain_targets)) {
     wanted =

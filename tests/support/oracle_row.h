@@ -14,6 +14,7 @@ namespace lossd::oracle {
 struct Row {
   std::vector<Real> x;        // predictions
   std::vector<Real> weights;  // w(k), normalised
+  std::vector<Real> bias;     // of each class; empty: none
   std::vector<Real> targets;  // t'(k), smoothed
   int64_t label = -1;         // y for class indices, else -1
   bool smoothed = false;      // whether label smoothing made `targets`

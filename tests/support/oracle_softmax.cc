@@ -27,15 +27,17 @@ struct Logits {
   Real most = 0;  // |z|, of what a soft cap leaves
 };
 
-Logits ChangeLogits(const SoftmaxLoss& loss, const std::vector<Real>& x) {
+Logits ChangeLogits(const SoftmaxLoss& loss, const Row& row) {
   Logits logits;
-  logits.changed = loss.soft_cap || loss.temperature != 1;
+  logits.changed = loss.soft_cap || loss.temperature != 1 || !row.bias.empty();
   const Real temperature = loss.temperature;
-  for (const Real value : x) {
+  for (size_t k = 0; k < row.x.size(); ++k) {
+    const Real value = row.x[k];
+    const Real bias = row.bias.empty() ? 0 : row.bias[k];
     Real z = value;
     Real slope = 1;
     Real error = 0;
-    if (loss.soft_cap && value != -kInf) {
+    if (loss.soft_cap && std::isfinite(value)) {
       const Real cap = *loss.soft_cap;
       const Real cosine = std::cosh(value / cap);
       z = cap * std::tanh(value / cap);
@@ -46,7 +48,14 @@ Logits ChangeLogits(const SoftmaxLoss& loss, const std::vector<Real>& x) {
     } else if (loss.soft_cap) {
       slope = 0;
     }
-    logits.z.push_back(z / temperature);
+    if (bias == -kInf) {  // masked, whatever the logit is
+      logits.z.push_back(-kInf);
+      logits.slope.push_back(slope / temperature);
+      logits.slope_error.push_back(error + 4);
+      continue;
+    }
+    if (bias != 0) logits.most = std::max(logits.most, 2 * std::fabs(bias));
+    logits.z.push_back(z / temperature + bias);
     logits.slope.push_back(slope / temperature);
     logits.slope_error.push_back(logits.changed ? error + 4 : 0);
   }
@@ -265,10 +274,20 @@ void SubtractEntropy(const Row& row, const SoftmaxParts& parts, Real eta, Real u
 
 }  // namespace
 
+std::vector<Real> ChangedLogits(const Loss& loss, const Row& row) {
+  const auto* softmax = std::get_if<SoftmaxLoss>(&loss);
+  return softmax == nullptr ? row.x : ChangeLogits(*softmax, row).z;
+}
+
 void SoftmaxRow(const SoftmaxLoss& loss, const Row& row, Real u, Real smallest, RowAnswer& answer) {
+  const Logits logits = ChangeLogits(loss, row);
   const bool all_masked =
-      std::all_of(row.x.begin(), row.x.end(), [](Real x) { return x == -kInf; });
-  if (all_masked || std::any_of(row.x.begin(), row.x.end(), Poisonous)) {
+      std::all_of(logits.z.begin(), logits.z.end(), [](Real z) { return z == -kInf; });
+  bool poisoned = false;
+  for (size_t k = 0; k < row.x.size(); ++k) {
+    poisoned |= logits.z[k] != -kInf && Poisonous(row.x[k]);
+  }
+  if (all_masked || poisoned) {
     answer.nonfinite = true;
     answer.loss = kNan;
     answer.log_sum_exp = kNan;
@@ -280,7 +299,6 @@ void SoftmaxRow(const SoftmaxLoss& loss, const Row& row, Real u, Real smallest, 
     answer.log_probabilities_bound = answer.slope_bound;
     return;
   }
-  const Logits logits = ChangeLogits(loss, row.x);
   Row changed = row;
   changed.x = logits.z;
   const SoftmaxParts parts = SoftmaxOf(logits, u);
@@ -300,7 +318,7 @@ void SoftmaxRow(const SoftmaxLoss& loss, const Row& row, Real u, Real smallest, 
   for (size_t k = 0; k < row.x.size(); ++k) {
     const Real s = parts.Probability(k);
     answer.probabilities.push_back(s);
-    const bool exact = std::isinf(row.x[k]);
+    const bool exact = std::isinf(changed.x[k]);
     const Real distance = parts.maximum - changed.x[k];
     answer.log_probabilities.push_back(-(distance + parts.log_total));
     const Real bound = distance == 0 ? parts.relative * u * parts.log_total + smallest

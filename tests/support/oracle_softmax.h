@@ -9,6 +9,9 @@ namespace lossd::oracle {
 // normal number.
 void SoftmaxRow(const SoftmaxLoss& loss, const Row& row, Real u, Real smallest, RowAnswer& answer);
 
+// The logits z of which the softmax is taken.
+std::vector<Real> ChangedLogits(const Loss& loss, const Row& row);
+
 }  // namespace lossd::oracle
 
 #endif  // LOSSD_TESTS_SUPPORT_ORACLE_SOFTMAX_H_

@@ -86,6 +86,10 @@ const Row kContents[] = {
      "position_weights { dtype: DTYPE_F32 shape: 2 data: $f32(1 0) }",
      "class_indices[1] is 3; wanted a label in 0..2"},
 
+    {"class_bias_inf", "class_bias { dtype: DTYPE_F32 shape: 3 data: $f32(-inf inf 1) }",
+     "class_bias[1] is inf; wanted a finite number or -inf"},
+    {"class_bias_nan", "class_bias { dtype: DTYPE_F64 shape: 3 data: $f64(0 1 nan) }",
+     "class_bias[2] is nan; wanted a finite number or -inf"},
     {"class_weight_negative", "class_weights { dtype: DTYPE_F32 shape: 3 data: $f32(1 -0.5 1) }",
      "class_weights[1] is -0.5; wanted a finite number >= 0"},
     {"class_weight_nan", "class_weights { dtype: DTYPE_F64 shape: 3 data: $f64(1 1 nan) }",

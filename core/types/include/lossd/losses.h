@@ -31,6 +31,13 @@ inline constexpr TensorRule kClassTensors[] = {
     {Role::kClassWeights, Presence::kOptional},     {Role::kPositionWeights, Presence::kOptional},
     {Role::kUpstreamGradient, Presence::kOptional}, {Role::kPredictions, Presence::kRequired}};
 
+// What softmax takes.
+inline constexpr TensorRule kSoftmaxTensors[] = {
+    {Role::kClassIndices, Presence::kOneOf},        {Role::kClassProbabilities, Presence::kOneOf},
+    {Role::kClassWeights, Presence::kOptional},     {Role::kPositionWeights, Presence::kOptional},
+    {Role::kUpstreamGradient, Presence::kOptional}, {Role::kPredictions, Presence::kRequired},
+    {Role::kClassBias, Presence::kOptional}};
+
 // What the rows of losses over classes have in common.
 struct OverClasses {
   static constexpr absl::Span<const TensorRule> kTensors = kClassTensors;
@@ -57,6 +64,7 @@ struct LossRow<SoftmaxLoss> : OverClasses {
   static constexpr std::string_view kName = "softmax";
   static constexpr Family kFamily = Family::kSoftmax;
   static constexpr Domain kPredictions = Domain::kLogits;
+  static constexpr absl::Span<const TensorRule> kTensors = kSoftmaxTensors;
   static constexpr std::tuple kOptions = {
       MakeOption(1, "log_floor", &SoftmaxLoss::log_floor, Range::FromZeroToBelowOne(),
                  "clamps the probability in the loss value"),

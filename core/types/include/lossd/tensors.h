@@ -27,6 +27,7 @@ enum class Role : int8_t {
   kTargetValues = 8,
   kSecondPredictions = 10,
   kPosWeight = 11,
+  kClassBias = 12,
   kAdvantages = 13,
   kOldLogProbabilities = 14,
   kReferenceLogProbabilities = 15,
@@ -57,6 +58,7 @@ enum class SideKind : int8_t {
   kUpstreamGradient = 3,
   kTargets = 4,
   kPosWeight = 11,
+  kClassBias = 12,
   kAdvantages = 13,
   kOldLogProbabilities = 14,
   kReferenceLogProbabilities = 15,
@@ -68,6 +70,7 @@ inline constexpr SideKind kSideKinds[] = {SideKind::kClassWeights,
                                           SideKind::kUpstreamGradient,
                                           SideKind::kTargets,
                                           SideKind::kPosWeight,
+                                          SideKind::kClassBias,
                                           SideKind::kAdvantages,
                                           SideKind::kOldLogProbabilities,
                                           SideKind::kReferenceLogProbabilities,
@@ -85,6 +88,7 @@ struct LossTensors {
   std::optional<T> upstream_gradient = {};
   std::optional<T> second_predictions = {};
   std::optional<T> pos_weight = {};
+  std::optional<T> class_bias = {};
   std::optional<T> advantages = {};
   std::optional<T> old_log_probabilities = {};
   std::optional<T> reference_log_probabilities = {};
@@ -102,6 +106,7 @@ struct SideTensors {
   T position_weights = {};
   T upstream_gradient = {};
   T pos_weight = {};
+  T class_bias = {};
   T advantages = {};
   T old_log_probabilities = {};
   T reference_log_probabilities = {};
@@ -201,6 +206,12 @@ inline constexpr TensorRow<T> kTensorRows[] = {
      nullptr,
      &LossTensors<T>::pos_weight,
      &SideTensors<T>::pos_weight,
+     nullptr},
+    {{Role::kClassBias, "class_bias", Per::kClass, /*floating=*/true, std::nullopt,
+      SideKind::kClassBias, 0},
+     nullptr,
+     &LossTensors<T>::class_bias,
+     &SideTensors<T>::class_bias,
      nullptr},
     {{Role::kAdvantages, "advantages", Per::kPosition, /*floating=*/true, std::nullopt,
       SideKind::kAdvantages, 0},
