@@ -31,6 +31,7 @@ struct Workspace {
   Positions positions;
   Scratch gathered;  // predictions that lay in pieces or strided
   Scratch gathered_targets;
+  Scratch gathered_second;
   Scratch logits;  // as options change them
   Scratch slopes;  // of a soft cap
   Scratch exact;   // one row of logits in double, and its exponentials

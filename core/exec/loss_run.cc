@@ -108,6 +108,14 @@ absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor,
     LOSSD_ASSIGN_OR_RETURN(const CountedElements counted, CountElements(run, executor, stop));
     whole.valid_count = counted.count;
     whole.weight_sum = counted.weight;
+  } else if (need_weights && FactsOf(run.plan.spec().loss).family == Family::kRows &&
+             !run.hard_targets()) {
+    // Targets of rows weigh nothing beside q.
+    if (!run.plan.tensors().position_weights) {
+      whole.weight_sum.Add(static_cast<double>(positions));
+    } else {
+      for (int64_t p = 0; p < positions; ++p) whole.weight_sum.Add(run.PositionWeight(p));
+    }
   } else if (need_weights && !run.hard_targets()) {
     LOSSD_ASSIGN_OR_RETURN(whole.weight_sum, WeightOfTargets(run, executor, stop));
   }

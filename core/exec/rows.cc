@@ -12,13 +12,16 @@ Rows RowTile::OpenTargets() {
   rows_.count = count_;
   rows_.first_position = job_.PositionAt(o_, i_);
   rows_.first_output = o_ * job_.box.inner_count + i_;
-  if (run.hard_targets()) return rows_;
+  const TargetKind kind = run.plan.tensors().target_kind;
+  if (run.hard_targets() || kind == TargetKind::kNone) return rows_;
   const Real real = RealOf(run.plan.tensors().targets.dtype);
   if (run.plan.targets_come_whole()) {
     const ScatteredBytes targets(run.side.targets);
     rows_.targets = Gather(targets, run.plan.whole(), real, work_.gathered_targets);
   } else {
-    rows_.targets = Gather(job_.in.class_probabilities, job_.box, real, work_.gathered_targets);
+    const bool values = kind == TargetKind::kTargetValues;
+    rows_.targets = Gather(values ? job_.in.target_values : job_.in.class_probabilities, job_.box,
+                           real, work_.gathered_targets);
   }
   return rows_;
 }
@@ -28,6 +31,10 @@ Rows RowTile::Open() {
   const Real real = run.real();
   OpenTargets();
   rows_.predictions = Gather(job_.in.predictions, job_.box, real, work_.gathered);
+  if (const auto& second = run.plan.tensors().second_predictions) {
+    rows_.second =
+        Gather(job_.in.second_predictions, job_.box, RealOf(second->dtype), work_.gathered_second);
+  }
   const OutputSet& wanted = run.plan.outputs();
   const int64_t gradient_bytes = wanted.gradient ? Bytes(run.gradient_real()) : 0;
   const int64_t probability_bytes = wanted.probabilities ? Bytes(real) : 0;
@@ -100,7 +107,12 @@ int64_t RowTileBytes(const LossPlan& plan, const Cut& cut) {
   const int64_t elements = StretchElements(plan, cut);
   const int64_t turned = cut.rows ? 1 : 2;
   int64_t bytes = elements * SizeOf(plan.dtype()) * turned;
-  if (!plan.hard_targets()) bytes += elements * SizeOf(plan.tensors().targets.dtype) * turned;
+  const LossTensorDescs& tensors = plan.tensors();
+  const bool dense = !plan.hard_targets() && tensors.target_kind != TargetKind::kNone;
+  if (dense) bytes += elements * SizeOf(tensors.targets.dtype) * turned;
+  if (tensors.second_predictions) {
+    bytes += elements * SizeOf(tensors.second_predictions->dtype) * turned;
+  }
   if (!cut.rows && plan.outputs().gradient) bytes += elements * SizeOf(plan.gradient_dtype());
   if (!cut.rows && plan.outputs().probabilities) bytes += elements * SizeOf(plan.dtype());
   const int64_t chunks = kernels::Chunks(ComputeOf(RealOf(plan.dtype())), plan.classes());

@@ -12,7 +12,8 @@ namespace lossd {
 // Contiguous rows of C classes for the row kernels.
 struct Rows {
   const std::byte* predictions = nullptr;
-  const std::byte* targets = nullptr;  // class probabilities, or null
+  const std::byte* targets = nullptr;  // class probabilities or target values, or null
+  const std::byte* second = nullptr;   // second predictions, or null
   std::byte* gradient = nullptr;       // null: not wanted; may be `predictions`
   std::byte* probabilities = nullptr;  // likewise
   int64_t count = 0;

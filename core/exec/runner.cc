@@ -21,6 +21,8 @@ const Runner& RunnerOf(const LossPlan& plan) {
       return OfSoftmax(plan);
     case Family::kPick:
       return plan.one_class() ? kPicked : kPickRows;
+    case Family::kRows:
+      return kRowLosses;
     case Family::kElements:
       break;
   }

@@ -16,6 +16,7 @@
 //   picked.cc         losses of Family::kPick, one label a position
 //   pick_rows.cc      losses of Family::kPick, probabilities or smoothed labels
 //   elements.cc       losses of Family::kElements
+//   row_losses.cc     losses of Family::kRows
 
 namespace lossd {
 
@@ -46,6 +47,7 @@ extern const Runner kSoftmaxChanged;
 extern const Runner kPicked;
 extern const Runner kPickRows;
 extern const Runner kElements;
+extern const Runner kRowLosses;
 
 const Runner& RunnerOf(const LossPlan& plan);
 

@@ -29,9 +29,9 @@ void Scratch::Take(int64_t bytes) {
 void Workspace::Trim() {
   constexpr int64_t kLarge = int64_t{1} << 20;
   const auto for_each = [this](auto visit) {
-    for (Scratch* scratch :
-         {&gathered, &gathered_targets, &logits, &slopes, &exact, &exponentials, &chunk_scales,
-          &factors, &losses, &labelled, &no_labels, &coefficients, &wide_row, &outputs}) {
+    for (Scratch* scratch : {&gathered, &gathered_targets, &gathered_second, &logits, &slopes,
+                             &exact, &exponentials, &chunk_scales, &factors, &losses, &labelled,
+                             &no_labels, &coefficients, &wide_row, &outputs}) {
       visit(*scratch);
     }
   };

@@ -222,6 +222,21 @@ struct ElementHeadFacts {
 };
 inline constexpr int kMaxElementExtras = 3;
 
+// A row for the head of a loss of whole rows, in double; all arrays have slack like scratch.
+struct RowArrays {
+  const double* x;
+  const double* t;       // targets, or null
+  const double* second;  // second predictions, or null
+  const double* weight;  // w(k); null: all 1
+  int64_t classes;
+  int64_t label;  // or below 0
+  const double* options;
+  double* slope;  // dl/dx, told
+  double* terms;  // scratch
+};
+// Returns l; NaN where the row has none.
+using RowBody = double (*)(const RowArrays& row);
+
 // All pointers may be unaligned. `rows` rows lie one after the other, `classes` apart. Scratch
 // (`e`, `c` and friends) is of the compute type and has kGroup elements of slack at its end.
 struct KernelSet {
@@ -333,6 +348,9 @@ struct KernelSet {
   // out[i] = slope[i] * a[i], never -0; both of the compute type.
   void (*scale_elements[kComputes][kReals])(const void* slope, const void* a, int64_t count,
                                             bool streaming, void* out);
+
+  // The heads of row_heads-inl.h in their order.
+  const RowBody* row_heads;
 
   // Widening copies. Float targets of f64 sources are rounded.
   void (*widen[kComputes][kReals])(const void* x, int64_t count, void* out);

@@ -13,6 +13,7 @@ void AddSoftmaxTiles(KernelSet& set);
 void AddPointwise(KernelSet& set);
 void AddPositions(KernelSet& set);
 void AddElements(KernelSet& set);
+void AddRowHeads(KernelSet& set);
 void AddLabelHead(KernelSet& set);
 void AddPolicyHead(KernelSet& set);
 void AddLogits(KernelSet& set);

@@ -17,6 +17,7 @@ KernelSet MakeTable() {
   AddPointwise(set);
   AddPositions(set);
   AddElements(set);
+  AddRowHeads(set);
   AddLabelHead(set);
   AddPolicyHead(set);
   AddLogits(set);

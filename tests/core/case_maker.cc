@@ -76,7 +76,7 @@ void AddClassWeights(const Factors& factors, Random& random, LossCase& c) {
 void AddPositionTensors(const Factors& factors, Random& random, LossCase& c) {
   const auto tensor = [&](Real low, Real high) {
     const std::vector<int64_t>& shape = c.predictions.desc.shape;
-    const bool of_elements = factors.target_kind == TargetKind::kTargetValues;
+    const bool of_elements = FactsOf(c.spec.loss).family == Family::kElements;
     return OwnedTensor::Make(
         AnyFloat(random), of_elements ? shape : LabelShape(shape, factors.axis, random.OneIn(2)),
         factors.layout,

@@ -47,8 +47,11 @@ struct Position {
   RowAnswer answer;
   bool weightless = false;  // its weights alone make its loss and its gradient 0
 
+  bool weighs_itself = false;  // q alone is its weight
+
   // w_i: the class weight that enters weight_sum, which never sees smoothing.
   Real weight() const {
+    if (weighs_itself) return 1;
     Real sum = 0;
     for (size_t k = 0; k < plain_targets.size(); ++k) {
       if (plain_targets[k] != 0) sum += row.weights[k] * plain_targets[k];
@@ -248,9 +251,15 @@ void Computation::ReadTargets(Position& position) const {
     // An ignored label may be any number; class 0 stands in and nothing comes of it.
     row.label = position.ignored ? 0 : static_cast<int64_t>(label);
     position.plain_targets[row.label] = 1;
-  } else {
+  } else if (inputs_.target_kind != TargetKind::kNone) {
     for (size_t k = 0; k < row.x.size(); ++k) {
       position.plain_targets[k] = ElementOf(inputs_.targets, position.elements[k]);
+    }
+  }
+  position.weighs_itself = FactsOf(spec_.loss).family == Family::kRows && row.label < 0;
+  if (inputs_.second_predictions) {
+    for (const int64_t element : position.elements) {
+      row.second.push_back(ElementOf(*inputs_.second_predictions, element));
     }
   }
   const Real smoothing = spec_.label_smoothing;
@@ -369,7 +378,7 @@ void Computation::Gradient(const Position& position) {
     Entry({coefficient, position.answer.slope[k], position.answer.slope_bound[k]},
           position.elements[k], spec_.gradient_dtype.value_or(own_dtype), answer_.gradient);
   }
-  if (!inputs_.second_predictions) return;
+  if (!FactsOf(spec_.loss).second_gradient) return;
   Entry({coefficient, position.answer.second_slope, position.answer.second_slope_bound},
         position.address,
         spec_.second_gradient_dtype.value_or(inputs_.second_predictions->desc.dtype),

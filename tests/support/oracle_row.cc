@@ -104,6 +104,146 @@ void ElementOf(const L& loss, const Row& row, Real u, Real smallest, RowAnswer& 
   answer.loss = kNan;
 }
 
+// ---------------------------------------------------------------------------------- rows
+
+// A loss in double, from its terms; one that is not finite has no slope.
+void FinishRow(const Sized& sum, bool foreign_nan, RowAnswer& answer) {
+  answer.loss = sum.value;
+  answer.loss_bound = 16 * UnitRoundoff(DType::kF64) * sum.size + SmallestNormal(DType::kF64);
+  if (std::isfinite(sum.value)) return;
+  answer.nonfinite = !(std::isnan(sum.value) && foreign_nan);
+  if (std::isnan(sum.value)) answer.loss = kNan;
+  FillNan(answer.slope);
+}
+
+void RowOf(const KlDivergenceLoss& loss, const Row& row, Real u, Real /*smallest*/,
+           RowAnswer& answer) {
+  Sized sum;
+  for (int64_t k = 0; k < row.classes(); ++k) {
+    const Real t = loss.log_targets ? std::exp(row.targets[k]) : row.targets[k];
+    const Real c = row.weights[k] == 0 ? 0 : row.weights[k] * t;
+    sum.Add(c, loss.log_targets ? row.targets[k] : std::log(t)).Add(-c, row.x[k]);
+    answer.slope[k] = -c;
+    answer.slope_bound[k] = 16 * u * std::fabs(c);
+  }
+  const bool foreign =
+      std::any_of(row.targets.begin(), row.targets.end(), [](Real t) { return std::isnan(t); });
+  FinishRow(sum, foreign, answer);
+}
+
+void RowOf(const MultiMarginLoss& loss, const Row& row, Real u, Real /*smallest*/,
+           RowAnswer& answer) {
+  const auto y = static_cast<size_t>(row.label);
+  const Real w = row.weights[y];
+  const bool squared = loss.power == 2;
+  const bool largest = loss.aggregate == MarginAggregate::kMax;
+  const Real share = largest ? 1 : Real(1) / row.classes();
+  Sized sum;
+  size_t top = y;
+  Real most = 0;
+  for (size_t k = 0; k < row.x.size(); ++k) {
+    const Real v = k == y ? 0 : loss.margin - row.x[y] + row.x[k];
+    if (v <= 0) continue;
+    if (largest && !(v > most) && !std::isnan(v)) continue;
+    if (largest && top != y) {
+      sum = Sized();
+      answer.slope[top] = answer.slope[y] = 0;
+    }
+    top = k;
+    most = v;
+    const Real sizes = loss.margin + std::fabs(row.x[y]) + std::fabs(row.x[k]);
+    sum.Add(w * share, squared ? v * v : v).Rounded(w * share * (squared ? 2 * v : 1) * sizes);
+    const Real slope = w * share * (squared ? 2 * v : std::isnan(v) ? v : 1);
+    const Real bound = 16 * UnitRoundoff(DType::kF64) * w * share * (squared ? 2 * sizes : 1);
+    answer.slope[k] = slope;
+    answer.slope[y] -= slope;
+    answer.slope_bound[k] = bound + 16 * u * std::fabs(slope);
+    answer.slope_bound[y] += bound + 16 * u * std::fabs(slope);
+  }
+  FinishRow(sum, false, answer);
+}
+
+// log softmax(x / T), from the definition.
+std::vector<Real> LogSoftmax(const std::vector<Real>& x, Real temperature) {
+  const Real peak = *std::max_element(x.begin(), x.end());
+  Real others = -1;
+  for (const Real value : x) others += std::exp((value - peak) / temperature);
+  std::vector<Real> logs;
+  for (const Real value : x) logs.push_back((value - peak) / temperature - std::log1p(others));
+  return logs;
+}
+
+bool IsPoisonousRow(const std::vector<Real>& x) {
+  return std::any_of(x.begin(), x.end(), Poisonous) ||
+         std::all_of(x.begin(), x.end(), [](Real v) { return v == -kInf; });
+}
+
+// sum p log(p / q), which is infinite where q alone is 0; sizes for what the differences of
+// logarithms lose.
+Sized KlOf(const std::vector<Real>& log_p, const std::vector<Real>& log_q) {
+  Sized sum;
+  for (size_t k = 0; k < log_p.size(); ++k) {
+    const Real p = std::exp(log_p[k]);
+    const Real q = std::exp(log_q[k]);
+    if (p == 0) continue;
+    sum.value += p * (log_p[k] - log_q[k]);
+    if (q > 0) sum.size += p * (std::fabs(log_p[k]) + std::fabs(log_q[k]) + 1) + q;
+  }
+  return sum;
+}
+
+void RowOf(const DistillationLoss& loss, const Row& row, Real u, Real smallest, RowAnswer& answer) {
+  if (IsPoisonousRow(row.x) || IsPoisonousRow(row.second)) {
+    answer.nonfinite = true;
+    answer.loss = kNan;
+    FillNan(answer.slope);
+    return;
+  }
+  const Real temperature = loss.temperature;
+  const Real scale = loss.temperature_squared ? temperature * temperature : 1;
+  const std::vector<Real> lp = LogSoftmax(row.second, temperature);
+  const std::vector<Real> lq = LogSoftmax(row.x, temperature);
+  const Real b = loss.mixture.value_or(0.5);
+  std::vector<Real> lm;
+  for (size_t k = 0; k < lp.size(); ++k) {
+    lm.push_back(std::log(b * std::exp(lp[k]) + (1 - b) * std::exp(lq[k])));
+  }
+  const bool forward = loss.divergence == Divergence::kForwardKl;
+  const bool reverse = loss.divergence == Divergence::kReverseKl;
+  Sized sum = forward ? KlOf(lp, lq) : KlOf(lq, reverse ? lp : lm);
+  const Real of_student = sum.value;
+  const Real student_size = sum.size;
+  if (!forward && !reverse) {
+    const Sized of_teacher = KlOf(lp, lm);
+    sum = {b * of_teacher.value + (1 - b) * of_student, of_teacher.size + sum.size};
+  }
+  answer.loss = scale * sum.value;
+  answer.loss_bound = 32 * UnitRoundoff(DType::kF64) * scale * sum.size + smallest;
+  if (std::isinf(answer.loss)) {
+    answer.nonfinite = true;
+    FillNan(answer.slope);
+    return;
+  }
+  for (size_t k = 0; k < lp.size(); ++k) {
+    const Real p = std::exp(lp[k]);
+    const Real q = std::exp(lq[k]);
+    if (p == 0 && q == 0) continue;
+    const Real logs = (p > 0 ? std::fabs(lp[k]) : 0) + (q > 0 ? std::fabs(lq[k]) : 0) + 1;
+    Real slope = q - p;
+    Real size = (p + q) * logs;
+    if (!forward) {
+      slope = q == 0 ? 0 : q * (lq[k] - (reverse ? lp[k] : lm[k]) - of_student);
+      size = q * (logs + student_size);
+      if (!reverse) slope *= 1 - b;
+    }
+    answer.slope[k] = scale / temperature * slope;
+    answer.slope_bound[k] = scale / temperature * 32 * UnitRoundoff(DType::kF64) * size +
+                            16 * u * std::fabs(answer.slope[k]) + smallest;
+  }
+}
+
+// ---------------------------------------------------------------------------------- tokens
+
 // A token of a policy, from logits: the loss of its log-probability, which is that of cross
 // entropy, and the entropy.
 void TokenOf(const PolicyLoss& loss, const Row& row, Real u, Real smallest, RowAnswer& answer) {

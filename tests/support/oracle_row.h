@@ -18,6 +18,7 @@ struct Row {
   std::vector<Real> targets;  // t'(k), smoothed
   int64_t label = -1;         // y for class indices, else -1
   bool smoothed = false;      // whether label smoothing made `targets`
+  std::vector<Real> second;   // second predictions, of losses of whole rows
   // Of a loss over elements, which looks at this and weights[0]; of a policy what belongs to a
   // token.
   Element element;

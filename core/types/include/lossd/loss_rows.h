@@ -20,6 +20,7 @@ enum class Family : int8_t {
   kPick,      // one class of each position
   kSoftmax,   // the exponentials of all classes of each position
   kElements,  // nothing: every element of the predictions is a position of its own
+  kRows,      // whatever it likes of a position's classes
 };
 
 // What predictions are.
@@ -33,6 +34,8 @@ constexpr std::string_view NameOf(Family family) {
       return "softmax";
     case Family::kElements:
       return "elements";
+    case Family::kRows:
+      return "rows";
   }
   return "";
 }

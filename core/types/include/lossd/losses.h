@@ -17,6 +17,7 @@
 #include "lossd/element_losses.h"
 #include "lossd/loss_rows.h"
 #include "lossd/policy_loss.h"
+#include "lossd/row_losses.h"
 #include "lossd/tensors.h"
 
 // The catalogue of losses: of each a struct with its options, and a row. Formulas are in
@@ -104,11 +105,12 @@ struct LossRow<NllLoss> : OverClasses {
 };
 
 // A spec may be wrong in every field: LossPlan::Make is what checks it.
-using Loss = std::variant<SoftmaxLoss, MultinomialLogisticLoss, NllLoss, PolicyLoss,
-                          BinaryCrossEntropyLoss, SigmoidFocalLoss, HingeLoss, SquaredErrorLoss,
-                          AbsoluteErrorLoss, SmoothL1Loss, HuberLoss, LogCoshLoss, QuantileLoss,
-                          PoissonNllLoss, GaussianNllLoss, GaussianKlLoss, MarginRankingLoss,
-                          PairwiseLogisticLoss, PreferenceLoss, KtoLoss, ValueLoss>;
+using Loss =
+    std::variant<SoftmaxLoss, MultinomialLogisticLoss, NllLoss, PolicyLoss, BinaryCrossEntropyLoss,
+                 SigmoidFocalLoss, HingeLoss, SquaredErrorLoss, AbsoluteErrorLoss, SmoothL1Loss,
+                 HuberLoss, LogCoshLoss, QuantileLoss, PoissonNllLoss, GaussianNllLoss,
+                 GaussianKlLoss, MarginRankingLoss, PairwiseLogisticLoss, PreferenceLoss, KtoLoss,
+                 ValueLoss, DistillationLoss, KlDivergenceLoss, MultiMarginLoss>;
 inline constexpr size_t kLossCount = std::variant_size_v<Loss>;
 
 template <class L>
@@ -217,7 +219,7 @@ inline TargetRange TargetsOf(const Loss& any) {
   return std::visit(
       []<class L>(const L& loss) {
         TargetRange range = TargetRange::kAny;
-        if constexpr (LossRow<L>::kFamily == Family::kElements) range = LossRow<L>::kTargets;
+        if constexpr (requires { LossRow<L>::kTargets; }) range = LossRow<L>::kTargets;
         ForEachOption<L>([&]<class T>(const Option<L, T>& option) {
           if constexpr (std::is_same_v<T, BinaryTargets>) {
             const bool is_signed = loss.*option.member == BinaryTargets::kSigned;

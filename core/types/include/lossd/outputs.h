@@ -90,7 +90,7 @@ constexpr bool HasOutput(const LossFacts& loss, OutputOf of) {
     case OutputOf::kSoftmax:
       return loss.family == Family::kSoftmax;
     case OutputOf::kOverClasses:
-      return loss.family != Family::kElements;
+      return loss.family == Family::kPick || loss.family == Family::kSoftmax;
     case OutputOf::kSecondGradient:
       return loss.second_gradient;
   }
@@ -105,7 +105,7 @@ constexpr std::string_view ReasonOf(OutputOf of) {
     case OutputOf::kSoftmax:
       return "only the softmax loss has it";
     case OutputOf::kOverClasses:
-      return "a loss over elements does not have it";
+      return "only losses that look at one class, or at a softmax, have it";
     case OutputOf::kSecondGradient:
       return "only losses whose second predictions have a gradient have it";
   }
