@@ -32,8 +32,10 @@ v1::ComputeRequest FullRequest(const std::string& text) {
                                          [&](const LossFacts& f) { return f.number == number; });
   const bool of_tokens = request.spec().policy().input() == v1::PolicyLoss::LOG_PROBABILITIES;
   const LossFacts* const facts = of_tokens ? &kOtherFacts<LossRow<PolicyLoss>> : found;
-  if (facts == kLossFacts.end() || facts->family != Family::kElements) return request;
-  request.clear_class_indices();
+  const bool has_more = facts != kLossFacts.end() &&
+                        (facts->family == Family::kElements || facts->family == Family::kRows);
+  if (!has_more) return request;
+  if (!Takes(*facts, Role::kClassIndices)) request.clear_class_indices();
   for (const TensorRule& rule : facts->tensors) {
     const bool by_option = rule.presence == Presence::kByOption &&
                            (!of_tokens || request.spec().policy().kl_coefficient() != 0);
@@ -240,6 +242,30 @@ const Domain kDomains[] = {
      "a finite number >= 0",
      {"-5e-324", "inf", "nan"},
      {"0", "0.2"}},
+    {"distillation_mixture",
+     "distillation { divergence: JENSEN_SHANNON mixture: VALUE }",
+     "distillation.mixture",
+     "a number in (0, 1)",
+     {"0", "1", "-1", "nan"},
+     {"0.5", "5e-324"}},
+    {"distillation_temperature",
+     "distillation { temperature: VALUE }",
+     "distillation.temperature",
+     "a finite number > 0",
+     {"0", "-1", "inf", "nan"},
+     {"0.5", "2"}},
+    {"multi_margin_margin",
+     "multi_margin { margin: VALUE }",
+     "multi_margin.margin",
+     "a finite number > 0",
+     {"0", "-1", "inf", "nan"},
+     {"0.5", "2"}},
+    {"multi_margin_power",
+     "multi_margin { power: VALUE }",
+     "multi_margin.power",
+     "1 or 2",
+     {"0", "3"},
+     {"1", "2"}},
     {"policy_ratio_low",
      "policy { ppo { ratio_low: VALUE } input: LOG_PROBABILITIES }",
      "policy.ppo.ratio_low",
@@ -400,6 +426,8 @@ const LossEnum kLossEnums[] = {
     {"hinge", "targets", "BINARY_TARGETS_", {"ZERO_ONE", "SIGNED"}},
     {"gaussian_nll", "spread", "SPREAD_", {"VARIANCE", "LOG_VARIANCE", "STANDARD_DEVIATION"}},
     {"gaussian_kl", "spread", "SPREAD_", {"VARIANCE", "LOG_VARIANCE", "STANDARD_DEVIATION"}},
+    {"distillation", "divergence", "", {"FORWARD_KL", "REVERSE_KL", "JENSEN_SHANNON"}},
+    {"multi_margin", "aggregate", "", {"SUM", "MAX"}},
     {"preference",
      "variant",
      "",
@@ -449,6 +477,10 @@ TEST(LossConflicts, NameBothSides) {
                 "policy.ppo.ratio_cap is given; wanted a number > ratio_high");
   ExpectRefused("spec { preference { gamma: 1 } }", kInvalid,
                 "preference.gamma is given; wanted none unless the variant is SIMPO");
+  ExpectRefused("spec { distillation { mixture: 0.3 } }", kInvalid,
+                "distillation.mixture is given; wanted none unless the divergence is "
+                "JENSEN_SHANNON");
+  ExpectAnswered("spec { kl_divergence { log_targets: true } }");
   ExpectRefused("spec { quantile { quantiles: [0.1, 0.9] } }", kInvalid,
                 "quantile.quantiles is given; wanted one of them");
   const std::string values = "{ dtype: DTYPE_F32 shape: [2, 3] data: $f32(1 1 1 1 1 1) }";
