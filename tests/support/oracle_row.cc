@@ -233,7 +233,8 @@ void RowOf(const DistillationLoss& loss, const Row& row, Real u, Real smallest, 
     Real size = (p + q) * logs;
     if (!forward) {
       slope = q == 0 ? 0 : q * (lq[k] - (reverse ? lp[k] : lm[k]) - of_student);
-      size = q * (logs + student_size);
+      // Of a mixture, what the teacher alone has is rounded, too.
+      size = (reverse ? q : p + q) * (logs + student_size);
       if (!reverse) slope *= 1 - b;
     }
     answer.slope[k] = scale / temperature * slope;
