@@ -19,7 +19,8 @@ CallTimes::CallTimes(const TimeLimits& limits, Instant begun)
     : limits_(limits),
       call_due_(begun + limits.call),
       patience_(limits.header),
-      now_patience_(limits.header) {}
+      now_patience_(limits.header),
+      excuse_left_(limits.excused) {}
 
 Interval CallTimes::TimeFor(int64_t bytes, int64_t bytes_per_second) const {
   const double seconds = static_cast<double>(bytes) / static_cast<double>(bytes_per_second);
@@ -36,6 +37,15 @@ void CallTimes::Reading(Instant now, int64_t at_most, std::optional<int64_t> rec
   if (!received) now_patience_ += TimeFor(to_come_, limits_.uncounted_bytes_per_second);
   read_due_ = now + now_patience_;
   look_due_ = received ? now + kLookEvery : Instant::max();
+}
+
+void CallTimes::Excuse(Instant now) {
+  if (read_due_ == Instant::max()) return;
+  const Interval excused = std::min(Between(looked_at_, now), excuse_left_);
+  excuse_left_ -= excused;
+  reading_since_ += excused;
+  looked_at_ += excused;
+  read_due_ += excused;
 }
 
 void CallTimes::Look(Instant now, std::optional<int64_t> received) {

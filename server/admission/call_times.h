@@ -17,6 +17,8 @@ struct TimeLimits {
   int64_t bytes_per_second = 1 << 20;            // the slowest peer that is waited for
   // The same for a message whose bytes cannot be counted as they come: such peers are local.
   int64_t uncounted_bytes_per_second = 16 << 20;
+  // In all, of time that a peer is not charged with because what it sent was not read yet.
+  Interval excused = std::chrono::seconds(30);
   // Until a message of unknown size may be read: longer than one that does not come keeps others.
   Interval place = std::chrono::seconds(10);
   Interval call = std::chrono::seconds(120);  // of a whole call
@@ -46,6 +48,9 @@ class CallTimes {
   // The server waits for a message of at most `at_most` bytes; `received` (see Arrivals) is what
   // the connection has brought so far.
   void Reading(Instant now, int64_t at_most, std::optional<int64_t> received);
+  // Bytes of the connection lie in this machine and were not read yet: the time since the last look
+  // is the server's own, up to TimeLimits::excused. To be followed by Look.
+  void Excuse(Instant now);
   // It still waits; the connection has brought `received` bytes by now.
   void Look(Instant now, std::optional<int64_t> received);
   // The message is here.
@@ -74,6 +79,7 @@ class CallTimes {
   bool header_came_ = false;
   Interval patience_;      // when the message that is waited for was asked for
   Interval now_patience_;  // as of the last look
+  Interval excuse_left_;
   Instant reading_since_;
   Instant looked_at_;
   std::optional<int64_t> received_;  // at the last look

@@ -27,6 +27,16 @@ void ConnectionAccount::Received(int64_t bytes) {
   if (ledger_->unexplained() > ledger_->limits_.all) ledger_->BreakGreediest();
 }
 
+void ConnectionAccount::KnowWaiting(std::function<bool()> waits) {
+  const std::lock_guard lock(mutex_);
+  waits_ = std::move(waits);
+}
+
+bool ConnectionAccount::BytesWait() {
+  const std::lock_guard lock(mutex_);
+  return waits_ && waits_();
+}
+
 bool ConnectionAccount::StreamsOpened(int64_t count) {
   if (count == 0) return true;
   if (broken_.load(std::memory_order_relaxed)) return false;  // the ledger may be gone
@@ -205,6 +215,11 @@ std::optional<int64_t> Ledger::BytesReceived(std::string_view name) const {
   const std::shared_ptr<ConnectionAccount> account = Find(name);
   if (account == nullptr) return std::nullopt;
   return account->received();
+}
+
+bool Ledger::BytesWait(std::string_view name) const {
+  const std::shared_ptr<ConnectionAccount> account = Find(name);
+  return account != nullptr && account->BytesWait();
 }
 
 std::vector<std::shared_ptr<ConnectionAccount>> Ledger::Tick(Instant now) {

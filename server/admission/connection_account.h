@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -56,6 +57,11 @@ class ConnectionAccount {
   // On the socket.
   void Received(int64_t bytes);
   void Sent(int64_t bytes);
+
+  // `waits` tells whether bytes of it wait to be read, from any thread and as long as the account
+  // lives. Without it there are none.
+  void KnowWaiting(std::function<bool()> waits);
+  bool BytesWait();
 
   // `count` streams were opened on it. Returns false if more wait for their calls than may, here or
   // on all connections together, and this one is broken.
@@ -126,6 +132,7 @@ class ConnectionAccount {
   bool reported_ = false;  // guarded by the ledger
 
   std::mutex mutex_;
+  std::function<bool()> waits_;
   int64_t owed_ = 0;
   int64_t streams_ = 0;  // whose calls have not begun
   int64_t since_sent_ = 0;
@@ -151,6 +158,7 @@ class Ledger final : public Arrivals {
   std::shared_ptr<ConnectionAccount> Find(std::string_view name) const;
 
   std::optional<int64_t> BytesReceived(std::string_view name) const override;
+  bool BytesWait(std::string_view name) const override;
 
   // Time passes. Returns the accounts that may not be read any more and were not returned before.
   std::vector<std::shared_ptr<ConnectionAccount>> Tick(Instant now);

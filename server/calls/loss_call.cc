@@ -79,6 +79,12 @@ std::optional<int64_t> LossCall::Received() const {
                                           : environment_.arrivals->BytesReceived(connection_);
 }
 
+void LossCall::LookAtUpload(Instant now) {
+  const Arrivals* const arrivals = environment_.arrivals;
+  if (arrivals != nullptr && arrivals->BytesWait(connection_)) times_->Excuse(now);
+  times_->Look(now, Received());
+}
+
 bool LossCall::BroughtMoreThan(int64_t most) const {
   if (!received_before_ || !pass_.Overrun()) return false;
   return Received().value_or(0) - *received_before_ > most;

@@ -67,6 +67,9 @@ class LossCall : protected ByteBudget::Waiter,
   void ReadingSince(Instant now, int64_t at_most);
   // The bytes that the connection has brought so far; nullopt: they are not counted.
   std::optional<int64_t> Received() const;
+  // The call still waits for that message; bytes that lie unread in this machine are not its
+  // silence.
+  void LookAtUpload(Instant now);
   // gRPC shows a message when it has all come. True: what came since ReadingSince is more than
   // `most`, so that the call has to be refused before its connection is broken for it.
   bool BroughtMoreThan(int64_t most) const;

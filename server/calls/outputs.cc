@@ -60,8 +60,8 @@ wire::OutputFields<wire::OutgoingTensor> OutputBuffers::IntoTensors(const LossPl
     const absl::Span<const int64_t> shape =
         row.per == Per::kElement ? predictions.shape : plan.label_shape();
     tensors.*kOutputRows<std::optional<wire::OutgoingTensor>>[i].member =
-        wire::OutgoingTensor{plan.output_dtypes().Of(row.dtype), shape,
-                             predictions.layout, IntoPayload(std::move(outputs_.*row.member))};
+        wire::OutgoingTensor{plan.output_dtypes().Of(row.dtype), shape, predictions.layout,
+                             IntoPayload(std::move(outputs_.*row.member))};
   }
   return tensors;
 }

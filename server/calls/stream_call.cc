@@ -112,7 +112,7 @@ void StreamCall::OnBrokenOff() {
 
 void StreamCall::OnDue(Instant now) {
   const std::lock_guard lock(mutex_);
-  if (reading_) times_->Look(now, Received());
+  if (reading_) LookAtUpload(now);
   SetDue(NextDue(now));
   if (reading_ && !over_ && !failed_ && BroughtMoreThan(environment_.limits.max_block_bytes)) {
     pass_.Forgive();
@@ -157,7 +157,7 @@ void StreamCall::OnWanted(Instant now) {
     return;
   }
   if (reading_ && grant_.Wanted()) {
-    times_->Look(now, Received());
+    LookAtUpload(now);
     if (times_->Behind(now) >= CallTimes::kMayLoseAfter) {
       GiveBack();
       return Fail(Refuse(Refusal::kOverBudget,

@@ -210,7 +210,7 @@ void UnaryCall::OnDue(Instant now) {
       return;
     case Stage::kReading: {
       const Instant due = looks_at_;
-      times_->Look(now, Received());
+      LookAtUpload(now);
       if (!told_ && BroughtMoreThan(environment_.limits.max_unary_bytes)) {
         pass_.Forgive();
         return GiveUp(TooLargeForOneMessage(environment_.limits));
@@ -238,7 +238,7 @@ void UnaryCall::OnWanted(Instant now) {
   if (stage_ != Stage::kReading) return;
   const bool wanted = grant_.Wanted() || place_.Wanted();
   if (!wanted && !place_.Awaited()) return;
-  times_->Look(now, Received());
+  LookAtUpload(now);
   const bool soon = wanted || pass_.Silent();
   if (times_->Behind(now) < (soon ? CallTimes::kMayLoseAfter : kSilentBesideEquals)) return;
   GiveUp(Refuse(Refusal::kOverBudget,

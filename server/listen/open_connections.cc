@@ -1,6 +1,7 @@
 #include "server/listen/open_connections.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -17,6 +18,11 @@ namespace {
 ino_t InodeOf(int fd) {
   struct stat about;
   return fstat(fd, &about) == 0 ? about.st_ino : 0;
+}
+
+bool BytesWait(int fd, ino_t inode) {
+  int bytes = 0;
+  return InodeOf(fd) == inode && ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
 // The more, the sooner a connection gives way.
@@ -43,8 +49,10 @@ void OpenConnections::Add(int fd, std::shared_ptr<ConnectionAccount> account) {
   if (sockets_.size() == sockets_.capacity()) sockets_.reserve(2 * sockets_.size() + 16);
   auto& count = counts_[address];
   SetAccount(fd, account);
+  const ino_t inode = InodeOf(fd);
+  account->KnowWaiting([fd, inode] { return BytesWait(fd, inode); });
   ++count;
-  sockets_.push_back({fd, InodeOf(fd), std::move(address), std::move(account)});
+  sockets_.push_back({fd, inode, std::move(address), std::move(account)});
 }
 
 // As many as come are looked at, and some more, so that those that are gone do not pile up.

@@ -180,6 +180,38 @@ TEST_P(SlowCrashRows, Row36_TheServerIsStoppedForTenSeconds) {
   EXPECT_LT(absl::Now() - resumed, absl::Seconds(30));
   for (int i = 0; i < 20; ++i) EXPECT_EQ(call.Try(client, GetParam()), absl::OkStatus());
 }
+// What came while it stood still was not sent too late.
+TEST_P(SlowCrashRows, Row36_WhatCameMeanwhileIsAnswered) {
+  ServerProcess server({"127.0.0.1:0"}, {"--log-level=error"});
+  const testing::Problem problem(16, 40);
+  const bool unary = GetParam() == TransferMode::kUnary;
+  RawClient client(server.address());
+  client.Greet();
+  std::string rest;
+  if (unary) {
+    ASSERT_TRUE(client.Open(1, "/lossd.v1.LossService/Compute"));
+    rest = http2::Message(problem.Request().SerializeAsString());
+  } else {
+    ASSERT_TRUE(client.Open(1, "/lossd.v1.LossService/ComputeStream"));
+    ASSERT_TRUE(client.SendData(1, http2::Message(problem.Header().SerializeAsString())));
+    for (const auto& part : {problem.Weights(), problem.Labels(), problem.Block(0, problem.rows)}) {
+      rest += http2::Message(part.SerializeAsString());
+    }
+  }
+  ASSERT_TRUE(client.SendData(1, rest.substr(0, 10)));
+  ASSERT_TRUE(client.Send(http2::Bytes(http2::kPing, http2::kNone, 0, "12345678")));
+  std::optional<http2::Frame> frame;
+  do {  // what was sent is read when the ping is answered
+    frame = client.Read();
+  } while (frame && frame->type != http2::kPing);
+  ASSERT_TRUE(frame) << client.what();
+  server.process().Freeze();
+  ASSERT_TRUE(client.SendData(1, rest.substr(10), /*end=*/true));
+  absl::SleepFor(absl::Seconds(7));  // longer than silence may last
+  server.process().Signal(SIGCONT);
+  EXPECT_EQ(client.Status(1), 0) << client.what() << " " << client.reason();
+}
+
 INSTANTIATE_TEST_SUITE_P(Modes, SlowCrashRows,
                          ::testing::Values(TransferMode::kUnary, TransferMode::kStream),
                          [](const auto& info) { return info.index == 0 ? "Unary" : "Stream"; });

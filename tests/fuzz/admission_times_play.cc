@@ -20,7 +20,8 @@ void PlayTimes(Input& input) {
   bool reading = false;
   for (int events = 0; events < 200 && !input.empty(); ++events) {
     const Instant now = clock.Next(input);
-    switch (input.Byte() % 6) {
+    const uint8_t event = input.Byte();
+    switch (event % 6) {
       case 0:
         if (reading) break;
         at_most = std::max<int64_t>(input.Integer(), 0);
@@ -42,6 +43,7 @@ void PlayTimes(Input& input) {
         times.Written();
         break;
       default:
+        if (event >= 192) times.Excuse(now);
         if (reading) times.Look(now, received);
     }
     Require(times.Behind(now) >= Interval::zero(), "behind by less than nothing");

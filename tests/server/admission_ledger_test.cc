@@ -21,6 +21,18 @@ constexpr char kName[] = "ipv4:10.0.0.1:1";
 
 constexpr LedgerLimits kLimits;
 
+TEST(Ledger, KnowsWhetherBytesWait) {
+  Ledger ledger(kLimits);
+  const std::shared_ptr<ConnectionAccount> account = ledger.Open(kName);
+  EXPECT_FALSE(ledger.BytesWait(kName));
+  bool waits = true;
+  account->KnowWaiting([&] { return waits; });
+  EXPECT_TRUE(ledger.BytesWait(kName));
+  EXPECT_FALSE(ledger.BytesWait("ipv4:10.0.0.2:1"));
+  waits = false;
+  EXPECT_FALSE(ledger.BytesWait(kName));
+}
+
 // One connection with its calls, and the ledger it is in.
 struct Book {
   Ledger ledger{kLimits};

@@ -189,6 +189,42 @@ TEST(CallTimes, TheServersOwnTimeIsNotThePeers) {
   EXPECT_EQ(times.due(), kStart + seconds(65));
 }
 
+// A server that stood still, or was too busy to read, does not take that for the peer's silence.
+TEST(CallTimes, BytesThatNobodyReadAreNotSilence) {
+  for (const std::optional<int64_t>& received : {std::optional<int64_t>(5000), kUncounted}) {
+    CallTimes times({}, kStart);
+    times.Reading(kStart, 0, received);
+    times.Arrived(kStart, 100);
+    times.Reading(kStart, 0, received);
+    Instant now = kStart + seconds(10);  // it stood still
+    times.Excuse(now);
+    times.Look(now, received);
+    EXPECT_EQ(times.Check(now), Overdue::kNothing);
+    EXPECT_EQ(times.Behind(now), Interval::zero());
+    times.Look(now + seconds(5), received);  // and now nothing waits
+    EXPECT_EQ(times.Check(now + seconds(5)), Overdue::kUpload);
+    now += seconds(1);
+    times.Arrived(now, 0);  // a second of its own
+    times.Reading(now, 0, received);
+    times.Look(now, received);
+    EXPECT_EQ(times.Check(now + seconds(4) - milliseconds(1)), Overdue::kNothing);
+    EXPECT_EQ(times.Check(now + seconds(4)), Overdue::kUpload);
+  }
+}
+
+TEST(CallTimes, ExcusesComeToAnEnd) {
+  Upload upload(64 * kMiB);
+  const Instant begun = upload.now();
+  Instant now = begun;
+  while (upload.times().Check(now) == Overdue::kNothing) {
+    now += milliseconds(250);
+    upload.times().Excuse(now);
+    upload.times().Look(now, upload.received());
+    ASSERT_LT(now - begun, seconds(60));
+  }
+  EXPECT_EQ(now - begun, TimeLimits().excused + seconds(5));
+}
+
 TEST(CallTimes, AnAnswerHasToBeTaken) {
   CallTimes times({}, kStart);
   times.Writing(kStart, 4 * kMiB);
