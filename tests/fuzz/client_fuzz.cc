@@ -230,16 +230,22 @@ void TestOne(Input input) {
   }
   const std::vector<float> predictions(kOuter * kClasses * kInner, 1.0f);
   const std::vector<int32_t> labels(kOuter * kInner, 1);
+  LossSpec spec;
   LossInputs inputs;
   inputs.predictions = TensorView::Of<float>(predictions, {kOuter, kClasses, kInner});
   inputs.targets = TensorView::Of<int32_t>(labels, {kOuter, kInner});
+  if (what == 5) {  // a loss over elements, whose targets are in the blocks
+    spec.loss = SquaredErrorLoss{};
+    inputs.target_kind = TargetKind::kTargetValues;
+    inputs.targets = inputs.predictions;
+  }
   // On its own in memory, so that a sanitizer sees a write past its end.
   const auto gradient = std::make_unique<std::byte[]>(kOuter * kPlaneBytes);
   const MutableByteSpan span(gradient.get(), kOuter * kPlaneBytes);
   std::fill(span.begin(), span.end(), kUnwritten);
   const bool unary = what == 0;
   const auto result =
-      client.Compute({}, inputs, {.gradient = span},
+      client.Compute(spec, inputs, {.gradient = span},
                      {.mode = unary ? TransferMode::kUnary : TransferMode::kStream});
   Require(server->calls() <= kMaxAttempts, "more attempts than allowed");
   if (result.ok()) CheckGradient(span, unary ? kOuter * kPlaneBytes : kPlaneBytes, *server);

@@ -195,11 +195,12 @@ Part AnyHeader(Input& input) {
   const uint8_t parts = input.Byte();
   const uint8_t loss = input.Byte();
   const bool column_major = (parts & 32) != 0;
+  const bool of_elements = (parts & 64) != 0;
   Shape shape;
   for (int64_t rank = 1 + input.Below(4); rank > 0; --rank) shape.push_back(Extent(input));
   const auto axis = static_cast<int>(input.Below(static_cast<int64_t>(shape.size())));
   Shape labels = shape;
-  labels.erase(labels.begin() + axis);
+  if (!of_elements) labels.erase(labels.begin() + axis);
 
   Part part;
   v1::ComputeRequest& request = *part.mutable_header()->mutable_request();
@@ -207,13 +208,16 @@ Part AnyHeader(Input& input) {
   spec.set_class_axis(axis);
   const auto* const losses = v1::LossSpec::descriptor()->FindOneofByName("loss");
   spec.GetReflection()->MutableMessage(&spec, losses->field(loss % losses->field_count()));
+  if (of_elements && (loss & 16) == 0) spec.mutable_squared_error();
   if ((loss & 8) != 0) spec.set_reduction(v1::REDUCTION_VALID);
   if ((parts & 16) != 0) spec.set_reduction(v1::REDUCTION_WEIGHT_SUM);
   const auto describe = [&](v1::Tensor* tensor, const Shape& extents) {
     Describe(tensor, input, extents, column_major);
   };
   describe(request.mutable_predictions(), shape);
-  if ((parts & 1) != 0) {
+  if (of_elements) {
+    describe(request.mutable_target_values(), shape);
+  } else if ((parts & 1) != 0) {
     describe(request.mutable_class_probabilities(), shape);
   } else {
     describe(request.mutable_class_indices(), labels);
@@ -252,6 +256,7 @@ Part AnyPart(Input& input) {
   block.mutable_box()->set_inner_count(input.Integer());
   block.set_predictions(input.Bytes(input.Byte()));
   block.set_class_probabilities(input.Bytes(input.Byte()));
+  block.set_target_values(input.Bytes(input.Byte()));
   return part;
 }
 

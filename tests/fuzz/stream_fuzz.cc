@@ -18,15 +18,16 @@ using State = StreamSession::State;
 using wire::SideKind;
 
 // What is streamed: f32 predictions [outer][classes][inner], row-major, the class axis in the
-// middle, targets and whatever else comes whole.
+// middle, targets and whatever else comes whole. With `values` the loss is one over elements.
 struct Scene {
   int64_t outer, classes, inner;
-  bool probabilities, class_weights, position_weights, upstream, weight_sum;
+  bool values, probabilities, class_weights, position_weights, upstream, weight_sum;
   wire::Limits limits = {};
   std::vector<Box> boxes = {};
 
-  bool targets_come_whole() const { return !probabilities || weight_sum; }
+  bool targets_come_whole() const { return !values && (!probabilities || weight_sum); }
   int64_t positions() const { return outer * inner; }
+  int64_t counted_positions() const { return positions() * (values ? classes : 1); }
 };
 
 int64_t NearlyBelow(Input& input, int64_t n) {
@@ -46,11 +47,13 @@ Scene AnyScene(Input& input) {
   Scene scene{.outer = input.Below(7),
               .classes = 1 + input.Below(3),
               .inner = input.Below(7),
+              .values = (parts & 32) != 0,
               .probabilities = (parts & 1) != 0,
               .class_weights = (parts & 2) != 0,
               .position_weights = (parts & 4) != 0,
               .upstream = (parts & 8) != 0,
               .weight_sum = (parts & 16) != 0};
+  if (scene.values) scene.probabilities = false;
   if (input.Byte() % 4 == 0) scene.limits.max_side_bytes = input.Byte();
   if (input.Byte() % 4 == 0) scene.limits.max_tensor_bytes = input.Byte();
   for (int64_t n = input.Byte() % 8 - 3; n > 0; --n) scene.boxes.push_back(AnyBox(input, scene));
@@ -59,15 +62,19 @@ Scene AnyScene(Input& input) {
 
 LossTensorDescs Tensors(const Scene& scene) {
   const TensorDesc whole = {DType::kF32, {scene.outer, scene.classes, scene.inner}};
-  const auto labels = [&](DType dtype) { return TensorDesc{dtype, {scene.outer, scene.inner}}; };
+  const auto per_position = [&](DType dtype) {
+    return scene.values ? TensorDesc{dtype, whole.shape}
+                        : TensorDesc{dtype, {scene.outer, scene.inner}};
+  };
   LossTensorDescs tensors;
   tensors.predictions = whole;
   tensors.target_kind =
       scene.probabilities ? TargetKind::kClassProbabilities : TargetKind::kClassIndices;
-  tensors.targets = scene.probabilities ? whole : labels(DType::kI16);
+  if (scene.values) tensors.target_kind = TargetKind::kTargetValues;
+  tensors.targets = scene.probabilities ? whole : per_position(DType::kI16);
   if (scene.class_weights) tensors.class_weights = TensorDesc{DType::kF64, {scene.classes}};
-  if (scene.position_weights) tensors.position_weights = labels(DType::kF32);
-  if (scene.upstream) tensors.upstream_gradient = labels(DType::kF16);
+  if (scene.position_weights) tensors.position_weights = per_position(DType::kF32);
+  if (scene.upstream) tensors.upstream_gradient = per_position(DType::kF16);
   return tensors;
 }
 
@@ -115,11 +122,13 @@ class Model {
     return true;
   }
 
-  bool Block(const Box& box, int64_t predictions, int64_t probabilities) {
+  bool Block(const Box& box, const BlockTensors<int64_t>& sizes) {
     if (state_ != State::kBlocks || !IsBox(box)) return Refuse();
-    const int64_t bytes = box.outer_count * box.inner_count * scene_.classes * 4;
-    if (predictions != bytes) return Refuse();
-    if (probabilities != (scene_.targets_come_whole() ? 0 : bytes)) return Refuse();
+    const int64_t elements = box.outer_count * box.inner_count * scene_.classes;
+    const bool probabilities = scene_.probabilities && !scene_.targets_come_whole();
+    if (sizes.predictions != elements * 4) return Refuse();
+    if (sizes.class_probabilities != (probabilities ? elements * 4 : 0)) return Refuse();
+    if (sizes.target_values != (scene_.values ? elements * 2 : 0)) return Refuse();
     const std::vector<int64_t> positions = Positions(box);
     for (const int64_t position : positions) {
       if (arrived_[position] || owner_[position] < 0) return Refuse();
@@ -174,7 +183,7 @@ class Model {
   }
 
   bool ListSide() {
-    const int64_t positions = scene_.positions();
+    const int64_t positions = scene_.counted_positions();
     const auto add = [this](SideKind kind, bool there, int64_t bytes) {
       if (!there || bytes == 0) return;
       side_.push_back({kind, bytes});
@@ -216,6 +225,7 @@ class Play {
  private:
   absl::Status Header() {
     LossSpec spec;
+    if (scene_.values) spec.loss = SquaredErrorLoss{};
     if (scene_.weight_sum) spec.reduction = Reduction::kWeightSum;
     return session_.OnHeader(spec, Tensors(scene_), scene_.boxes);
   }
@@ -257,12 +267,16 @@ class Play {
     const uint64_t elements = static_cast<uint64_t>(box.outer_count) *
                               static_cast<uint64_t>(box.inner_count) *
                               static_cast<uint64_t>(scene_.classes);
-    int64_t predictions = static_cast<int64_t>(elements * 4);
-    int64_t probabilities = scene_.targets_come_whole() ? 0 : predictions;
-    if (input_.Byte() % 8 == 7) predictions = input_.Integer();
-    if (input_.Byte() % 8 == 7) probabilities = input_.Integer();
-    Compare(session_.OnBlock(box, {predictions, probabilities}),
-            model_.Block(box, predictions, probabilities), "block");
+    BlockTensors<int64_t> sizes;
+    sizes.predictions = static_cast<int64_t>(elements * 4);
+    if (scene_.probabilities && !scene_.targets_come_whole()) {
+      sizes.class_probabilities = sizes.predictions;
+    }
+    if (scene_.values) sizes.target_values = static_cast<int64_t>(elements * 2);
+    if (input_.Byte() % 8 == 7) sizes.predictions = input_.Integer();
+    if (input_.Byte() % 8 == 7) sizes.class_probabilities = input_.Integer();
+    if (scene_.values && input_.Byte() % 8 == 7) sizes.target_values = input_.Integer();
+    Compare(session_.OnBlock(box, sizes), model_.Block(box, sizes), "block");
   }
 
   void Compare(const absl::Status& status, bool allowed, const char* event) {
