@@ -297,13 +297,20 @@ LossCase TypicalCase(const Loss& loss, DType dtype, const std::vector<int64_t>& 
   c.predictions = OwnedTensor::Make(dtype, shape, Layout::kRowMajor,
                                     [&](int64_t) { return TypicalPrediction(loss, random); });
   c.target_kind = kind;
-  if (kind == TargetKind::kClassProbabilities) {
-    c.targets = OwnedTensor::Make(dtype, shape, Layout::kRowMajor, [&](int64_t) {
-      return random.OneIn(3) ? Real(0) : random.Uniform(0, 1);
-    });
-  } else {
-    c.targets = OwnedTensor::Make(DType::kI16, LabelShape(shape, 1, true), Layout::kRowMajor,
-                                  [&](int64_t) { return Real(random.Below(shape[1])); });
+  switch (kind) {
+    case TargetKind::kClassProbabilities:
+      c.targets = OwnedTensor::Make(dtype, shape, Layout::kRowMajor, [&](int64_t) {
+        return random.OneIn(3) ? Real(0) : random.Uniform(0, 1);
+      });
+      break;
+    case TargetKind::kTargetValues:
+      c.targets = OwnedTensor::Make(dtype, shape, Layout::kRowMajor,
+                                    [&](int64_t) { return TypicalPrediction(loss, random); });
+      break;
+    case TargetKind::kClassIndices:
+      c.targets = OwnedTensor::Make(DType::kI16, LabelShape(shape, 1, true), Layout::kRowMajor,
+                                    [&](int64_t) { return Real(random.Below(shape[1])); });
+      break;
   }
   return c;
 }

@@ -67,7 +67,7 @@ void AddElementTensors(DType target_dtype, Random& random, LossCase& c);
 // predictions and all outputs.
 LossCase PlainCase(const Loss& loss, DType dtype, int64_t rows, int64_t classes, Random& random);
 
-// The same with row-major predictions of any shape, class axis 1, and either kind of target.
+// The same with row-major predictions of any shape, class axis 1, and any kind of target.
 LossCase TypicalCase(const Loss& loss, DType dtype, const std::vector<int64_t>& shape,
                      TargetKind kind, Random& random);
 

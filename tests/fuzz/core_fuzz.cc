@@ -32,9 +32,10 @@ Executor& TwoThreads() {
   return executor;
 }
 
-Factors AnyFactors(Input& input) {
+Factors AnyFactors(Input& input, bool of_elements) {
+  const std::vector<Loss>& losses = of_elements ? oracle::kElementLosses : oracle::kLosses;
   Factors factors;
-  factors.loss = oracle::kLosses[input.Below(oracle::kLosses.size())];
+  factors.loss = losses[input.Below(static_cast<int64_t>(losses.size()))];
   factors.dtype = oracle::kFloatDTypes[input.Below(4)];
   factors.layout = input.Flag() ? Layout::kColumnMajor : Layout::kRowMajor;
   factors.rank = static_cast<int>(1 + input.Below(5));
@@ -43,6 +44,7 @@ Factors AnyFactors(Input& input) {
   factors.normalization = static_cast<WeightNormalization>(1 + input.Below(3));
   factors.reduction = static_cast<Reduction>(1 + input.Below(7));
   factors.target_kind = input.Flag() ? TargetKind::kClassProbabilities : TargetKind::kClassIndices;
+  if (of_elements) factors.target_kind = TargetKind::kTargetValues;
   factors.label_dtype = kAllDTypes[input.Below(12)];
   return factors;
 }
@@ -55,8 +57,8 @@ void TakeBits(OwnedTensor& tensor, Input& input) {
 }
 
 // A case whose shape has a length of rows of the input's choice, on both sides of all vectors.
-LossCase AnyCase(Input& input) {
-  const Factors factors = AnyFactors(input);
+LossCase AnyCase(Input& input, bool of_elements) {
+  const Factors factors = AnyFactors(input, of_elements);
   if (!factors.valid()) return {};
   Random random(input.Number(4));
   LossCase c;
@@ -69,6 +71,7 @@ LossCase AnyCase(Input& input) {
   }
   if (input.Byte() % 4 == 0) c.spec.non_finite_policy = NonFinitePolicy::kError;
   TakeBits(c.predictions, input);
+  if (of_elements) TakeBits(c.targets, input);  // any value is one
   if (c.upstream_gradient) TakeBits(*c.upstream_gradient, input);
   return c;
 }
@@ -158,7 +161,7 @@ absl::StatusOr<PartialSums> RunBox(const LossRun& run, const Box& box, const Los
   if (!plan.targets_come_whole()) {
     targets = std::make_unique<Scattered>(inputs.targets.bytes, plan, box,
                                           inputs.targets.desc.dtype, random);
-    in.class_probabilities = targets->bytes();
+    (plan.of_elements() ? in.target_values : in.class_probabilities) = targets->bytes();
   }
   const LossPlan::BoxBytes bytes = plan.BytesOf(box);
   std::vector<std::byte> gradient(bytes.gradient), losses(bytes.position_losses),
@@ -172,7 +175,7 @@ absl::StatusOr<PartialSums> RunBox(const LossRun& run, const Box& box, const Los
        absl::MakeSpan(entropy), absl::MakeSpan(label_rank)},
       TwoThreads());
   Place(gradient, plan, box, plan.classes(), whole.gradient);
-  Place(losses, plan, box, 1, whole.position_losses);
+  Place(losses, plan, box, plan.of_elements() ? plan.classes() : 1, whole.position_losses);
   Place(sums, plan, box, 1, whole.log_sum_exp);
   Place(hits, plan, box, 1, whole.argmax_hits);
   Place(probabilities, plan, box, plan.classes(), whole.probabilities);
@@ -198,17 +201,8 @@ CoreAnswer RunInBoxes(const LossCase& c, Random& random) {
   CoreAnswer answer;
   answer.outputs = CoreOutputs::For(c);
   const LossInputs inputs = c.inputs();
-  const auto desc = [](const auto& view) {
-    return view ? std::optional(view->desc) : std::nullopt;
-  };
   const auto bytes = [](const auto& view) { return view ? view->bytes : ByteSpan(); };
-  const LossTensorDescs descs = {.predictions = inputs.predictions.desc,
-                                 .target_kind = inputs.target_kind,
-                                 .targets = inputs.targets.desc,
-                                 .class_weights = desc(inputs.class_weights),
-                                 .position_weights = desc(inputs.position_weights),
-                                 .upstream_gradient = desc(inputs.upstream_gradient)};
-  absl::StatusOr<LossPlan> plan = LossPlan::Make(c.spec, descs);
+  absl::StatusOr<LossPlan> plan = LossPlan::Make(c.spec, DescsOf(inputs));
   answer.status = plan.status();
   if (!plan.ok()) return answer;
   SideBytes side = {.class_weights = bytes(inputs.class_weights),
@@ -245,7 +239,7 @@ const std::vector<std::string>& SameBitTargets() {
 void TestOne(Input input) {
   const std::vector<std::string>& targets = SameBitTargets();
   const uint8_t target = input.Byte();
-  const LossCase c = AnyCase(input);
+  const LossCase c = AnyCase(input, /*of_elements=*/target / 4 % 8 == 6);
   if (c.predictions.desc.shape.empty()) return;  // no such request
   Random random(input.Number(4));
 

@@ -92,6 +92,13 @@ T AnyOption(Input& input) {
   }
 }
 
+TargetKind AnyTargetKind(Input& input) {
+  const uint8_t choice = input.Byte();
+  if ((choice & 1) != 0) return TargetKind::kClassProbabilities;
+  if (choice % 64 == 62) return static_cast<TargetKind>(choice);
+  return (choice & 2) != 0 ? TargetKind::kTargetValues : TargetKind::kClassIndices;
+}
+
 LossSpec AnySpec(Input& input) {
   LossSpec spec;
   spec.loss = kDefaultLosses[input.Byte() % kLossCount];
@@ -134,6 +141,7 @@ void CheckBox(const LossPlan& plan, const Box& box) {
   if (!is_box) return;
   const Wide positions = Wide{box.outer_count} * box.inner_count;
   const Wide elements = positions * plan.classes();
+  const Wide counted = plan.of_elements() ? elements : positions;
   const LossPlan::BoxBytes bytes = plan.BytesOf(box);
   const OutputSet& wanted = plan.outputs();
   const Wide width = SizeOf(plan.dtype());
@@ -141,10 +149,11 @@ void CheckBox(const LossPlan& plan, const Box& box) {
     Require(got == (there ? want : Wide{0}), "the size of a part of a box is wrong");
   };
   is(bytes.predictions, true, elements * width);
-  is(bytes.class_probabilities, !plan.targets_come_whole(),
-     elements * SizeOf(plan.tensors().targets.dtype));
+  const Wide targets = elements * SizeOf(plan.tensors().targets.dtype);
+  is(bytes.class_probabilities, !plan.of_elements() && !plan.targets_come_whole(), targets);
+  is(bytes.target_values, plan.of_elements(), targets);
   is(bytes.gradient, wanted.gradient, elements * SizeOf(plan.gradient_dtype()));
-  is(bytes.position_losses, wanted.position_losses, positions * 8);
+  is(bytes.position_losses, wanted.position_losses, counted * 8);
   is(bytes.log_sum_exp, wanted.log_sum_exp, positions * 8);
   is(bytes.argmax_hits, wanted.argmax_hits, positions);
   is(bytes.probabilities, wanted.probabilities, elements * width);
@@ -162,6 +171,8 @@ void CheckPlan(const LossPlan& plan, Input& input) {
   Require(plan.outer() == outer && plan.inner() == inner && plan.classes() == shape[axis],
           "an extent of the plan is not the product of its extents");
   Require(plan.positions() == outer * inner, "the number of positions is wrong");
+  Require(plan.counted_positions() == outer * inner * (plan.of_elements() ? shape[axis] : 1),
+          "the number of counted positions is wrong");
   Require(plan.predictions_bytes() == outer * inner * shape[axis] * SizeOf(plan.dtype()),
           "the size of the predictions is wrong");
   for (const auto& tensor : {std::optional(plan.tensors().targets), plan.tensors().class_weights,
@@ -189,8 +200,16 @@ void CheckExtents(const Shape& shape, DType dtype) {
   const bool extents = std::all_of(shape.begin(), shape.end(), [](int64_t x) { return x >= 0; });
   const bool right =
       ranked && extents && shape[axis] > 0 && shape[axis] <= INT32_MAX && Elements(shape) <= kLimit;
-  const absl::StatusOr<LossPlan> plan = LossPlan::Make(LossSpec{}, tensors);
-  Require(plan.ok() == right, absl::StrCat(ShapeString(shape), ": ", plan.status().ToString()));
+  LossSpec spec;
+  const auto check = [&] {
+    const absl::StatusOr<LossPlan> plan = LossPlan::Make(spec, tensors);
+    Require(plan.ok() == right, absl::StrCat(ShapeString(shape), ": ", plan.status().ToString()));
+  };
+  check();
+  spec.loss = SquaredErrorLoss{};
+  tensors.target_kind = TargetKind::kTargetValues;
+  tensors.targets.shape = shape;
+  check();
 }
 
 // The products of core/types, which say "no" by themselves.
@@ -222,7 +241,7 @@ void TestOne(Input input) {
   tensors.predictions = {dtype, shape,
                          input.Byte() % 3 == 0 ? Layout::kColumnMajor : Layout::kRowMajor};
   if (input.Byte() % 8 == 0) tensors.predictions = AnyTensor(input, shape);
-  if (input.Flag()) tensors.target_kind = TargetKind::kClassProbabilities;
+  tensors.target_kind = AnyTargetKind(input);
   tensors.targets = AnyTensor(input, shape);
   if (input.Byte() % 3 == 2) tensors.class_weights = AnyTensor(input, shape);
   if (input.Byte() % 3 == 2) tensors.position_weights = AnyTensor(input, shape);
