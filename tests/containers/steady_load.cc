@@ -1,8 +1,9 @@
 // steady_load --server=ADDR [--threads=N] [--shape=ROWSxCLASSES]... [--calls=N] [--seconds=N]
-// Calls without a pause and compares every answer with the core's, to the bit. Prints "ready" when
-// each thread has had an answer to each shape; goes on until standard input ends, or for so many
-// calls or seconds; then prints one line of JSON: what was called, failed and wrong. Exit code 0:
-// nothing failed and nothing was wrong.
+// [--stock] Calls without a pause and compares every answer with the core's, to the bit. Prints
+// "ready" when each thread has had an answer to each shape; goes on until standard input ends, or
+// for so many calls or seconds; then prints one line of JSON: what was called, failed and wrong.
+// Exit code 0: nothing failed and nothing was wrong. --stock: the calls are those of a stock client
+// of gRPC.
 #include <poll.h>
 #include <unistd.h>
 
@@ -11,6 +12,8 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -26,6 +29,7 @@
 #include "core/exec/executor.h"
 #include "core/exec/loss_run.h"
 #include "lossd/client.h"
+#include "tests/containers/stock_client.h"
 #include "tests/support/random.h"
 
 namespace lossd {
@@ -39,6 +43,7 @@ struct Flags {
   std::vector<std::string> shapes = {"32x10", "250x1000", "2000x1000"};
   int64_t calls = 0;  // 0: any number
   double seconds = 600;
+  bool stock = false;
 };
 
 // A batch and what the core makes of it.
@@ -80,10 +85,58 @@ absl::StatusOr<Question> MakeQuestion(const std::string& text, Executor& executo
   return question;
 }
 
+// Who asks. Returns whether the answer has the core's bits.
+class Caller {
+ public:
+  virtual ~Caller() = default;
+  virtual absl::StatusOr<bool> Ask(const Question& question) = 0;
+};
+
+class OurCaller : public Caller {
+ public:
+  explicit OurCaller(const Client& client) : client_(client) {}
+
+  absl::StatusOr<bool> Ask(const Question& question) override {
+    gradient_.assign(question.gradient.size(), -7);
+    const absl::StatusOr<LossResult> result = client_.Compute(
+        LossSpec{}, question.inputs(), {.gradient = BytesOf(absl::MakeSpan(gradient_))});
+    if (!result.ok()) return result.status();
+    return result->loss == question.result.loss && result->exact == question.result.exact &&
+           std::memcmp(gradient_.data(), question.gradient.data(),
+                       gradient_.size() * sizeof(float)) == 0;
+  }
+
+ private:
+  Client client_;
+  std::vector<float> gradient_;
+};
+
+class StockCaller : public Caller {
+ public:
+  explicit StockCaller(const StockClient& client) : client_(client) {}
+
+  absl::StatusOr<bool> Ask(const Question& question) override {
+    std::string gradient;
+    double loss = 0;
+    const absl::Status status = client_.Compute(question.inputs(), gradient, loss);
+    if (!status.ok()) return status;
+    const size_t bytes = question.gradient.size() * sizeof(float);
+    return loss == question.result.loss && gradient.size() == bytes &&
+           std::memcmp(gradient.data(), question.gradient.data(), bytes) == 0;
+  }
+
+ private:
+  const StockClient& client_;
+};
+
+using NewCaller = std::function<std::unique_ptr<Caller>()>;
+
 class Load {
  public:
-  Load(Client client, std::vector<Question> questions, int64_t calls)
-      : client_(std::move(client)), questions_(std::move(questions)), wanted_calls_(calls) {}
+  Load(NewCaller new_caller, std::vector<Question> questions, int64_t calls)
+      : new_caller_(std::move(new_caller)),
+        questions_(std::move(questions)),
+        wanted_calls_(calls) {}
 
   void Run(int threads, absl::Duration limit);
 
@@ -92,10 +145,10 @@ class Load {
 
  private:
   void Worker();
-  void Ask(const Question& question, std::vector<float>& gradient);
+  void Ask(const Question& question, Caller& caller);
   bool Done() const { return wanted_calls_ > 0 && calls_ >= wanted_calls_; }
 
-  Client client_;
+  const NewCaller new_caller_;
   const std::vector<Question> questions_;
   const int64_t wanted_calls_;
   std::atomic<bool> stop_{false};
@@ -110,32 +163,24 @@ class Load {
   absl::Duration slowest_ = absl::ZeroDuration();
 };
 
-void Load::Ask(const Question& question, std::vector<float>& gradient) {
-  gradient.assign(question.gradient.size(), -7);
+void Load::Ask(const Question& question, Caller& caller) {
   const absl::Time begin = absl::Now();
-  const absl::StatusOr<LossResult> result = client_.Compute(
-      LossSpec{}, question.inputs(), {.gradient = BytesOf(absl::MakeSpan(gradient))});
+  const absl::StatusOr<bool> same = caller.Ask(question);
   const absl::Duration took = absl::Now() - begin;
   ++calls_;
-  if (result.ok()) {
-    const bool same =
-        result->loss == question.result.loss && result->exact == question.result.exact &&
-        std::memcmp(gradient.data(), question.gradient.data(), gradient.size() * sizeof(float)) ==
-            0;
-    if (!same) ++wrong_;
-  }
+  if (same.ok() && !*same) ++wrong_;
   const std::lock_guard lock(mutex_);
   slowest_ = std::max(slowest_, took);
-  if (result.ok()) return;
-  if (failed_++ == 0) first_failure_ = result.status().ToString();
+  if (same.ok()) return;
+  if (failed_++ == 0) first_failure_ = same.status().ToString();
 }
 
 void Load::Worker() {
-  std::vector<float> gradient;
+  const std::unique_ptr<Caller> caller = new_caller_();
   for (bool first = true; !stop_; first = false) {
     for (const Question& question : questions_) {
       if (stop_ || Done()) break;
-      Ask(question, gradient);
+      Ask(question, *caller);
     }
     if (first) ++ready_;
     if (Done()) break;
@@ -190,10 +235,16 @@ int Main(int argc, char** argv) {
   app.add_option("--shape", flags.shapes, "ROWSxCLASSES of a call; may be repeated");
   app.add_option("--calls", flags.calls, "After so many it ends; 0: any number");
   app.add_option("--seconds", flags.seconds, "After which it ends")->check(CLI::Range(0.1, 3600.0));
+  app.add_flag("--stock", flags.stock, "Calls of a stock client, with gRPC's own retries");
   CLI11_PARSE(app, argc, argv);
 
-  const absl::StatusOr<Client> client = Client::Connect(flags.server);
-  if (!client.ok()) return Fail(client.status());
+  const StockClient stock(flags.server);
+  NewCaller new_caller = [&] { return std::make_unique<StockCaller>(stock); };
+  if (!flags.stock) {
+    const absl::StatusOr<Client> client = Client::Connect(flags.server);
+    if (!client.ok()) return Fail(client.status());
+    new_caller = [client] { return std::make_unique<OurCaller>(*client); };
+  }
   Executor executor(0);
   std::vector<Question> questions;
   for (const std::string& shape : flags.shapes) {
@@ -201,7 +252,7 @@ int Main(int argc, char** argv) {
     if (!question.ok()) return Fail(question.status());
     questions.push_back(*std::move(question));
   }
-  Load load(*client, std::move(questions), flags.calls);
+  Load load(std::move(new_caller), std::move(questions), flags.calls);
   load.Run(flags.threads, absl::Seconds(flags.seconds));
   return load.Report() ? 0 : 1;
 }
