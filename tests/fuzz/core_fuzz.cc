@@ -32,8 +32,21 @@ Executor& TwoThreads() {
   return executor;
 }
 
+// Losses over elements that take any values as targets, and no further tensors.
+const std::vector<Loss>& PlainElementLosses() {
+  static const auto& plain = *new std::vector<Loss>([] {
+    std::vector<Loss> losses;
+    for (const Loss& loss : oracle::kElementLosses) {
+      const bool usual = FactsOf(loss).tensors.data() == std::data(kElementTensors);
+      if (usual && TargetsOf(loss) == TargetRange::kAny) losses.push_back(loss);
+    }
+    return losses;
+  }());
+  return plain;
+}
+
 Factors AnyFactors(Input& input, bool of_elements) {
-  const std::vector<Loss>& losses = of_elements ? oracle::kElementLosses : oracle::kLosses;
+  const std::vector<Loss>& losses = of_elements ? PlainElementLosses() : oracle::kLosses;
   Factors factors;
   factors.loss = losses[input.Below(static_cast<int64_t>(losses.size()))];
   factors.dtype = oracle::kFloatDTypes[input.Below(4)];

@@ -150,8 +150,10 @@ void CheckBox(const LossPlan& plan, const Box& box) {
   };
   is(bytes.predictions, true, elements * width);
   const Wide targets = elements * SizeOf(plan.tensors().targets.dtype);
-  is(bytes.class_probabilities, !plan.of_elements() && !plan.targets_come_whole(), targets);
-  is(bytes.target_values, plan.of_elements(), targets);
+  const TargetKind kind = plan.tensors().target_kind;
+  const bool in_blocks = !plan.targets_come_whole();
+  is(bytes.class_probabilities, kind == TargetKind::kClassProbabilities && in_blocks, targets);
+  is(bytes.target_values, kind == TargetKind::kTargetValues && in_blocks, targets);
   is(bytes.gradient, wanted.gradient, elements * SizeOf(plan.gradient_dtype()));
   is(bytes.position_losses, wanted.position_losses, counted * 8);
   is(bytes.log_sum_exp, wanted.log_sum_exp, positions * 8);
