@@ -1,3 +1,8 @@
+#include <nanobind/stl/optional.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -73,17 +78,15 @@ void BindResult(nb::module_& module) {
   for (const Count& count : kCounts) {
     result.def_prop_ro(
         count.name,
-        [member = count.member](const Result& r) -> nb::object {
-          if (member == &PartialSums::correct_count && !r.numbers.correct_count) {
-            return nb::none();
-          }
-          return nb::int_(r.numbers.exact.*member);
+        [member = count.member](const Result& r) -> std::optional<int64_t> {
+          if (member == &PartialSums::correct_count) return r.numbers.correct_count;
+          return r.numbers.exact.*member;
         },
         count.help);
   }
   for (size_t i = 0; i < kOutputCount; ++i) {
     result.def_prop_ro(kOutputRows<bool>[i].name.data(),
-                       [i](const Result& r) { return r.outputs[i]; });
+                       [i](const Result& r) { return nb::borrow<nb::any>(r.outputs[i]); });
   }
   result.def_prop_ro("exact", [](const Result& r) { return r.numbers.exact; });
   result.def("__float__", [](const Result& r) { return r.numbers.loss; });
