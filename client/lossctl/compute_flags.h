@@ -56,10 +56,10 @@ struct ComputeFlags : OptionFlags, SideTensors<FlagText> {
 
 // The flags of the files to write, in the order of kOutputRows.
 inline constexpr std::array<FlagText ComputeFlags::*, kOutputCount> kOutputFlags = {
-    &ComputeFlags::gradient_out,      &ComputeFlags::position_losses_out,
-    &ComputeFlags::log_sum_exp_out,   &ComputeFlags::hits_out,
-    &ComputeFlags::probabilities_out, &ComputeFlags::label_log_probabilities_out,
-    &ComputeFlags::entropy_out,       &ComputeFlags::label_rank_out,
+    &ComputeFlags::gradient_out,       &ComputeFlags::position_losses_out,
+    &ComputeFlags::log_sum_exp_out,    &ComputeFlags::hits_out,
+    &ComputeFlags::probabilities_out,  &ComputeFlags::label_log_probabilities_out,
+    &ComputeFlags::entropy_out,        &ComputeFlags::label_rank_out,
     &ComputeFlags::second_gradient_out};
 static_assert(kOutputFlags.back() != nullptr);
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -355,10 +356,20 @@ def kl_div(
     log_target: bool = False,
     **settings: Any,
 ) -> Tensor:
-    """torch.nn.functional.kl_div; settings: as of this module."""
+    """torch.nn.functional.kl_div; settings: as of this module.
+
+    A row has one value here, so there is no reduction="none".
+    """
     reduction = _reduction_of(size_average, reduce, reduction)
-    options = {"log_target": log_target}
-    return _elements("KlDivergence", input, target, reduction, Settings(**settings), options)
+    if reduction == "none":
+        raise NotImplementedError("kl_div has one value for each row here; wanted another reduction")
+    settled = Settings(**settings)
+    if reduction == "mean" and settled.denominator is None:
+        # Over all elements, as torch has it.
+        elements = torch.broadcast_shapes(input.shape, target.shape).numel()
+        settled = dataclasses.replace(settled, denominator=float(elements))
+    options = {"log_targets": log_target}
+    return _elements("KlDivergence", input, target, reduction, settled, options)
 
 
 def multi_margin_loss(
