@@ -98,7 +98,8 @@ const Row kRows[] = {
     {"smoothed", [](Request& r) { r.spec.label_smoothing = 0.1; },
      "label_smoothing is 0.1; wanted 0 with squared_error"},
     {"hits", [](Request& r) { r.spec.outputs.argmax_hits = true; },
-     "outputs.argmax_hits is true; wanted false: a loss over elements does not have it"},
+     "outputs.argmax_hits is true; wanted false: only losses that look at one class, or at a "
+     "softmax, have it"},
     {"probabilities", [](Request& r) { r.spec.outputs.probabilities = true; },
      "outputs.probabilities is true; wanted false: only the softmax loss has it"},
 };

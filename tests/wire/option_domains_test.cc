@@ -35,7 +35,8 @@ v1::ComputeRequest FullRequest(const std::string& text) {
   const bool has_more = facts != kLossFacts.end() &&
                         (facts->family == Family::kElements || facts->family == Family::kRows);
   if (!has_more) return request;
-  if (!Takes(*facts, Role::kClassIndices)) request.clear_class_indices();
+  const bool has_labels = text.find("class_indices") != std::string::npos;
+  if (!Takes(*facts, Role::kClassIndices) && !has_labels) request.clear_class_indices();
   for (const TensorRule& rule : facts->tensors) {
     const bool by_option = rule.presence == Presence::kByOption &&
                            (!of_tokens || request.spec().policy().kl_coefficient() != 0);
@@ -43,7 +44,7 @@ v1::ComputeRequest FullRequest(const std::string& text) {
     const auto* const field =
         v1::ComputeRequest::descriptor()->FindFieldByNumber(static_cast<int>(rule.role));
     const google::protobuf::Reflection& reflection = *request.GetReflection();
-    if (reflection.HasField(request, field)) continue;
+    if (reflection.HasField(request, field) || (field->containing_oneof() && has_labels)) continue;
     reflection.MutableMessage(&request, field)
         ->CopyFrom(ParseRequest("predictions { dtype: DTYPE_F32 shape: [2, 3]"
                                 " data: $f32(1 1 1 1 1 1) }")
@@ -590,7 +591,8 @@ const Row kCombinations[] = {
     {"values_of_softmax",
      "target_values { dtype: DTYPE_F32 shape: [2, 3] data: $f32(1 0 0 0 1 0) }",
      "target_values is given; wanted none: the loss softmax does not take it"},
-    {"labels_of_squared_error", "spec { squared_error {} }",
+    {"labels_of_squared_error",
+     "spec { squared_error {} } class_indices { dtype: DTYPE_I64 shape: 2 data: $i64(2 0) }",
      "class_indices is given; wanted none: the loss squared_error does not take it"},
     {"log_sum_exp_of_nll", "spec { nll {} outputs { log_sum_exp: true } }",
      "outputs.log_sum_exp is true; wanted false: only the softmax loss has it"},

@@ -217,6 +217,7 @@ v1::ComputeResponse SampleResponse(Random& random) {
   if (random.OneIn(2)) *response.mutable_label_log_probabilities() = SampleTensor(random, true);
   if (random.OneIn(2)) *response.mutable_entropy() = SampleTensor(random, true);
   if (random.OneIn(2)) *response.mutable_label_rank() = SampleTensor(random, true);
+  if (random.OneIn(2)) *response.mutable_second_gradient() = SampleTensor(random, true);
   return response;
 }
 
@@ -234,6 +235,7 @@ v1::ComputeStreamResponse SampleBlockResult(Random& random) {
   block.set_label_log_probabilities(bytes());
   block.set_entropy(bytes());
   block.set_label_rank(bytes());
+  block.set_second_gradient(bytes());
   return answer;
 }
 
@@ -270,6 +272,24 @@ void FillDefault(const Option<L, T>& option, google::protobuf::Message& loss) {
   }
 }
 
+// Those of every tensor that a message has.
+void FillTensors(google::protobuf::Message& message) {
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  reflection.ListFields(message, &fields);
+  for (const auto* field : fields) {
+    if (field->message_type() != v1::Tensor::descriptor()) continue;
+    FillTensorDefaults(static_cast<v1::Tensor&>(*reflection.MutableMessage(&message, field)));
+  }
+}
+
+bool HasSecondGradient(const v1::LossSpec& spec) {
+  for (const LossFacts& loss : kLossFacts) {
+    if (loss.number == static_cast<int>(spec.loss_case())) return loss.second_gradient;
+  }
+  return false;
+}
+
 void FillDefaults(v1::ComputeRequest& request) {
   v1::LossSpec& spec = *request.mutable_spec();
   ForEachLoss([&spec]<class L>(const L&) {
@@ -283,13 +303,14 @@ void FillDefaults(v1::ComputeRequest& request) {
   if (!spec.has_gradient_scale()) spec.set_gradient_scale(1);
   if (!spec.has_all_ignored_policy()) spec.set_all_ignored_policy(v1::ALL_IGNORED_POLICY_ZERO);
   if (!spec.has_non_finite_policy()) spec.set_non_finite_policy(v1::NON_FINITE_POLICY_PROPAGATE);
-  if (!spec.outputs().has_gradient()) spec.mutable_outputs()->set_gradient(true);
-  if (request.has_class_indices()) FillTensorDefaults(*request.mutable_class_indices());
-  if (request.has_class_probabilities()) FillTensorDefaults(*request.mutable_class_probabilities());
-  if (request.has_target_values()) FillTensorDefaults(*request.mutable_target_values());
-  if (request.has_class_weights()) FillTensorDefaults(*request.mutable_class_weights());
-  if (request.has_position_weights()) FillTensorDefaults(*request.mutable_position_weights());
-  if (request.has_upstream_gradient()) FillTensorDefaults(*request.mutable_upstream_gradient());
+  v1::Outputs& outputs = *spec.mutable_outputs();
+  if (!outputs.has_gradient()) outputs.set_gradient(true);
+  if (HasSecondGradient(spec)) {
+    if (!outputs.has_second_gradient()) outputs.set_second_gradient(outputs.gradient());
+  } else if (!outputs.second_gradient()) {
+    outputs.clear_second_gradient();
+  }
+  FillTensors(request);
   FillTensorDefaults(*request.mutable_predictions());
 }
 
@@ -299,11 +320,7 @@ void FillDefaults(v1::ComputeStreamRequest& part) {
 
 void FillDefaults(v1::ComputeResponse& response) {
   FillSumsDefaults(*response.mutable_result()->mutable_exact());
-  if (response.has_position_losses()) FillTensorDefaults(*response.mutable_position_losses());
-  if (response.has_log_sum_exp()) FillTensorDefaults(*response.mutable_log_sum_exp());
-  if (response.has_argmax_hits()) FillTensorDefaults(*response.mutable_argmax_hits());
-  if (response.has_probabilities()) FillTensorDefaults(*response.mutable_probabilities());
-  if (response.has_gradient()) FillTensorDefaults(*response.mutable_gradient());
+  FillTensors(response);
 }
 
 void FillDefaults(v1::ComputeStreamResponse& answer) {
