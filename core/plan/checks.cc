@@ -112,14 +112,14 @@ absl::Status CheckTensorRules(std::string_view loss, absl::Span<const TensorRule
                 absl::StrCat(Choice(rules), ": the loss ", View(loss), " needs it"));
 }
 
-absl::Status CheckNeeds(const Loss& any, const LossTensorDescs& tensors) {
+absl::Status CheckNeeds(const Loss& loss, const LossTensorDescs& tensors) {
   absl::Status status;
   std::visit(
-      [&]<class L>(const L& loss) {
+      [&]<class L>(const L& options) {
         const auto check = [&](const Need<L>& need) {
           const TensorFacts& facts = FactsOf(need.role);
           const bool given = HasTensor(tensors, need.role);
-          if (given == need.needed(loss) || !status.ok()) return;
+          if (given == need.needed(options) || !status.ok()) return;
           status =
               Refuse(facts.name, given ? "given" : "not set",
                      absl::StrCat(given ? "none unless " : "a tensor: ", View(LossRow<L>::kName),
@@ -127,13 +127,13 @@ absl::Status CheckNeeds(const Loss& any, const LossTensorDescs& tensors) {
         };
         std::apply([&](const auto&... need) { (check(need), ...); }, LossRow<L>::kNeeds);
         const auto refuse = [&](const TensorConflict<L>& refusal) {
-          if (!status.ok() || !HasTensor(tensors, refusal.role) || !refusal.refused(loss)) return;
+          if (!status.ok() || !HasTensor(tensors, refusal.role) || !refusal.refused(options)) return;
           status = Refuse(FactsOf(refusal.role).name, "given", refusal.wanted);
         };
         std::apply([&](const auto&... refusal) { (refuse(refusal), ...); },
                    LossRow<L>::kTensorConflicts);
       },
-      any);
+      loss);
   return status;
 }
 
