@@ -207,6 +207,9 @@ CoreAnswer RunBoxes(const LossCase& c, int depth, Scatter scatter, Random& rando
     out.log_sum_exp = GuardedBuffer(sizes.log_sum_exp, 3);
     out.argmax_hits = GuardedBuffer(sizes.argmax_hits);
     out.probabilities = GuardedBuffer(sizes.probabilities, 1);
+    out.label_log_probabilities = GuardedBuffer(sizes.label_log_probabilities);
+    out.entropy = GuardedBuffer(sizes.entropy);
+    out.label_rank = GuardedBuffer(sizes.label_rank);
     const Bytes predictions = Pack(box, plan, c.predictions);
     const Bytes targets = plan.targets_come_whole() ? Bytes() : Pack(box, plan, c.targets);
     const BoxInputs in = {scatter(predictions, random), scatter(targets, random)};
@@ -220,6 +223,9 @@ CoreAnswer RunBoxes(const LossCase& c, int depth, Scatter scatter, Random& rando
     Unpack(box, plan, 1, out.log_sum_exp, answer.outputs.log_sum_exp);
     Unpack(box, plan, 1, out.argmax_hits, answer.outputs.argmax_hits);
     Unpack(box, plan, plan.classes(), out.probabilities, answer.outputs.probabilities);
+    Unpack(box, plan, 1, out.label_log_probabilities, answer.outputs.label_log_probabilities);
+    Unpack(box, plan, 1, out.entropy, answer.outputs.entropy);
+    Unpack(box, plan, 1, out.label_rank, answer.outputs.label_rank);
   }
   answer.result = run->Finish(sums);
   return answer;
