@@ -200,6 +200,23 @@ std::vector<Path> AllPaths(const Descriptor& type) {
   return paths;
 }
 
+std::vector<Value> RepeatedReals(const FieldDescriptor& field) {
+  std::vector<Value> values;
+  for (const int64_t count :
+       {int64_t{0}, int64_t{1}, int64_t{2}, int64_t{kMany}, int64_t{16 * kMany}}) {
+    for (const double value : {0.5, -1.0, std::numeric_limits<double>::quiet_NaN()}) {
+      values.push_back(
+          {absl::StrCat(count, " of ", value), [&field, count, value](Message& parent) {
+             Of(parent).ClearField(&parent, &field);
+             for (int64_t i = 0; i < count; ++i) {
+               Of(parent).AddDouble(&parent, &field, value);
+             }
+           }});
+    }
+  }
+  return values;
+}
+
 // A kind of field that the contract does not have yet has no values: the test says so.
 std::vector<Value> ValuesFor(const FieldDescriptor& field) {
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
@@ -207,6 +224,7 @@ std::vector<Value> ValuesFor(const FieldDescriptor& field) {
   }
   if (field.is_repeated()) {
     if (field.cpp_type() == FieldDescriptor::CPPTYPE_INT64) return RepeatedIntegers(field);
+    if (field.cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE) return RepeatedReals(field);
     return {};
   }
   if (IsInteger(field)) return Integers(field);

@@ -71,7 +71,7 @@ TEST(BenchFlags, RefusesByName) {
     const char* value;
     const char* words;
   } kRows[] = {
-      {&BenchFlags::loss, "hinge", "--loss is 'hinge'; wanted one of softmax"},
+      {&BenchFlags::loss, "zebra", "--loss is 'zebra'; wanted one of softmax"},
       {&BenchFlags::dtype, "i8", "--dtype is 'i8'; wanted one of f32, f64, f16, bf16"},
       {&BenchFlags::shape, "10", "--shape is '10'; wanted 2 to 8 extents"},
       {&BenchFlags::shape, "10x", "--shape is '10x'"},

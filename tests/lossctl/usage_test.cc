@@ -83,7 +83,7 @@ TEST_F(Usage, NamesTheBadFlag) {
     const char* words;
   } kRows[] = {
       {"--loss=", "--loss is missing"},
-      {"--loss=hinge", "--loss is 'hinge'; wanted one of softmax, multinomial_logistic, nll"},
+      {"--loss=zebra", "--loss is 'zebra'; wanted one of softmax, multinomial_logistic, nll"},
       {"--predictions=", "--predictions is missing"},
       {"--targets=", "--targets is missing"},
       {"--server=", "--server is missing; wanted host:port or unix:/path (or set LOSSD_SERVER)"},
@@ -98,7 +98,8 @@ TEST_F(Usage, NamesTheBadFlag) {
       {"--ignore-label=9223372036854775808", "--ignore-label is '9223372036854775808'"},
       {"--label-smoothing=much", "--label-smoothing is 'much'; wanted a number"},
       {"--loss-weight=1,5", "--loss-weight is '1,5'"},
-      {"--log-epsilon=1", "--log-epsilon is an option of --loss=multinomial_logistic only"},
+      {"--log-epsilon=1",
+       "--log-epsilon is an option of --loss=multinomial_logistic, binary_cross_entropy only"},
       {"--log-floor=x", "--log-floor is 'x'"},
       {"--reduction=mean",
        "--reduction is 'mean'; wanted one of positions, valid, weight_sum, "
