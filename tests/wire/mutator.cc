@@ -67,7 +67,7 @@ std::string Join(const std::vector<Field>& fields, Random& random, int max_varin
 }
 
 Field UnknownField(Random& random) {
-  const auto number = static_cast<int>(random.Pick({16, 20, 100, 5000, 536870911}));
+  const auto number = static_cast<int>(random.Pick({60, 90, 100, 5000, 536870911}));
   switch (random.Below(5)) {
     case 0:
       return {WireFormatLite::MakeTag(number, WireFormatLite::WIRETYPE_VARINT),
