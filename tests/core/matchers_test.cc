@@ -2,6 +2,7 @@
 #include "tests/core/matchers.h"
 #include "tests/support/oracle.h"
 
+#include <cstring>
 #include <limits>
 
 #include "gtest/gtest.h"
@@ -105,6 +106,12 @@ struct Forged {
     fill(core.outputs.position_losses, truth.position_losses.values);
     fill(core.outputs.log_sum_exp, truth.log_sum_exp.values);
     fill(core.outputs.probabilities, truth.probabilities.values);
+    fill(core.outputs.label_log_probabilities, truth.label_log_probabilities.values);
+    fill(core.outputs.entropy, truth.entropy.values);
+    for (size_t i = 0; i < truth.ranks.size(); ++i) {
+      const auto rank = static_cast<int32_t>(truth.ranks[i]);
+      std::memcpy(core.outputs.label_rank.span().data() + i * sizeof(rank), &rank, sizeof(rank));
+    }
     for (size_t i = 0; i < truth.hits.size(); ++i) {
       core.outputs.argmax_hits.span()[i] = static_cast<std::byte>(truth.hits[i]);
       core.result.exact.loss_sum.Add(static_cast<double>(truth.position_losses.values[i]));
@@ -147,7 +154,8 @@ TEST(Disagreement, SeesEveryField) {
   EXPECT_NE(spoilt([](CoreAnswer& a) { a.outputs.gradient.span().data()[48] = std::byte{1}; }), "");
   for (GuardedBuffer CoreOutputs::*output :
        {&CoreOutputs::gradient, &CoreOutputs::position_losses, &CoreOutputs::log_sum_exp,
-        &CoreOutputs::probabilities}) {
+        &CoreOutputs::probabilities, &CoreOutputs::label_log_probabilities,
+        &CoreOutputs::entropy}) {
     EXPECT_NE(spoilt([&](CoreAnswer& a) {
                 std::byte* first = (a.outputs.*output).span().data();
                 Store(DType::kF64, Widen(DType::kF64, first) * (1 + Real(1e-13)), first);
@@ -161,7 +169,8 @@ TEST(BitDifference, SeesTheLastBitOfEveryOutput) {
   EXPECT_EQ(BitDifference(forged.core, forged.core), "");
   for (GuardedBuffer CoreOutputs::*output :
        {&CoreOutputs::gradient, &CoreOutputs::position_losses, &CoreOutputs::log_sum_exp,
-        &CoreOutputs::probabilities, &CoreOutputs::argmax_hits}) {
+        &CoreOutputs::probabilities, &CoreOutputs::argmax_hits,
+        &CoreOutputs::label_log_probabilities, &CoreOutputs::entropy, &CoreOutputs::label_rank}) {
     CoreAnswer other = forged.core;
     (other.outputs.*output).span().back() ^= std::byte{1};
     EXPECT_NE(BitDifference(forged.core, other), "");

@@ -56,15 +56,12 @@ class Recoder {
 
 absl::StatusOr<Recoded> Recode(const wire::DecodedRequest& request) {
   Recoder r;
-  return r.Finish(
-      wire::EncodeComputeRequest(
-          request.spec, {.predictions = r.Tensor(request.tensors.predictions),
-                         .target_kind = request.tensors.target_kind,
-                         .targets = r.Tensor(request.tensors.targets),
-                         .class_weights = r.Tensor(request.tensors.class_weights),
-                         .position_weights = r.Tensor(request.tensors.position_weights),
-                         .upstream_gradient = r.Tensor(request.tensors.upstream_gradient)}),
-      request.storage);
+  const auto tensor = [&r](const TensorFacts&, const wire::WireTensor& sent) {
+    return r.Tensor(sent);
+  };
+  return r.Finish(wire::EncodeComputeRequest(
+                      request.spec, MapTensors<wire::OutgoingTensor>(request.tensors, tensor)),
+                  request.storage);
 }
 
 absl::StatusOr<Recoded> Recode(const wire::DecodedHeader& header) {
@@ -85,7 +82,8 @@ absl::StatusOr<Recoded> Recode(const wire::DecodedBlock& block) {
   return r.Finish(
       wire::EncodeBlock(block.box, {.predictions = r.Pieces(block.predictions),
                                     .class_probabilities = r.Pieces(block.class_probabilities),
-                                    .target_values = r.Pieces(block.target_values)}),
+                                    .target_values = r.Pieces(block.target_values),
+                                    .second_predictions = r.Pieces(block.second_predictions)}),
       block.storage);
 }
 

@@ -108,6 +108,10 @@ void FillRequest(Random& random, bool with_data, v1::ComputeRequest& request) {
   if (random.OneIn(2)) *request.mutable_class_weights() = SampleTensor(random, with_data);
   if (random.OneIn(2)) *request.mutable_position_weights() = SampleTensor(random, with_data);
   if (random.OneIn(2)) *request.mutable_upstream_gradient() = SampleTensor(random, with_data);
+  if (random.OneIn(2)) *request.mutable_class_bias() = SampleTensor(random, with_data);
+  if (random.OneIn(2)) *request.mutable_advantages() = SampleTensor(random, with_data);
+  if (random.OneIn(2)) *request.mutable_old_values() = SampleTensor(random, with_data);
+  if (random.OneIn(2)) *request.mutable_second_predictions() = SampleTensor(random, with_data);
   *request.mutable_predictions() = SampleTensor(random, with_data);
 }
 
