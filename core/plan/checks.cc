@@ -127,7 +127,8 @@ absl::Status CheckNeeds(const Loss& loss, const LossTensorDescs& tensors) {
         };
         std::apply([&](const auto&... need) { (check(need), ...); }, LossRow<L>::kNeeds);
         const auto refuse = [&](const TensorConflict<L>& refusal) {
-          if (!status.ok() || !HasTensor(tensors, refusal.role) || !refusal.refused(options)) return;
+          if (!status.ok() || !HasTensor(tensors, refusal.role) || !refusal.refused(options))
+            return;
           status = Refuse(FactsOf(refusal.role).name, "given", refusal.wanted);
         };
         std::apply([&](const auto&... refusal) { (refuse(refusal), ...); },
