@@ -53,6 +53,11 @@ def _reduction_of(size_average: bool | None, reduce: bool | None, reduction: str
     return reduction
 
 
+def _over_weights(reduction: str, weight: Tensor | None) -> str:
+    """The mean of weighted elements, which torch divides by the sum of the weights."""
+    return "weight_sum" if reduction == "mean" and weight is not None else reduction
+
+
 def _scaled(spec: dict[str, Any], settings: Settings) -> dict[str, Any]:
     fields = dict(spec)
     if settings.gradient_scale is not None:
@@ -205,9 +210,7 @@ def mse_loss(
     **settings: Any,
 ) -> Tensor:
     """torch.nn.functional.mse_loss; settings: as of this module."""
-    reduction = _reduction_of(size_average, reduce, reduction)
-    if weight is not None and reduction == "mean":
-        reduction = "weight_sum"
+    reduction = _over_weights(_reduction_of(size_average, reduce, reduction), weight)
     return _elements(
         "SquaredError", input, target, reduction, Settings(**settings), {}, weight
     )
@@ -223,9 +226,7 @@ def l1_loss(
     **settings: Any,
 ) -> Tensor:
     """torch.nn.functional.l1_loss; settings: as of this module."""
-    reduction = _reduction_of(size_average, reduce, reduction)
-    if weight is not None and reduction == "mean":
-        reduction = "weight_sum"
+    reduction = _over_weights(_reduction_of(size_average, reduce, reduction), weight)
     return _elements(
         "AbsoluteError", input, target, reduction, Settings(**settings), {}, weight
     )
@@ -240,9 +241,7 @@ def huber_loss(
     **settings: Any,
 ) -> Tensor:
     """torch.nn.functional.huber_loss; settings: as of this module."""
-    reduction = _reduction_of(None, None, reduction)
-    if weight is not None and reduction == "mean":
-        reduction = "weight_sum"
+    reduction = _over_weights(_reduction_of(None, None, reduction), weight)
     options = {"delta": float(delta)}
     return _elements("Huber", input, target, reduction, Settings(**settings), options, weight)
 
