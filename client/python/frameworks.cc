@@ -51,7 +51,7 @@ nb::tuple Tuple(const auto& values) {
 }
 
 bool IsInstance(nb::handle array, const char* module, const char* type) {
-  // Without the module nobody has an array of it.
+  // An array of a module that is not loaded cannot exist.
   const nb::handle loaded = PyDict_GetItemString(PyImport_GetModuleDict(), module);
   return loaded.is_valid() && PyObject_IsInstance(array.ptr(), loaded.attr(type).ptr()) == 1;
 }

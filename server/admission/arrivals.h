@@ -15,8 +15,8 @@ class Arrivals {
   // call they belong to. nullopt: they are not counted, or the connection is gone.
   virtual std::optional<int64_t> BytesReceived(std::string_view connection) const = 0;
 
-  // Whether the connection has brought bytes that this process has not read yet. False where nobody
-  // knows.
+  // Whether the connection has brought bytes that this process has not read yet. False where that
+  // is not known.
   virtual bool BytesWait(std::string_view connection) const = 0;
 
  protected:

@@ -29,7 +29,7 @@ class _CallFuture(concurrent.futures.Future):
         return True
 
     def end(self, result: Any, error: BaseException | None) -> None:
-        """Called once, when the call has let go of its arrays."""
+        """The transport calls this once, when it no longer uses the arrays of the call."""
         if self._stop.requested:
             super().cancel()
             self.set_running_or_notify_cancel()
@@ -80,7 +80,7 @@ class Client(_core.Client):
         def wake(_: Any) -> None:
             try:
                 loop.call_soon_threadsafe(ended.set)
-            except RuntimeError:  # the loop is closed: nobody waits
+            except RuntimeError:  # the event loop is closed, nothing awaits this
                 pass
 
         future.add_done_callback(wake)
