@@ -187,7 +187,7 @@ class ElementRun {
     }
     for (int i = 0; i < head_.head->extras; ++i) {
       const Role role = head_.extras[i];
-      auto* const extra = const_cast<double*>(extras_[i]);
+      double* const extra = extras_[i];
       LoadExtra(job_, role, first_, count_, extra);
       // Without an old policy tokens were taken by this one.
       const bool on_policy = role == Role::kOldLogProbabilities && !tensors.old_log_probabilities;
@@ -276,7 +276,7 @@ class ElementRun {
   C* factor_ = nullptr;
   double* loss_ = nullptr;
   double* event_ = nullptr;
-  const double* extras_[kernels::kMaxElementExtras] = {};
+  double* extras_[kernels::kMaxElementExtras] = {};
 };
 
 void Run(const BoxJob& job, const Cut&, const Stretch& stretch, Workspace& work, UnitSums& unit) {
