@@ -150,7 +150,7 @@ int AcceptLoop::TimeoutMs(absl::Time now) const {
   for (const Silent& one : silent_) {
     wake = std::min(wake, now < one.look_again ? one.look_again : one.until);
   }
-  if (open_.at_most() > 0) wake = std::min(wake, accounts_due_);
+  if (!open_.none()) wake = std::min(wake, accounts_due_);
   if (wake == absl::InfiniteFuture()) return -1;
   return static_cast<int>(absl::ToInt64Milliseconds(
       std::clamp(wake - now + absl::Milliseconds(1), absl::ZeroDuration(), absl::Hours(1))));
@@ -290,6 +290,7 @@ void AcceptLoop::LookAtAccounts(absl::Time now) {
     open_.Break(account->name());
   }
   open_.Count();
+  open_.ReportClosedAgain();
   for (; broken_ < ledger_->broken(); ++broken_) {
     Count(ConnectionRefusal::kUnexplained);
     Warn("more came than its calls explain");

@@ -1,11 +1,13 @@
 #include "server/listen/open_connections.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "server/admission/peer_address.h"
@@ -33,6 +35,8 @@ int Idleness(const ConnectionAccount& account) {
 
 }  // namespace
 
+bool OpenConnections::Handle::IsOpen() const { return InodeOf(fd) == inode; }
+
 OpenConnections::~OpenConnections() {
   for (const Socket& one : sockets_) Forget(one);
 }
@@ -40,8 +44,8 @@ OpenConnections::~OpenConnections() {
 void OpenConnections::Add(int fd, std::shared_ptr<ConnectionAccount> account) {
   // Another connection that had the descriptor is gone.
   std::erase_if(sockets_, [&](const Socket& one) {
-    if (one.fd == fd) Forget(one);
-    return one.fd == fd;
+    if (one.handle.fd == fd) Forget(one);
+    return one.handle.fd == fd;
   });
   LookAtSome();
   // What may find no memory comes before anything is counted.
@@ -52,7 +56,7 @@ void OpenConnections::Add(int fd, std::shared_ptr<ConnectionAccount> account) {
   const ino_t inode = InodeOf(fd);
   account->KnowWaiting([fd, inode] { return BytesWait(fd, inode); });
   ++count;
-  sockets_.push_back({fd, inode, std::move(address), std::move(account)});
+  sockets_.push_back({{fd, inode}, std::move(address), std::move(account)});
 }
 
 // As many as come are looked at, and some more, so that those that are gone do not pile up.
@@ -61,7 +65,7 @@ void OpenConnections::LookAtSome() {
   for (int i = 0; i < kSome && !sockets_.empty(); ++i) {
     next_look_ = (next_look_ + 1) % sockets_.size();
     const auto one = sockets_.begin() + static_cast<std::ptrdiff_t>(next_look_);
-    if (InodeOf(one->fd) == one->inode) continue;
+    if (one->handle.IsOpen()) continue;
     Forget(*one);
     sockets_.erase(one);
   }
@@ -77,7 +81,7 @@ bool OpenConnections::Below(int64_t limit, absl::Time now) {
 
 int64_t OpenConnections::Count() {
   std::erase_if(sockets_, [this](const Socket& one) {
-    if (InodeOf(one.fd) == one.inode) return false;
+    if (one.handle.IsOpen()) return false;
     Forget(one);
     return true;
   });
@@ -135,19 +139,36 @@ bool OpenConnections::BreakOneWithoutCalls() {
 
 // gRPC may close its descriptor at any time, and the system use it again; ours stays with what it
 // is for now.
-void OpenConnections::Shutdown(const Socket& socket) const {
-  const OwnedFd own(fcntl(socket.fd, F_DUPFD_CLOEXEC, 0));
-  if (own.get() >= 0 && InodeOf(own.get()) == socket.inode) shutdown(own.get(), SHUT_RDWR);
+void OpenConnections::Shutdown(const Handle& handle) {
+  const OwnedFd own(fcntl(handle.fd, F_DUPFD_CLOEXEC, 0));
+  if (own.get() >= 0 && InodeOf(own.get()) == handle.inode) shutdown(own.get(), SHUT_RDWR);
+}
+
+void OpenConnections::ReportClosedAgain() {
+  std::erase_if(shut_down_, [](const Handle& one) { return !one.IsOpen(); });
+  std::vector<Handle> all = shut_down_;
+  for (const Socket& one : sockets_) all.push_back(one.handle);
+  std::vector<pollfd> polled;
+  polled.reserve(all.size());
+  for (const Handle& one : all) polled.push_back({one.fd, 0, 0});
+  if (poll(polled.data(), polled.size(), 0) <= 0) return;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if ((polled[i].revents & (POLLHUP | POLLERR)) != 0) Shutdown(all[i]);
+  }
 }
 
 void OpenConnections::BreakAt(std::vector<Socket>::iterator socket) {
-  Shutdown(*socket);
+  Shutdown(socket->handle);
+  try {
+    shut_down_.push_back(socket->handle);
+  } catch (const std::bad_alloc&) {  // nothing else depends on it
+  }
   Forget(*socket);
   sockets_.erase(socket);
 }
 
 void OpenConnections::Forget(const Socket& socket) {
-  SetAccount(socket.fd, nullptr);
+  SetAccount(socket.handle.fd, nullptr);
   ledger_->Close(*socket.account);
   const auto count = counts_.find(socket.address);
   if (--count->second == 0) counts_.erase(count);

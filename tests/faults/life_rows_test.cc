@@ -149,6 +149,19 @@ TEST_F(LifeRows, Row35_AClientIsKilled) {
   EXPECT_TRUE(HoldsWithin(absl::Seconds(60), [&] { return sentinel().grown_descriptors() <= 0; }));
 }
 
+// While gRPC parses, the kernel reports further bytes and the reset behind them as one event. gRPC
+// takes the bytes and waits for another event, which never comes.
+TEST_F(LifeRows, Row35_AResetBehindUnreadBytes) {
+  Serve();
+  const std::string bytes = http2::Bytes(http2::kWindowUpdate, http2::kNone, 0, http2::Number(1));
+  for (int i = 0; i < 1000; ++i) {
+    RawClient client(address());
+    client.Greet();
+    for (int part = 0; part < 10; ++part) client.Send(bytes);
+    client.CloseWithReset();
+  }
+}
+
 TEST_F(LifeRows, Row36_TheServerIsStoppedForAWhile) {
   Serve();
   sentinel().AwaitCalls(2);

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -33,6 +34,18 @@ ProcessState StateOf(pid_t pid) {
     ++state.descriptors;
   }
   return state;
+}
+
+std::vector<std::string> DescriptorsOf(pid_t pid) {
+  std::vector<std::string> names;
+  std::error_code error;
+  const std::string folder = "/proc/" + std::to_string(pid) + "/fd";
+  for (std::filesystem::directory_iterator it(folder, error), end; it != end; it.increment(error)) {
+    std::error_code closed_meanwhile;
+    names.push_back(std::filesystem::read_symlink(it->path(), closed_meanwhile).string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 int64_t PeakRssBytes(pid_t pid) {

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 
@@ -20,6 +22,10 @@ struct ProcessState {
 
 // All zeros where there is no such process, or it has ended and was not reaped.
 ProcessState StateOf(pid_t pid);
+
+// What its descriptors are open on ("socket:[81]", "/var/log/x", "anon_inode:[eventfd]"), sorted;
+// empty where there is no such process.
+std::vector<std::string> DescriptorsOf(pid_t pid);
 
 // The most that was resident since it began; 0 where there is no such process.
 int64_t PeakRssBytes(pid_t pid);

@@ -73,6 +73,9 @@ class Sentinel {
   void Victim();
   void CallOnce(int number);
 
+  // Which descriptors the server holds now and did not hold before.
+  std::string NewDescriptors() const;
+
   ServerProcess& server_;
   const pid_t pid_;
   const bool sanitized_;
@@ -81,6 +84,7 @@ class Sentinel {
   const KnownCall large_{600, 200};
   Client client_;
   ProcessState base_;
+  std::vector<std::string> base_descriptors_;
   int allowed_ = 0;
   int64_t most_grown_ = int64_t{64} << 20;  // the arenas of malloc, and of gRPC
   std::atomic<bool> stop_{false};

@@ -1,10 +1,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <map>
@@ -208,6 +211,44 @@ TEST(OpenConnections, AreBrokenByNameTcpAndUnixAlike) {
   EXPECT_TRUE(pairs.open.Break("ipv6:%5B::1%5D:1"));
   EXPECT_THAT(pairs.Broken(), ElementsAre("ipv6:%5B::1%5D:1", "unix:0:1"));
   EXPECT_EQ(pairs.open.Count(), 2);
+}
+
+// Which of the descriptors the kernel has something new to say of, since this was last asked.
+std::vector<std::string> Reported(const OwnedFd& epoll, const Pairs& pairs) {
+  std::array<epoll_event, 8> events;
+  const int count = epoll_wait(epoll.get(), events.data(), events.size(), 0);
+  std::vector<std::string> names;
+  for (int i = 0; i < count; ++i) {
+    for (const auto& [name, pair] : pairs.sockets) {
+      if (pair.first.get() == events[i].data.fd) names.push_back(name);
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+TEST(OpenConnections, ClosedOnesAreReportedAgainToWhoOverlookedIt) {
+  Pairs pairs;
+  const OwnedFd epoll(epoll_create1(EPOLL_CLOEXEC));
+  for (const char* name : {"unix:0:1", "unix:0:2", "unix:0:3"}) {
+    epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {.fd = pairs.Add(name)}};
+    ASSERT_EQ(epoll_ctl(epoll.get(), EPOLL_CTL_ADD, event.data.fd, &event), 0);
+  }
+  pairs.open.ReportClosedAgain();
+  EXPECT_THAT(Reported(epoll, pairs), ElementsAre()) << "all are alive";
+  pairs.open.Break("unix:0:1");
+  pairs.sockets["unix:0:2"].second = OwnedFd();  // its peer has gone
+  EXPECT_THAT(Reported(epoll, pairs), ElementsAre("unix:0:1", "unix:0:2"));
+  EXPECT_THAT(Reported(epoll, pairs), ElementsAre()) << "overlooked";
+  pairs.open.ReportClosedAgain();
+  EXPECT_THAT(Reported(epoll, pairs), ElementsAre("unix:0:1", "unix:0:2"));
+  for (const char* name : {"unix:0:1", "unix:0:2", "unix:0:3"}) {
+    EXPECT_FALSE(pairs.open.none());
+    pairs.Close(name);
+    pairs.open.ReportClosedAgain();
+    pairs.open.Count();
+  }
+  EXPECT_TRUE(pairs.open.none());
 }
 
 TEST(OpenConnections, WhoHasMostMakesRoomTheIdleFirst) {
