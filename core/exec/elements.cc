@@ -254,7 +254,6 @@ class ElementRun {
     for (int64_t i = 0; i < count_; ++i) {
       // What weighs nothing has no gradient, be its slope infinite or NaN.
       if (factor_[i] == 0) slope[i] = 0;
-      if (std::isnan(slope[i])) slope[i] = static_cast<C>(kNaN);
     }
     kernels::Active().scale_elements[Index(kCompute)][Index(RealOf(dtype))](
         slope, factor_, count_, job_.streaming, out.data() + first_ * SizeOf(dtype));

@@ -15,7 +15,7 @@
 namespace lossd {
 
 // Changes whenever any result may change by a bit.
-inline constexpr int kNumericsVersion = 5;
+inline constexpr int kNumericsVersion = 6;
 
 // The bytes of the tensors that are known whole before the first block. Each is exactly as large as
 // the plan says (LossPlan's descriptions); none is copied, and all must outlive the LossRun.

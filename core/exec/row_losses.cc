@@ -135,10 +135,7 @@ class RowRun {
   void WriteGradient(int64_t r, double coefficient) {
     if (!rows_.gradient) return;
     // What weighs nothing has no gradient, be its slope infinite or NaN.
-    for (int64_t k = 0; k < classes_; ++k) {
-      if (coefficient == 0) slope_[k] = 0;
-      if (std::isnan(slope_[k])) slope_[k] = kNaN;
-    }
+    if (coefficient == 0) std::fill_n(slope_, classes_, 0.0);
     std::fill_n(terms_, classes_, coefficient);
     const Real out = job_.run.gradient_real();
     kernels::Active().scale_elements[Index(Compute::kDouble)][Index(out)](

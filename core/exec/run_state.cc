@@ -12,11 +12,11 @@ double RunState::PositionWeight(int64_t position) const {
 
 namespace {
 
-// One and the same NaN, whatever NaN it is.
+double OneNaN(double value) { return std::isnan(value) ? kNaN : value; }
+
 double UpstreamGradient(const RunState& run, int64_t position) {
   const DType dtype = run.plan.tensors().upstream_gradient->dtype;
-  const double value = LoadReal(RealOf(dtype), run.side.upstream_gradient.data(), position);
-  return std::isnan(value) ? kNaN : value;
+  return OneNaN(LoadReal(RealOf(dtype), run.side.upstream_gradient.data(), position));
 }
 
 void FillOnes(std::vector<double>& values, int64_t size, bool& plain, bool stays_plain) {
@@ -79,7 +79,7 @@ void Positions::LoadElements(const RunState& run, const Box& box, int64_t first,
     // What weighs nothing has no gradient, whatever comes from upstream.
     const bool counts = a != 0 && weight[e] != 0;
     gradient[e] = !counts                     ? 0
-                  : tensors.upstream_gradient ? a * UpstreamGradient(run, at.element())
+                  : tensors.upstream_gradient ? OneNaN(a * UpstreamGradient(run, at.element()))
                                               : a;
   }
 }
@@ -113,7 +113,7 @@ void Positions::LoadGradients(const RunState& run, int64_t begin) {
     if (label[i] < 0 || (weight_of == WeightOf::kLabel && weight[i] == 0)) continue;
     const double a = spec.gradient_scale * (spec.loss_weight * q[i] / run.denominator);
     // What weighs nothing has no gradient, whatever comes from upstream.
-    gradient[i] = upstream && a != 0 ? a * UpstreamGradient(run, begin + i) : a;
+    gradient[i] = upstream && a != 0 ? OneNaN(a * UpstreamGradient(run, begin + i)) : a;
   }
 }
 

@@ -54,7 +54,7 @@ void ScaleElements(const void* slope, const void* a, int64_t count, bool streami
     Group<C> product = LoadScratch(static_cast<const C*>(slope) + i);
     const Group<C> factor = LoadScratch(static_cast<const C*>(a) + i);
     for (int j = 0; j < kRegisters<C>; ++j) {
-      product.v[j] = Product<C>(product.v[j], factor.v[j]);
+      product.v[j] = OneNaN<C>(Product<C>(product.v[j], factor.v[j]));
     }
     return product;
   });

@@ -15,12 +15,12 @@ namespace lossd::kernels {
 namespace HWY_NAMESPACE {
 
 // Max(low, d), but NaN where d is NaN: which of its operands Max returns then is the target's
-// affair.
+// affair, on x86 the second, on ARM the number.
 HWY_INLINE Vec<float> AtLeast(Vec<float> low, Vec<float> d) {
-#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
-  return hn::IfThenElse(hn::Lt(d, low), low, d);
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+  return hn::Max(low, d);
 #else
-  return hn::Max(low, d);  // x86: the second
+  return hn::IfThenElse(hn::Lt(d, low), low, d);
 #endif
 }
 

@@ -47,8 +47,19 @@ constexpr C kInfinity = std::numeric_limits<C>::infinity();
 
 template <class C>
 struct Group {
+  // In line, so that it is compiled for the target: on ARM registers exist for no other function.
+  HWY_INLINE Group() {}  // NOLINT(modernize-use-equals-default)
+
   Vec<C> v[kRegisters<C>];
 };
+
+// The value, and the NaN of every output for any NaN: processors differ in the sign of one that
+// they make (inf - inf), and in which of two they keep.
+template <class C>
+HWY_INLINE Vec<C> OneNaN(Vec<C> v) {
+  const auto nan = hn::Set(Tag<C>(), std::numeric_limits<C>::quiet_NaN());
+  return hn::IfThenElse(hn::IsNaN(v), nan, v);
+}
 
 template <class C>
 HWY_INLINE Group<C> Fill(C value) {

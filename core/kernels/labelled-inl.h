@@ -33,7 +33,8 @@ HWY_INLINE LabelledGradient GradientOf(Vec<double> peak, Vec<double> rest, Vec<d
   const auto whole = hn::Add(hn::Set(d, 1.0), rest);
   const auto others = Others(peak, rest, picked, picked_exponential);
   const auto gradient = hn::Mul(hn::Neg(coefficient), hn::Div(others, whole));
-  return {hn::Add(gradient, hn::Zero(d)), hn::Div(coefficient, whole)};
+  return {OneNaN<double>(hn::Add(gradient, hn::Zero(d))),
+          OneNaN<double>(hn::Div(coefficient, whole))};
 }
 
 // x * unit, made finite (see ToFinite).

@@ -194,7 +194,7 @@ void ScaleChangedRow(const ChangedRow& row, int64_t classes, bool streaming, voi
         const Group<C> slopes = LoadScratch(slope + k);
         for (int j = 0; j < kRegisters<C>; ++j) g.v[j] = hn::Mul(g.v[j], slopes.v[j]);
       }
-      for (auto& v : g.v) v = hn::Add(v, hn::Zero(d));
+      for (auto& v : g.v) v = OneNaN<C>(hn::Add(v, hn::Zero(d)));
       return g;
     });
   }

@@ -86,8 +86,9 @@ inline double Load(Real real, const void* from) {
   __builtin_unreachable();
 }
 
-// A zero is stored without its sign, which what underflows has.
+// A zero is stored without its sign, which what underflows has, and of NaNs the quiet one.
 inline void Store(Real real, double value, void* to) {
+  if (std::isnan(value)) value = std::numeric_limits<double>::quiet_NaN();
   switch (real) {
     case Real::kF32: {
       const float narrow = static_cast<float>(value) + 0.0F;

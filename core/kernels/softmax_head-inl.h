@@ -66,21 +66,22 @@ class HeadBlock {
     const auto label_slope = hn::Load(d, label_slope_ + i);
     const auto sum_slope = hn::Load(d, sum_slope_ + i);
     const auto counts = hn::Ne(a, hn::Zero(d));
-    const auto c = hn::IfThenElseZero(counts, hn::Mul(a, hn::Sub(sum_slope, label_slope)));
+    const auto c =
+        hn::IfThenElseZero(counts, OneNaN<double>(hn::Mul(a, hn::Sub(sum_slope, label_slope))));
     const auto by_sum = hn::Mul(sum_slope, hn::Load(d, probability_ + i));
     const auto slope = hn::MulAdd(label_slope, hn::Load(d, others_ + i), by_sum);
-    const auto label = hn::IfThenElseZero(counts, hn::Mul(a, slope));
+    const auto label = hn::IfThenElseZero(counts, OneNaN<double>(hn::Mul(a, slope)));
     const auto nan = hn::Or(hn::IsNaN(c), hn::IsNaN(label));
     // What lies behind the last position is the coefficient of the next, and stays.
     const auto here = hn::FirstN(d, static_cast<size_t>(count_ - i));
     const auto not_a_number = hn::Set(d, std::numeric_limits<double>::quiet_NaN());
     hn::BlendedStore(not_a_number, hn::And(nan, here), d, at_.coefficient + p);
     hn::StoreU(c, d, at_.softmax_coefficient + p);
-    hn::StoreU(hn::Div(c, hn::Add(hn::Set(d, 1.0), rest)), d, at_.scale + p);
+    hn::StoreU(OneNaN<double>(hn::Div(c, hn::Add(hn::Set(d, 1.0), rest))), d, at_.scale + p);
     hn::StoreU(hn::Add(label, hn::Zero(d)), d, at_.label_gradient + p);
     const auto loss = hn::Load(d, loss_ + i);
     // A row's NaN is `rest`, whatever the head makes of it.
-    hn::StoreU(hn::IfThenElse(hn::IsNaN(rest), rest, loss), d, at_.loss + p);
+    hn::StoreU(OneNaN<double>(hn::IfThenElse(hn::IsNaN(rest), rest, loss)), d, at_.loss + p);
   }
 
   const LabelledPositions& at_;

@@ -112,7 +112,7 @@ void ScaleRowsMinus(const void* e, const void* factor, const void* c, const void
                        const Group<C> t = LoadGroupAt<kOwnFormat<C>, C>(targets, k, end, C{0});
                        for (int j = 0; j < kRegisters<C>; ++j) {
                          const auto target = hn::NegMulAdd(t.v[j], m, hn::Zero(d));
-                         g.v[j] = hn::Add(hn::MulAdd(g.v[j], s, target), hn::Zero(d));
+                         g.v[j] = OneNaN<C>(hn::Add(hn::MulAdd(g.v[j], s, target), hn::Zero(d)));
                        }
                        return g;
                      });

@@ -1,5 +1,8 @@
 #include "lossd/loss_result.h"
 
+#include <cmath>
+#include <limits>
+
 namespace lossd {
 
 void PartialSums::Merge(const PartialSums& other) {
@@ -20,6 +23,8 @@ LossResult LossResult::From(const PartialSums& sums, double denominator,
   result.weight_sum = sums.weight_sum.Round();
   result.denominator = denominator;
   result.loss = denominator == 0 ? loss_without_denominator : result.loss_sum / denominator;
+  // One and the same NaN: the sign of inf / inf is the processor's affair.
+  if (std::isnan(result.loss)) result.loss = std::numeric_limits<double>::quiet_NaN();
   result.position_count = sums.position_count;
   result.valid_count = sums.valid_count;
   result.ignored_count = sums.ignored_count;

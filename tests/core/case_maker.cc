@@ -20,6 +20,7 @@ bool IsUnsigned(DType dtype) {
 DType AnyFloat(Random& random) { return kFloatDTypes[random.Below(4)]; }
 
 std::vector<int64_t> MakeShape(const Factors& factors, Random& random) {
+  if (!factors.shape.empty()) return factors.shape;
   std::vector<int64_t> shape;
   const bool many = factors.rank > 4;
   for (int d = 0; d < factors.rank; ++d) shape.push_back(1 + random.Below(many ? 2 : 4));
@@ -200,6 +201,33 @@ void DropRefused(const Factors& factors, LossCase& c) {
   if (softmax->soft_cap) softmax->temperature = std::fmax(softmax->temperature, 1e-3);
 }
 
+// Target values and second predictions for a case that has all else.
+void AddRowTensors(Random& random, LossCase& c) {
+  const LossFacts& facts = FactsOf(c.spec.loss);
+  const TensorDesc& like = c.predictions.desc;
+  if (!Takes(facts, Role::kClassIndices)) c.spec.ignore_labels.clear();
+  const auto make = [&](auto value) {
+    return OwnedTensor::Make(kFloatDTypes[random.Below(4)], like.shape, like.layout,
+                             [&](int64_t) -> Real { return value(); });
+  };
+  if (Takes(facts, Role::kTargetValues)) {
+    const bool logs = std::get<KlDivergenceLoss>(c.spec.loss).log_targets;
+    c.target_kind = TargetKind::kTargetValues;
+    c.targets = make([&] {
+      return logs ? random.Uniform(-6, 0) : random.OneIn(4) ? 0 : random.Uniform(0, 1);
+    });
+  } else if (!TakesTargets(facts)) {
+    c.target_kind = TargetKind::kNone;
+  }
+  if (Takes(facts, Role::kSecondPredictions)) {
+    const bool close = random.OneIn(3);
+    c.second_predictions = make([&] { return random.Uniform(-8, 8); });
+    for (int64_t i = 0; close && i < c.predictions.size(); ++i) {
+      c.second_predictions->set(i, c.predictions.at(i) * (1 + 1e-3L * random.Uniform(-1, 1)));
+    }
+  }
+}
+
 LossCase MakeCase(const Factors& factors, Random& random) {
   LossCase c;
   AddScalars(factors, random, c);
@@ -210,6 +238,7 @@ LossCase MakeCase(const Factors& factors, Random& random) {
   AddTargets(factors, random, c);
   AddClassWeights(factors, random, c);
   AddPositionTensors(factors, random, c);
+  if (FactsOf(c.spec.loss).family == Family::kRows) AddRowTensors(random, c);
   return c;
 }
 
@@ -310,6 +339,8 @@ LossCase TypicalCase(const Loss& loss, DType dtype, const std::vector<int64_t>& 
     case TargetKind::kClassIndices:
       c.targets = OwnedTensor::Make(DType::kI16, LabelShape(shape, 1, true), Layout::kRowMajor,
                                     [&](int64_t) { return Real(random.Below(shape[1])); });
+      break;
+    case TargetKind::kNone:
       break;
   }
   return c;

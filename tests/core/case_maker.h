@@ -1,7 +1,10 @@
 #ifndef LOSSD_TESTS_CORE_CASE_MAKER_H_
 #define LOSSD_TESTS_CORE_CASE_MAKER_H_
 
+#include <algorithm>
 #include <cstdint>
+#include <initializer_list>
+#include <variant>
 #include <vector>
 
 #include "tests/support/loss_case.h"
@@ -9,23 +12,33 @@
 
 namespace lossd::oracle {
 
-// The losses over elements, or those over classes, with options that are right.
-inline std::vector<Loss> LossesOver(bool elements) {
+// The losses with options that are right: those of one family or, of classes, pick and softmax.
+// Policy losses of logits need more tensors, and are not among them.
+inline std::vector<Loss> LossesOf(std::initializer_list<Family> families) {
   std::vector<Loss> losses;
   for (Loss loss : kDefaultLosses) {
     if (auto* const policy = std::get_if<PolicyLoss>(&loss)) {
-      if (!elements) continue;  // it needs more tensors: tests/core/policy_test.cc
       policy->objective = PpoObjective();
       policy->input = PolicyInput::kLogProbabilities;
     }
     const Family family = FactsOf(loss).family;
-    if (family == Family::kRows) continue;  // tests/core/row_losses_test.cc
-    if ((family == Family::kElements) == elements) losses.push_back(loss);
+    if (std::find(families.begin(), families.end(), family) != families.end()) {
+      losses.push_back(loss);
+    }
   }
   return losses;
 }
-inline const std::vector<Loss> kLosses = LossesOver(/*elements=*/false);
-inline const std::vector<Loss> kElementLosses = LossesOver(/*elements=*/true);
+inline const std::vector<Loss> kLosses = LossesOf({Family::kPick, Family::kSoftmax});
+inline const std::vector<Loss> kElementLosses = LossesOf({Family::kElements});
+inline const std::vector<Loss> kRowLosses = LossesOf({Family::kRows});
+
+// A policy loss of logits.
+inline PolicyLoss PolicyOfLogits() {
+  PolicyLoss policy;
+  policy.objective = PpoObjective();
+  return policy;
+}
+
 inline constexpr DType kFloatDTypes[] = {DType::kF32, DType::kF64, DType::kF16, DType::kBF16};
 
 enum class WeightsForm { kNone, kPerClass, kOneSample, kFull };
@@ -42,6 +55,7 @@ struct Factors {
   Reduction reduction = Reduction::kPositions;
   TargetKind target_kind = TargetKind::kClassIndices;
   DType label_dtype = DType::kI64;
+  std::vector<int64_t> shape = {};  // of `rank` extents; empty: a small one is drawn
 
   int batch_axis() const { return layout == Layout::kRowMajor ? 0 : rank - 1; }
   // Whether such a request exists: see the notes on class weights and BATCH in docs/semantics.md.

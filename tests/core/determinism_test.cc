@@ -13,6 +13,7 @@
 #include "tests/core/case_maker.h"
 #include "tests/core/core_run.h"
 #include "tests/core/matchers.h"
+#include "tests/core/simd_targets.h"
 
 namespace lossd::oracle {
 namespace {
@@ -315,14 +316,6 @@ TEST(Determinism, OtherComputationsAtTheSameTimeDoNotShow) {
   for (std::thread& thread : threads) thread.join();
   for (size_t i = 0; i < cases.size(); ++i) EXPECT_SAME_ANSWER(alone[i], together[i]);
 }
-
-// Restores the target that was in use.
-struct TargetGuard {
-  const std::string active = kernels::ActiveTarget();
-  ~TargetGuard() { kernels::ForceTarget(active); }
-};
-
-bool HasFma(const std::string& target) { return target == "AVX2" || target.starts_with("AVX3"); }
 
 TEST(Targets, WithFusedMultiplyAddGiveTheSameBitsAndTheOthersStayInBounds) {
   const TargetGuard guard;

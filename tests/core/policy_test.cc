@@ -12,14 +12,8 @@
 namespace lossd::oracle {
 namespace {
 
-PolicyLoss OfLogits() {
-  PolicyLoss policy;
-  policy.objective = PpoObjective();
-  return policy;
-}
-
 Factors FactorsOf(DType dtype, int rank, int axis, Layout layout) {
-  Factors factors = {.loss = OfLogits(), .dtype = dtype, .layout = layout};
+  Factors factors = {.loss = PolicyOfLogits(), .dtype = dtype, .layout = layout};
   factors.rank = rank;
   factors.axis = axis;
   return factors;
@@ -55,7 +49,7 @@ TEST(PolicyOfLogits, IsTwoCalls) {
   Random random(32);
   for (const int64_t rows : {1, 7, 64, 130}) {
     LossCase whole;
-    whole.spec.loss = OfLogits();
+    whole.spec.loss = PolicyOfLogits();
     whole.spec.reduction = Reduction::kSum;
     const auto numbers = [&](std::vector<int64_t> shape, Real low, Real high) {
       return OwnedTensor::Make(DType::kF64, std::move(shape), Layout::kRowMajor,
@@ -76,7 +70,7 @@ TEST(PolicyOfLogits, IsTwoCalls) {
     ASSERT_TRUE(first.status.ok()) << first.status;
 
     LossCase tokens = whole;
-    PolicyLoss policy = OfLogits();
+    PolicyLoss policy = PolicyOfLogits();
     policy.input = PolicyInput::kLogProbabilities;
     tokens.spec.loss = policy;
     tokens.target_kind = TargetKind::kNone;

@@ -1,0 +1,207 @@
+// The bits of answers: a NaN has one form, and of the requests of bits_maker.h every target that
+// fuses multiply and add gives what tests/core/bits.golden holds, x86 and ARM alike.
+
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "gtest/gtest.h"
+#include "tests/core/bits_maker.h"
+#include "tests/core/core_run.h"
+#include "tests/core/simd_targets.h"
+
+namespace lossd::oracle {
+namespace {
+
+// FNV-1a.
+class Hash {
+ public:
+  void Add(absl::Span<const std::byte> bytes) {
+    for (const std::byte byte : bytes) hash_ = (hash_ ^ static_cast<uint8_t>(byte)) * kPrime;
+  }
+  template <class T>
+  void AddNumber(T number) {
+    Add({reinterpret_cast<const std::byte*>(&number), sizeof number});
+  }
+  void AddSum(const ExactSum& sum) {
+    const ExactSum::Portable portable = sum.ToPortable();
+    AddNumber(portable.exponent);
+    Add(portable.magnitude);
+    AddNumber(portable.nan_terms);
+    AddNumber(portable.positive_infinities);
+    AddNumber(portable.negative_infinities);
+  }
+  std::string Text() const { return absl::StrFormat("%016x", hash_); }
+
+ private:
+  static constexpr uint64_t kPrime = 0x100000001b3u;
+  uint64_t hash_ = 0xcbf29ce484222325u;
+};
+
+void AddAnswer(const CoreAnswer& answer, Hash& hash) {
+  hash.AddNumber(static_cast<int>(answer.status.code()));
+  if (!answer.status.ok()) return;
+  const LossResult& result = answer.result;
+  for (const double number :
+       {result.loss, result.loss_sum, result.weight_sum, result.denominator}) {
+    hash.AddNumber(number);
+  }
+  for (const int64_t count :
+       {result.position_count, result.valid_count, result.ignored_count, result.clamped_count,
+        result.nonfinite_count, result.correct_count.value_or(-1)}) {
+    hash.AddNumber(count);
+  }
+  hash.AddSum(result.exact.loss_sum);
+  hash.AddSum(result.exact.weight_sum);
+  for (const OutputRow<GuardedBuffer>& row : kOutputRows<GuardedBuffer>) {
+    hash.Add((answer.outputs.*row.member).bytes());
+  }
+}
+
+// "" where every NaN of the answer is the quiet one without sign and payload; else the first other.
+std::string OtherNaN(const LossCase& c, const CoreAnswer& answer) {
+  if (!answer.status.ok()) return "";
+  const auto is_other = [](DType dtype, const std::byte* bytes) {
+    uint64_t bits = 0;
+    std::memcpy(&bits, bytes, SizeOf(dtype));
+    const uint64_t quiet = dtype == DType::kF64   ? 0x7ff8ull << 48
+                           : dtype == DType::kF32 ? 0x7fc0ull << 16
+                           : dtype == DType::kF16 ? 0x7e00
+                                                  : 0x7fc0;
+    return Widen(dtype, bytes) != Widen(dtype, bytes) && bits != quiet;
+  };
+  const auto number = [&](double value) {
+    return is_other(DType::kF64, reinterpret_cast<const std::byte*>(&value));
+  };
+  if (number(answer.result.loss)) return "loss";
+  if (number(answer.result.loss_sum)) return "loss_sum";
+  if (number(answer.result.weight_sum)) return "weight_sum";
+  const OutputDTypes dtypes = OutputDTypesOf(c.spec, DescsOf(c.inputs()));
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    const DType dtype = dtypes.Of(kOutputRows<bool>[i].dtype);
+    if (!IsFloating(dtype)) continue;
+    const auto bytes = (answer.outputs.*kOutputRows<GuardedBuffer>[i].member).bytes();
+    for (size_t at = 0; at < bytes.size(); at += SizeOf(dtype)) {
+      if (is_other(dtype, bytes.data() + at)) {
+        return absl::StrCat(std::string(kOutputRows<bool>[i].name), "[", at / SizeOf(dtype), "]");
+      }
+    }
+  }
+  return "";
+}
+
+// Rows and lanes; both sides of the lengths at which kernels change their ways.
+const std::vector<std::vector<int64_t>>& Shapes() {
+  static const auto& shapes = *new std::vector<std::vector<int64_t>>{
+      {9},        {7, 1},      {6, 2},       {5, 3},      {5, 8},    {4, 17},
+      {3, 64},    {3, 100},    {2, 257},     {2, 1000},   {1, 2100}, {3, 10, 5},
+      {2, 3, 70}, {2, 40, 33}, {1, 300, 20}, {2, 4, 3, 2}};
+  return shapes;
+}
+
+const std::vector<Loss>& AllLosses() {
+  static const auto& losses = *new std::vector<Loss>([] {
+    std::vector<Loss> all;
+    for (const auto* of_family : {&kLosses, &kElementLosses, &kRowLosses}) {
+      for (const Loss& loss : *of_family) all.push_back(loss);
+    }
+    all.push_back(PolicyOfLogits());
+    return all;
+  }());
+  return losses;
+}
+
+// What a row of the golden file begins with.
+std::string RowOf(const Loss& loss, size_t numbers) {
+  const bool of_logits = FactsOf(loss).family == Family::kSoftmax && NameOf(loss) == "policy";
+  return absl::StrCat(NameOf(loss), of_logits ? "-of-logits " : " ",
+                      std::string(kNumbersNames[numbers]));
+}
+
+// Calls body(case) for numbers of one kind, each case the same on every machine.
+template <class Body>
+void ForEachCase(size_t of_loss, size_t numbers, Body body) {
+  const Loss& loss = AllLosses()[of_loss];
+  Random random(7000 + of_loss * std::size(kNumbersNames) + numbers);
+  for (const DType dtype : kFloatDTypes) {
+    for (const std::vector<int64_t>& shape : Shapes()) {
+      Factors factors = {.loss = loss, .dtype = dtype, .shape = shape};
+      factors.rank = static_cast<int>(shape.size());
+      factors.axis = factors.rank == 1 ? 0 : 1;
+      factors.layout = random.OneIn(4) ? Layout::kColumnMajor : Layout::kRowMajor;
+      factors.reduction = static_cast<Reduction>(1 + random.Below(7));
+      factors.weights = static_cast<WeightsForm>(random.Below(4));
+      factors.label_dtype = random.Pick({DType::kI64, DType::kI32, dtype});
+      if (FactsOf(loss).family == Family::kElements) {
+        factors.target_kind = TargetKind::kTargetValues;
+      } else if (Takes(FactsOf(loss), Role::kClassProbabilities) && random.OneIn(3)) {
+        factors.target_kind = TargetKind::kClassProbabilities;
+      }
+      if (factors.valid()) body(MakeBitsCase(factors, static_cast<Numbers>(numbers), random));
+    }
+  }
+}
+
+// What the file holds, a line each: the loss, the numbers, the hash of all answers.
+const std::map<std::string, std::string>& Golden() {
+  static const auto& golden = *new std::map<std::string, std::string>([] {
+    std::map<std::string, std::string> rows;
+    std::ifstream file(LOSSD_SOURCE_DIR "/tests/core/bits.golden");
+    for (std::string loss, numbers, hash; file >> loss >> numbers >> hash;) {
+      rows[loss + " " + numbers] = hash;
+    }
+    return rows;
+  }());
+  return golden;
+}
+
+class Bits : public ::testing::TestWithParam<size_t> {};
+
+// Where bits are meant to change, kNumericsVersion rises, and the lines that this prints with a
+// plus become those of the file.
+TEST_P(Bits, AreGoldenAndNaNsHaveOneForm) {
+  const TargetGuard guard;
+  int targets = 0;
+  for (const std::string& target : kernels::SupportedTargets()) {
+    if (!HasFma(target)) continue;
+    ASSERT_TRUE(kernels::ForceTarget(target));
+    ++targets;
+    for (size_t numbers = 0; numbers < std::size(kNumbersNames); ++numbers) {
+      const std::string row = RowOf(AllLosses()[GetParam()], numbers);
+      Hash hash;
+      int cases = 0;
+      int computed = 0;
+      ForEachCase(GetParam(), numbers, [&](const LossCase& c) {
+        const CoreAnswer answer = RunCore(c);
+        ++cases;
+        computed += answer.status.ok() ? 1 : 0;
+        AddAnswer(answer, hash);
+        EXPECT_EQ(OtherNaN(c, answer), "") << "is a NaN with a sign or a payload: " << Describe(c);
+      });
+      EXPECT_GT(computed, cases * 3 / 4);
+      const auto wanted = Golden().find(row);
+      const std::string golden = wanted == Golden().end() ? "nothing" : wanted->second;
+      EXPECT_EQ(hash.Text(), golden) << target << "\n+" << row << " " << hash.Text();
+    }
+  }
+  EXPECT_GT(targets, 0);
+}
+
+TEST(GoldenBits, AreOfLossesThatExist) {
+  EXPECT_EQ(Golden().size(), AllLosses().size() * std::size(kNumbersNames));
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryLoss, Bits, ::testing::Range(size_t{0}, AllLosses().size()),
+                         [](const auto& info) {
+                           std::string name = RowOf(AllLosses()[info.param], 0);
+                           name.resize(name.find(' '));
+                           return absl::StrReplaceAll(name, {{"-", "_"}});
+                         });
+
+}  // namespace
+}  // namespace lossd::oracle
