@@ -59,9 +59,11 @@ class Security : public ::testing::Test {
     return scratch_.Path(name);
   }
 
+  // In files of its own: servers read theirs again when they change.
   std::vector<std::string> ServerFlags(const Identity& server) const {
-    return {kQuiet, "--tls-cert=" + Put("server.pem", server.certificate),
-            "--tls-key=" + Put("server.key", server.key)};
+    const std::string serial = absl::StrCat(++servers_);
+    return {kQuiet, "--tls-cert=" + Put("server.pem" + serial, server.certificate),
+            "--tls-key=" + Put("server.key" + serial, server.key)};
   }
 
   // Of a client that `authority` signed.
@@ -79,6 +81,7 @@ class Security : public ::testing::Test {
   const std::string ca_file_ = scratch_.Write("ca.pem", ca_.certificate());
   const std::string client_ca_file_ = scratch_.Write("client_ca.pem", client_ca_.certificate());
   mutable int clients_ = 0;
+  mutable int servers_ = 0;
 };
 
 // ------------------------------------------------------------------------------------------- TLS
