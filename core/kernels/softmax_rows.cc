@@ -90,8 +90,15 @@ void ScaleRows(const void* e, const void* factor, int64_t rows, int64_t classes,
                  const C* scratch = static_cast<const C*>(e) + r * classes;
                  const auto s = hn::Set(d, scale);
                  StoreRow<R, C>(At<R>(out, r * classes), begin, end, streaming,
-                                [&](int64_t k)
-                                    HWY_ATTR { return ScaleGroup(LoadScratch(scratch + k), s); });
+                                [&](int64_t k) HWY_ATTR {
+                                  Group<C> g = ScaleGroup(LoadScratch(scratch + k), s);
+                                  // Of pick losses, which are in double, a row may hold any NaN;
+                                  // exponentials hold none.
+                                  if constexpr (std::is_same_v<C, double>) {
+                                    for (auto& v : g.v) v = OneNaN<C>(v);
+                                  }
+                                  return g;
+                                });
                });
   if (streaming) hwy::FlushStream();
 }

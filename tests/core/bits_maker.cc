@@ -44,12 +44,18 @@ class Maker {
  public:
   Maker(Numbers numbers, Random& random) : numbers_(numbers), random_(random) {}
 
-  // Numbers between low and high, in steps of 1/32.
+  // Numbers between low and high, in steps of 1/32, or what else the request has.
   void Fill(OwnedTensor& tensor, int64_t low, int64_t high) {
+    FillWeights(tensor, low, high);
     if (!IsFloating(tensor.desc.dtype)) return;  // integers are exact as they are
+    for (int64_t i = 0; i < tensor.size(); ++i) MakeSpecial(tensor, i);
+  }
+
+  // Only numbers.
+  void FillWeights(OwnedTensor& tensor, int64_t low, int64_t high) {
+    if (!IsFloating(tensor.desc.dtype)) return;
     for (int64_t i = 0; i < tensor.size(); ++i) {
       tensor.set(i, Real(numbers_ == Numbers::kTies ? Tie(low, high) : Step(tensor, low, high)));
-      if (low < 0) MakeSpecial(tensor, i);
     }
   }
 
@@ -131,7 +137,7 @@ LossCase MakeBitsCase(const Factors& factors, Numbers numbers, Random& random) {
     maker.Fill(c.targets, 0, 3);
   }
   for (auto* const weights : {&c.class_weights, &c.position_weights, &c.pos_weight}) {
-    if (*weights) maker.Fill(**weights, 0, 3);
+    if (*weights) maker.FillWeights(**weights, 0, 3);
   }
   for (auto* const numbers_of : {&c.upstream_gradient, &c.class_bias, &c.advantages}) {
     if (*numbers_of) maker.Fill(**numbers_of, -2, 2);

@@ -78,8 +78,10 @@ void AddPositionTensors(const Factors& factors, Random& random, LossCase& c) {
   const auto tensor = [&](Real low, Real high) {
     const std::vector<int64_t>& shape = c.predictions.desc.shape;
     const bool of_elements = FactsOf(c.spec.loss).family == Family::kElements;
+    // Drawn in order: that of arguments is the compiler's affair, and differs between processors.
+    const DType dtype = AnyFloat(random);
     return OwnedTensor::Make(
-        AnyFloat(random), of_elements ? shape : LabelShape(shape, factors.axis, random.OneIn(2)),
+        dtype, of_elements ? shape : LabelShape(shape, factors.axis, random.OneIn(2)),
         factors.layout,
         [&](int64_t) { return random.OneIn(6) ? Real(0) : random.Uniform(low, high); });
   };
@@ -299,9 +301,10 @@ void AddElementTensors(DType target_dtype, Random& random, LossCase& c) {
   if (value != nullptr && value->value_clip) c.old_values = numbers(-8, 8);
   if (Takes(facts, Role::kPosWeight) && random.OneIn(2)) {
     const int axis = GeometryOf(c.spec, like).class_axis;
+    const DType dtype = AnyFloat(random);
     c.pos_weight =
-        OwnedTensor::Make(AnyFloat(random), {random.OneIn(2) ? 1 : like.shape[axis]},
-                          Layout::kRowMajor, [&](int64_t) { return random.Uniform(0, 3); });
+        OwnedTensor::Make(dtype, {random.OneIn(2) ? 1 : like.shape[axis]}, Layout::kRowMajor,
+                          [&](int64_t) { return random.Uniform(0, 3); });
   }
 }
 
