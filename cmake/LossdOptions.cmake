@@ -47,7 +47,7 @@ else()
   # tests/structure/hardening_test.py (docs/security.md); core/kernels does without the
   # initialisation of variables, which would cost there and has nothing to protect.
   add_compile_options(
-    -D_GLIBCXX_ASSERTIONS -fstack-protector-strong -fstack-clash-protection -fcf-protection
+    -D_GLIBCXX_ASSERTIONS -fstack-protector-strong -fstack-clash-protection ${LOSSD_BRANCH_PROTECTION}
     -ftrivial-auto-var-init=pattern $<$<CONFIG:Release>:-D_FORTIFY_SOURCE=3>)
   include(CheckPIESupported)
   check_pie_supported()
