@@ -3,7 +3,7 @@
 
 Every command of its sh blocks is run, or is one of those that another test runs. Addresses and files
 outside the tree are replaced by places nobody else uses. Where a json block follows a command that
-prints JSON, the two are compared. Every link leads to a file.
+prints JSON, the two are compared. It has at most 150 lines.
 """
 import json
 import os
@@ -46,6 +46,7 @@ def main(root, bin_dir):
     readme = pathlib.Path(root, "README.md").read_text()
     wanted = [json.loads(text) for text in
               re.findall(r"^```json\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)]
+    assert readme.count("\n") <= 150, f"README.md has {readme.count(chr(10))} lines; wanted at most 150"
     servers, printed, ran = [], [], 0
     with tempfile.TemporaryDirectory() as work:
         try:
@@ -65,10 +66,6 @@ def main(root, bin_dir):
                 assert server.wait(timeout=30) == 0, "the server did not end with 0"
     assert ran >= 3, f"{ran} commands run; is the pattern still right?"
     assert wanted and printed == wanted, f"README.md says {wanted}; printed was {printed}"
-
-    for page in [pathlib.Path(root, "README.md"), *pathlib.Path(root, "docs").rglob("*.md")]:
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page}: {link} leads nowhere"
 
 
 if __name__ == "__main__":
