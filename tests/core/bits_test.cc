@@ -1,8 +1,10 @@
 // The bits of answers: a NaN has one form, and of the requests of bits_maker.h every target that
 // fuses multiply and add gives what tests/core/bits.golden holds, x86 and ARM alike.
 
+#include <bit>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -211,6 +213,14 @@ TEST_P(Bits, AreGoldenAndNaNsHaveOneForm) {
     }
   }
   EXPECT_GT(targets, 0);
+}
+
+TEST(LossOfSums, InfinityOverInfinityIsTheOneNaN) {
+  PartialSums sums;
+  sums.loss_sum.Add(std::numeric_limits<double>::infinity());
+  const double loss =
+      LossResult::From(sums, std::numeric_limits<double>::infinity(), 0, false).loss;
+  EXPECT_EQ(std::bit_cast<uint64_t>(loss), uint64_t{0x7ff8} << 48);
 }
 
 TEST(GoldenBits, AreOfLossesThatExist) {
