@@ -1,7 +1,6 @@
 #include "core/exec/position_sums.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 namespace lossd {
@@ -80,9 +79,7 @@ void AddPositions(const BoxJob& job, const Positions& positions, int64_t output,
     sums.ignored_count += terms.ignored;
     sums.valid_count += end - begin - terms.ignored;
     if (!job.run.plan.outputs().position_losses) continue;
-    for (int64_t i = 0; i < end - begin; ++i) {
-      terms.loss[i] = std::isnan(terms.loss[i]) ? kNaN : terms.loss[i] + 0.0;  // no -0
-    }
+    for (int64_t i = 0; i < end - begin; ++i) terms.loss[i] = OneNaN(terms.loss[i] + 0.0);  // no -0
     std::memcpy(job.out.position_losses.data() + (output + begin) * int64_t{sizeof(double)},
                 terms.loss, (end - begin) * sizeof(double));
   }

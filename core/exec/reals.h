@@ -1,6 +1,7 @@
 #ifndef LOSSD_CORE_EXEC_REALS_H_
 #define LOSSD_CORE_EXEC_REALS_H_
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -46,6 +47,7 @@ inline void StoreReal(kernels::Real real, double value, void* base, int64_t i) {
 
 // The NaN of every output, whatever NaN came in.
 inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+inline double OneNaN(double value) { return std::isnan(value) ? kNaN : value; }
 
 }  // namespace lossd
 

@@ -125,7 +125,7 @@ class RowRun {
       std::fill_n(slope_, classes_, kNaN);
     }
     WriteGradient(r, work_.positions.gradient[r] * work_.positions.weight[r]);
-    return std::isnan(loss) ? kNaN : loss;
+    return OneNaN(loss);
   }
 
   bool HasNan(const double* values) const {

@@ -1,7 +1,6 @@
 #include "core/exec/run_state.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace lossd {
 
@@ -11,8 +10,6 @@ double RunState::PositionWeight(int64_t position) const {
 }
 
 namespace {
-
-double OneNaN(double value) { return std::isnan(value) ? kNaN : value; }
 
 double UpstreamGradient(const RunState& run, int64_t position) {
   const DType dtype = run.plan.tensors().upstream_gradient->dtype;
