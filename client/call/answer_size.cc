@@ -20,8 +20,7 @@ int64_t WholeAnswerBytes(const ComputeJob& job) {
     const MutableByteSpan buffer = job.into.*row.member;
     bytes += static_cast<int64_t>(buffer.size());
     if (buffer.empty() && wanted.*kOutputRows<bool>[i].member && job.geometry) {
-      bytes +=
-          job.geometry->positions() * job.geometry->RowsOf(row) * job.geometry->OutputSize(row);
+      bytes += job.geometry->CountOf(row) * job.geometry->OutputSize(row);
     }
   }
   return bytes;

@@ -84,8 +84,10 @@ absl::Status PlaceBox(const wire::OutputFields<ScatteredBytes>& outputs, const G
   for (size_t i = 0; i < kOutputCount; ++i) {
     const OutputRow<MutableByteSpan>& row = kOutputRows<MutableByteSpan>[i];
     const auto& field = outputs.*kOutputRows<std::optional<ScatteredBytes>>[i].member;
-    placements[i] = {row.name, field ? &*field : nullptr, into.*row.member,
-                     RunsOf(geometry, box, geometry.RowsOf(row), geometry.OutputSize(row))};
+    const int64_t size = geometry.OutputSize(row);
+    const Runs runs = geometry.in_one_box ? Runs{0, 1, geometry.CountOf(row) * size, 0}
+                                          : RunsOf(geometry, box, geometry.RowsOf(row), size);
+    placements[i] = {row.name, field ? &*field : nullptr, into.*row.member, runs};
   }
   return Place(placements);
 }

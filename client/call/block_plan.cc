@@ -35,6 +35,10 @@ BlockPlan::BlockPlan(const Geometry& geometry, int64_t block_bytes)
   const int64_t inner = std::max<int64_t>(1, inner_);
   planes_ = std::max<int64_t>(1, positions / inner);
   run_ = std::min(positions, inner);
+  if (geometry.in_one_box) {
+    planes_ = std::max<int64_t>(1, outer_);
+    run_ = inner;
+  }
   per_plane_ = CeilDiv(inner, run_);
   count_ = geometry.positions() == 0 ? 0 : CeilDiv(outer_, planes_) * per_plane_;
 }

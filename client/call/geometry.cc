@@ -64,6 +64,13 @@ std::optional<Geometry> GeometryOf(const LossSpec& spec, const LossInputs& input
   geometry.gradient_size = SizeOf(dtypes.gradient);
   geometry.second_gradient_size = SizeOf(dtypes.second_gradient);
   geometry.of_elements = FactsOf(spec.loss).family == Family::kElements;
+  geometry.in_one_box = IsInOneBox(spec.loss);
+  if (const auto* const ctc = std::get_if<CtcLoss>(&spec.loss)) {
+    const std::optional<int> time_axis =
+        ctc->time_axis ? ClassAxis(ctc->time_axis, predictions) : std::nullopt;
+    if (!time_axis || predictions.shape[*time_axis] < 1) return std::nullopt;
+    geometry.sequences = geometry.positions() / predictions.shape[*time_axis];
+  }
   // What has the shape of the predictions and travels with them.
   const auto read_size = [&](const TensorView& tensor, int64_t& size) {
     size = BytesOfDesc(tensor.desc) ? SizeOf(tensor.desc.dtype) : 0;
@@ -115,9 +122,8 @@ absl::Status CheckMemory(const LossInputs& inputs, const std::optional<Geometry>
   }));
   if (!geometry.has_value()) return absl::OkStatus();
   for (const OutputRow<MutableByteSpan>& row : kOutputRows<MutableByteSpan>) {
-    LOSSD_RETURN_IF_ERROR(CheckBuffer(row.name, into.*row.member,
-                                      geometry->positions() * geometry->RowsOf(row),
-                                      geometry->OutputSize(row)));
+    LOSSD_RETURN_IF_ERROR(
+        CheckBuffer(row.name, into.*row.member, geometry->CountOf(row), geometry->OutputSize(row)));
   }
   return absl::OkStatus();
 }

@@ -22,6 +22,8 @@ struct Geometry {
   int64_t probability_size = 0;  // of the targets that travel in blocks; 0 where they come whole
   int64_t second_size = 0;       // of second predictions
   bool of_elements = false;      // every element of the predictions is a position of its own
+  bool in_one_box = false;       // all blocks are one
+  std::optional<int64_t> sequences;  // set: these are the positions
 
   int64_t positions() const { return outer * inner; }
   // Bytes of an element of a tensor, 0 where it does not travel in blocks; of an output.
@@ -29,7 +31,11 @@ struct Geometry {
   int64_t OutputSize(const OutputFacts& output) const;
   // Of all that travels in blocks.
   int64_t element_bytes() const { return prediction_size + probability_size + second_size; }
-  // Elements that an output has for each position.
+  // Elements of a whole output.
+  int64_t CountOf(const OutputFacts& output) const {
+    return sequences && output.per == Per::kPosition ? *sequences : positions() * RowsOf(output);
+  }
+  // Elements that an output has for each position; of sequences, at most.
   int64_t RowsOf(const OutputFacts& output) const {
     return output.per == Per::kElement || of_elements ? classes : 1;
   }

@@ -18,22 +18,28 @@ std::string BoxText(const Box& box) {
 }
 
 // Counts that are no counts of the block's positions would overflow where they are added up.
+template <class M>
+bool AreCounts(const M& sums, int64_t positions) {
+  const auto is_count = [positions](int64_t count) { return count >= 0 && count <= positions; };
+  bool are = true;
+  for (const auto& row : SumsRows<M>::kCounts) are = are && is_count(sums.*row.member);
+  for (const auto& row : SumsRows<M>::kSums) {
+    const ExactSum::Portable sum = (sums.*row.member).ToPortable();
+    are = are && is_count(sum.nan_terms) && is_count(sum.positive_infinities) &&
+          is_count(sum.negative_infinities);
+  }
+  return are;
+}
+
 absl::Status CheckSums(const PartialSums& sums, const Geometry& geometry, const Box& box) {
   const int64_t positions =
       box.outer_count * box.inner_count * (geometry.of_elements ? geometry.classes : 1);
-  const ExactSum::Portable loss = sums.loss_sum.ToPortable();
-  const ExactSum::Portable weight = sums.weight_sum.ToPortable();
-  for (const int64_t count :
-       {sums.position_count, sums.valid_count, sums.ignored_count, sums.clamped_count,
-        sums.nonfinite_count, sums.correct_count, loss.nan_terms, loss.positive_infinities,
-        loss.negative_infinities, weight.nan_terms, weight.positive_infinities,
-        weight.negative_infinities}) {
-    if (count < 0 || count > positions) {
-      return absl::InternalError(absl::StrCat("the server counted ", count, " of the ", positions,
-                                              " positions of the block ", BoxText(box)));
-    }
+  if (AreCounts(sums, positions) && (!sums.policy || AreCounts(*sums.policy, positions)) &&
+      (!sums.preference || AreCounts(*sums.preference, positions))) {
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("the server counted more than the ", positions,
+                                          " positions of the block ", BoxText(box)));
 }
 
 }  // namespace

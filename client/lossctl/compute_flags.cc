@@ -72,6 +72,12 @@ constexpr FlagRow<ComputeFlags> kFixed[] = {
      "F.npy", "preference: of the second predictions"},
     {&Flags::old_values, "--old-values", kOthers, "F.npy",
      "value: what the critic said before; with --value-clip"},
+    {&Flags::sequence_lengths, "--sequence-lengths", kOthers, "F.npy",
+     "policy: tokens of each sequence; with --ratio-level=sequence"},
+    {&Flags::label_lengths, "--label-lengths", kOthers, "F.npy", "ctc: labels of each sequence"},
+    {&Flags::input_lengths, "--input-lengths", kOthers, "F.npy", "ctc: frames of each sequence"},
+    {&Flags::sparse_probabilities, "--sparse-probabilities", kOthers, "F.npy",
+     "softmax: the share of each of the K labels of a position"},
 
     {&Flags::reduction, "--reduction", kSums, "positions|valid|weight_sum|batch|\nsum|given|none",
      "what the sum is divided by. Default: the number of\npositions; weight_sum is the mean of "

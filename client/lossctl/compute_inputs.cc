@@ -37,11 +37,11 @@ absl::StatusOr<npy::NpyTensor> ReadBeside(const char* flag, const std::string& p
 }
 
 // Reads weights, which are floats.
-absl::Status ReadOptional(const char* flag, const FlagText& path, ComputeInputs* inputs,
-                          std::optional<TensorView>* tensor) {
+absl::Status ReadOptional(const char* flag, const FlagText& path, bool floating,
+                          ComputeInputs* inputs, std::optional<TensorView>* tensor) {
   if (!path) return absl::OkStatus();
-  LOSSD_ASSIGN_OR_RETURN(const npy::NpyTensor read, ReadBeside(flag, *path, *inputs));
-  LOSSD_ASSIGN_OR_RETURN(*tensor, Keep(flag, ToFloats(read), inputs));
+  LOSSD_ASSIGN_OR_RETURN(npy::NpyTensor read, ReadBeside(flag, *path, *inputs));
+  LOSSD_ASSIGN_OR_RETURN(*tensor, Keep(flag, floating ? ToFloats(read) : std::move(read), inputs));
   return absl::OkStatus();
 }
 
@@ -87,6 +87,7 @@ TargetKind KindOfTargets(TargetKindFlag flag, const Loss& loss, const TensorDesc
       break;
   }
   if (Takes(FactsOf(loss), Role::kTargetValues)) return TargetKind::kTargetValues;
+  if (!Takes(FactsOf(loss), Role::kClassProbabilities)) return TargetKind::kClassIndices;
   return GuessTargetKind(targets, predictions, class_axis);
 }
 
@@ -98,8 +99,10 @@ absl::Status ReadTargets(const ComputeFlags& flags, const Loss& loss, ComputeInp
   if (!flags.targets && !TakesTargets(FactsOf(loss))) return absl::OkStatus();
   LOSSD_ASSIGN_OR_RETURN(const std::string path, Required("--targets", flags.targets));
   LOSSD_ASSIGN_OR_RETURN(npy::NpyTensor read, ReadBeside("--targets", path, *inputs));
-  tensors.target_kind =
-      KindOfTargets(kind, loss, read.view().desc, tensors.predictions.desc, inputs->class_axis);
+  tensors.target_kind = flags.sparse_probabilities
+                            ? TargetKind::kClassIndices
+                            : KindOfTargets(kind, loss, read.view().desc, tensors.predictions.desc,
+                                            inputs->class_axis);
   const bool floats = tensors.target_kind == TargetKind::kClassProbabilities;
   LOSSD_ASSIGN_OR_RETURN(tensors.targets,
                          Keep("--targets", floats ? ToFloats(read) : std::move(read), inputs));
@@ -131,6 +134,9 @@ absl::StatusOr<ComputeInputs> ReadInputs(const ComputeFlags& flags, const LossSp
   }
   inputs.class_axis = *axis;
   inputs.of_elements = FactsOf(spec.loss).family == Family::kElements;
+  if (const auto* const ctc = std::get_if<CtcLoss>(&spec.loss); ctc && ctc->time_axis) {
+    inputs.time_axis = ClassAxis(ctc->time_axis, x.desc);
+  }
 
   LossInputs& tensors = inputs.tensors;
   LOSSD_RETURN_IF_ERROR(ReadTargets(flags, spec.loss, &inputs));
@@ -142,7 +148,7 @@ absl::StatusOr<ComputeInputs> ReadInputs(const ComputeFlags& flags, const LossSp
         second ? &ComputeFlags::second_predictions
                : static_cast<FlagText ComputeFlags::*>(kTensorRows<FlagText>[i].whole);
     LOSSD_RETURN_IF_ERROR(
-        ReadOptional(NameOf(flag), flags.*flag, &inputs, &(tensors.*row.sometimes)));
+        ReadOptional(NameOf(flag), flags.*flag, row.floating, &inputs, &(tensors.*row.sometimes)));
   }
   return inputs;
 }

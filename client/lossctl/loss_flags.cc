@@ -35,7 +35,7 @@ std::vector<std::string> MakeOptionNames() {
   };
   ForEachLoss([&]<class L>(const L&) {
     ForEachOption<L>([&]<class T>(const Option<L, T>& option) {
-      add(option.name);
+      if constexpr (!kIsMessage<T>) add(option.name);
       if constexpr (kIsOneOf<T>) {
         ForEachMember<T>([&]<class M>(const M&) {
           ForEachOption<M>([&](const auto& inner) { add(InnerName<M>(inner.name)); });
@@ -60,7 +60,7 @@ void ForEachNamed(std::string_view name, Visit visit) {
   ForEachLoss([&]<class L>(const L&) {
     const std::string loss(LossRow<L>::kName);
     ForEachOption<L>([&]<class T>(const Option<L, T>& option) {
-      if (option.name == name) visit(loss, option);
+      if (option.name == name && !kIsMessage<T>) visit(loss, option);
       if constexpr (kIsOneOf<T>) {
         ForEachMember<T>([&]<class M>(const M&) {
           ForEachOption<M>([&](const auto& inner) {
@@ -86,8 +86,8 @@ template <class T>
 std::string DefaultText(const T& value) {
   if constexpr (std::is_enum_v<T>) {
     return FlagWords<T>()[static_cast<size_t>(value) - 1];
-  } else if constexpr (std::is_same_v<T, std::optional<double>>) {
-    return value ? ShortestNumber(*value) : "none";
+  } else if constexpr (kIsOptional<T>) {
+    return value ? ShortestNumber(static_cast<double>(*value)) : "none";
   } else if constexpr (std::is_same_v<T, bool>) {
     return value ? "true" : "false";
   } else if constexpr (kIsOneOf<T>) {
@@ -105,7 +105,7 @@ std::string TypeText() {
   if constexpr (std::is_enum_v<T>) return absl::StrJoin(FlagWords<T>(), "|");
   if constexpr (kIsOneOf<T>) return absl::StrJoin(MemberWords<T>(), "|");
   if (std::is_same_v<T, bool>) return "true|false";
-  if (std::is_same_v<T, int32_t>) return "N";
+  if (std::is_same_v<T, int32_t> || std::is_same_v<T, std::optional<int32_t>>) return "N";
   return std::is_same_v<T, std::vector<double>> ? "E,E,..." : "E";
 }
 
@@ -130,7 +130,7 @@ absl::Status ReadOption(const std::string& flag, const std::string& text, T& val
   } else if constexpr (std::is_same_v<T, bool>) {
     constexpr Choice<bool> kSwitch[] = {{"true", true}, {"false", false}};
     LOSSD_ASSIGN_OR_RETURN(value, ParseChoice(flag, text, absl::MakeConstSpan(kSwitch)));
-  } else if constexpr (std::is_same_v<T, int32_t>) {
+  } else if constexpr (std::is_same_v<T, int32_t> || std::is_same_v<T, std::optional<int32_t>>) {
     LOSSD_ASSIGN_OR_RETURN(const int64_t number, ParseInteger(flag, text));
     // What no int32 holds is as wrong as the ends are.
     value = static_cast<int32_t>(std::clamp<int64_t>(number, std::numeric_limits<int32_t>::min(),
@@ -230,7 +230,7 @@ absl::StatusOr<bool> ReadOptionOf(std::string_view option, const FlagText& flag,
         };
         ForEachOption<L>([&]<class T>(const Option<L, T>& its) {
           T& value = of.*its.member;
-          read(its.name, value);
+          if constexpr (!kIsMessage<T>) read(its.name, value);
           if constexpr (kIsOneOf<T>) {
             // Of another message than the one that was chosen they are not found.
             ForEachMember<T>([&]<class M>(const M& message) {

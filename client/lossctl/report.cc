@@ -40,8 +40,30 @@ std::string Plain(const Json& value) {
 
 std::vector<Row> RowsOf(const Json& fields) {
   std::vector<Row> rows;
-  for (const auto& [name, value] : fields.items()) rows.emplace_back(name, Plain(value));
+  for (const auto& [name, value] : fields.items()) {
+    if (!value.is_object()) {
+      rows.emplace_back(name, Plain(value));
+      continue;
+    }
+    for (const auto& [inner, number] : value.items()) {
+      rows.emplace_back(absl::StrCat(name, ".", inner), Plain(number));
+    }
+  }
   return rows;
+}
+
+// What a loss says beside its value.
+template <class M>
+Json MetricsJson(const M& metrics) {
+  Json json;
+  for (const auto& row : SumsRows<M>::kSums) {
+    json[std::string(row.name)] = JsonNumber(metrics.*row.member);
+  }
+  for (const auto& row : SumsRows<M>::kCounts) json[std::string(row.name)] = metrics.*row.member;
+  for (const auto& row : SumsRows<M>::kExtremes) {
+    json[std::string(row.name)] = JsonNumber(metrics.*row.member);
+  }
+  return json;
 }
 
 // What to do about a refusal.
@@ -100,6 +122,10 @@ Json ToJson(const LossResult& result) {
       {"nonfinite_count", result.nonfinite_count},
   };
   if (result.correct_count) json["correct_count"] = *result.correct_count;
+  if (result.z_loss_sum != 0) json["z_loss_sum"] = JsonNumber(result.z_loss_sum);
+  if (result.infeasible_count != 0) json["infeasible_count"] = result.infeasible_count;
+  if (result.policy) json["policy"] = MetricsJson(*result.policy);
+  if (result.preference) json["preference"] = MetricsJson(*result.preference);
   return json;
 }
 

@@ -13,20 +13,6 @@
 namespace lossd::python {
 namespace {
 
-struct Count {
-  const char* name;
-  int64_t PartialSums::*member;
-  const char* help;
-};
-constexpr Count kCounts[] = {
-    {"position_count", &PartialSums::position_count, "Positions."},
-    {"valid_count", &PartialSums::valid_count, "Positions that are not ignored."},
-    {"ignored_count", &PartialSums::ignored_count, "Positions that are ignored."},
-    {"clamped_count", &PartialSums::clamped_count, "Positions whose loss was clamped."},
-    {"nonfinite_count", &PartialSums::nonfinite_count, "Rows made NaN by their predictions."},
-    {"correct_count", &PartialSums::correct_count, "With the output argmax_hits."},
-};
-
 struct Number {
   const char* name;
   double LossResult::*member;
@@ -37,6 +23,7 @@ constexpr Number kNumbers[] = {
     {"loss_sum", &LossResult::loss_sum, "Before the denominator."},
     {"weight_sum", &LossResult::weight_sum, "Of the weights of positions that are not ignored."},
     {"denominator", &LossResult::denominator, "0 where all_ignored_policy decided."},
+    {"z_loss_sum", &LossResult::z_loss_sum, "The part of loss_sum that is z-loss."},
 };
 
 std::string Repr(const Result& result) {
@@ -50,12 +37,16 @@ void BindSums(nb::module_& module) {
                                "Sums and counts over some positions, which add up exactly: in any "
                                "order and grouping the same bits.");
   sums.def(nb::init<>());
-  sums.def_prop_ro("loss_sum", [](const PartialSums& s) { return s.loss_sum.Round(); });
-  sums.def_prop_ro("weight_sum", [](const PartialSums& s) { return s.weight_sum.Round(); });
-  for (const Count& count : kCounts) {
+  for (const auto& row : SumsRows<PartialSums>::kSums) {
     sums.def_prop_ro(
-        count.name, [member = count.member](const PartialSums& s) { return s.*member; },
-        count.help);
+        row.name.data(),
+        [member = row.member](const PartialSums& s) { return (s.*member).Round(); },
+        row.help.data());
+  }
+  for (const auto& row : SumsRows<PartialSums>::kCounts) {
+    sums.def_prop_ro(
+        row.name.data(), [member = row.member](const PartialSums& s) { return s.*member; },
+        row.help.data());
   }
   sums.def("__add__", [](const PartialSums& a, const PartialSums& b) {
     PartialSums merged = a;
@@ -65,25 +56,46 @@ void BindSums(nb::module_& module) {
   sums.def("__eq__", [](const PartialSums& a, const PartialSums& b) { return a == b; });
 }
 
+// What a loss says beside its value: the rounded sums, counts and extremes of M.
+template <class M>
+void BindMetrics(nb::module_& module, const char* name, const char* help) {
+  nb::class_<M> metrics(module, name, help);
+  const auto bind = [&metrics](const auto& rows) {
+    for (const auto& row : rows) {
+      metrics.def_prop_ro(
+          row.name.data(), [member = row.member](const M& m) { return m.*member; },
+          row.help.data());
+    }
+  };
+  bind(SumsRows<M>::kSums);
+  bind(SumsRows<M>::kCounts);
+  bind(SumsRows<M>::kExtremes);
+}
+
 }  // namespace
 
 void BindResult(nb::module_& module) {
   BindSums(module);
+  BindMetrics<PolicyMetrics>(module, "PolicyMetrics", "What a policy loss says of its tokens.");
+  BindMetrics<PreferenceMetrics>(module, "PreferenceMetrics",
+                                 "What a preference loss says of its pairs.");
   nb::class_<Result> result(module, "Result", "The answer of a call.");
   for (const Number& number : kNumbers) {
     result.def_prop_ro(
         number.name, [member = number.member](const Result& r) { return r.numbers.*member; },
         number.help);
   }
-  for (const Count& count : kCounts) {
+  for (const auto& row : SumsRows<PartialSums>::kCounts) {
     result.def_prop_ro(
-        count.name,
-        [member = count.member](const Result& r) -> std::optional<int64_t> {
+        row.name.data(),
+        [member = row.member](const Result& r) -> std::optional<int64_t> {
           if (member == &PartialSums::correct_count) return r.numbers.correct_count;
           return r.numbers.exact.*member;
         },
-        count.help);
+        row.help.data());
   }
+  result.def_prop_ro("policy", [](const Result& r) { return r.numbers.policy; });
+  result.def_prop_ro("preference", [](const Result& r) { return r.numbers.preference; });
   for (size_t i = 0; i < kOutputCount; ++i) {
     result.def_prop_ro(kOutputRows<bool>[i].name.data(),
                        [i](const Result& r) { return nb::borrow<nb::any>(r.outputs[i]); });

@@ -255,6 +255,23 @@ struct FieldType<std::variant<std::monostate, M...>> {
   }
 };
 
+// A message that may be absent: None, or a dict of its options.
+template <class M>
+struct FieldType<std::variant<std::monostate, M>> {
+  using Message = std::variant<std::monostate, M>;
+
+  static std::string Annotation() { return "dict[str, Any] | None"; }
+  static Message Read(nb::handle from, std::string_view name) {
+    if (from.is_none()) return {};
+    if (!nb::isinstance<nb::dict>(from)) ThrowWrongType(name, from, Annotation());
+    return ReadOptions<M>(nb::borrow(from), name);
+  }
+  static nb::object Write(const Message& from) {
+    const M* const set = std::get_if<M>(&from);
+    return set == nullptr ? nb::none() : nb::object(WriteOptions(*set));
+  }
+};
+
 }  // namespace lossd::python
 
 #endif  // LOSSD_CLIENT_PYTHON_VALUE_H_

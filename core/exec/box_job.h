@@ -16,10 +16,14 @@ struct UnitSums {
   PartialSums sums;
   std::optional<int64_t> first_nonfinite;                      // position, unless it was ignored
   std::optional<std::pair<int64_t, double>> first_bad_target;  // its position and value
+  std::optional<int64_t> first_infeasible;                     // a sequence, where it is an error
 
   void CountNonFinite(int64_t position) {
     ++sums.nonfinite_count;
     if (!first_nonfinite) first_nonfinite = position;
+  }
+  void RefuseSequence(int64_t position) {
+    if (!first_infeasible) first_infeasible = position;
   }
   void RefuseTarget(int64_t position, double value) {
     if (!first_bad_target) first_bad_target = {position, value};

@@ -70,6 +70,11 @@ absl::StatusOr<PartialSums> RunBox(const RunState& run, const Box& box, const Bo
   for (const UnitSums& unit : units) {
     sums.Merge(unit.sums);
     if (unit.first_bad_target) return BadTarget(run.plan.spec().loss, *unit.first_bad_target);
+    if (unit.first_infeasible) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the frames of sequence ", *unit.first_infeasible,
+                       " cannot spell its labels; ctc.infeasible_policy ERROR wants all that can"));
+    }
     if (unit.first_nonfinite && run.plan.spec().non_finite_policy == NonFinitePolicy::kError) {
       return absl::InvalidArgumentError(
           absl::StrCat("predictions of position ", *unit.first_nonfinite,

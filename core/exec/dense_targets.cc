@@ -70,7 +70,7 @@ CoefficientRows Make(const RunState& run, const Rows& rows, kernels::Stop stop, 
     if constexpr (std::is_same_v<C, double>) wide = row;
     const int64_t position = rows.first_position + r;
     if (rows.targets) {
-      const kernels::Real real = RealOf(run.plan.tensors().targets.dtype);
+      const kernels::Real real = RealOf(run.plan.dense_dtype());
       const std::byte* targets = rows.targets + r * classes * kernels::SizeOf(real);
       ForParts(classes, stop, [&](int64_t begin, int64_t end) {
         const double* w = weights.At(position, begin, end);
@@ -105,7 +105,7 @@ CoefficientRows Make(const RunState& run, const Rows& rows, kernels::Stop stop, 
 bool AreTargetsCoefficients(const LossPlan& plan, Compute compute) {
   const kernels::Real own = compute == Compute::kFloat ? kernels::Real::kF32 : kernels::Real::kF64;
   return !plan.hard_targets() && plan.spec().label_smoothing == 0 && !plan.has_class_weights() &&
-         RealOf(plan.tensors().targets.dtype) == own;
+         RealOf(plan.dense_dtype()) == own;
 }
 
 }  // namespace
@@ -128,7 +128,7 @@ int64_t CoefficientBytes(const LossPlan& plan, Compute compute, int64_t elements
 int64_t TargetClass(const BoxJob& job, const Rows& rows, int64_t r, const Positions& positions) {
   const int64_t label = positions.label[r];
   if (!rows.targets || label < 0) return label;
-  const kernels::Real real = RealOf(job.run.plan.tensors().targets.dtype);
+  const kernels::Real real = RealOf(job.run.plan.dense_dtype());
   const int64_t classes = job.classes();
   return ArgMax(real, rows.targets + r * classes * kernels::SizeOf(real), classes, job.stop);
 }

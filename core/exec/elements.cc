@@ -8,10 +8,12 @@
 #include <cmath>
 #include <type_traits>
 #include <variant>
+#include <vector>
 
 #include "absl/container/inlined_vector.h"
 #include "core/exec/count_elements.h"
 #include "core/exec/cut.h"
+#include "core/exec/policy_sums.h"
 #include "core/exec/position_sums.h"
 #include "core/exec/runner.h"
 #include "core/exec/visit_elements.h"
@@ -154,6 +156,7 @@ class ElementRun {
     head_.head->body[Index(kCompute)]({x_, t_, second_, extras_, head_.options.data(), count_,
                                        loss_, slope_, second_slope_, event_});
     CountEvents(unit);
+    AddSums(unit);
     AddPositions(job_, positions_, first_, loss_, positions_.weight.data(), unit);
     WriteGradients();
   }
@@ -234,6 +237,29 @@ class ElementRun {
       }
       // One and the same NaN, whatever NaN it was.
       loss_[i] = std::isnan(loss_[i]) ? kNaN : positions_.weight[i] * loss_[i];
+    }
+  }
+
+  // What the loss says of its elements beside their losses.
+  void AddSums(UnitSums& unit) {
+    const Loss& loss = plan_.spec().loss;
+    const LossTensorDescs& tensors = plan_.tensors();
+    if (std::holds_alternative<PolicyLoss>(loss)) {
+      const std::vector<double> lp(x_, x_ + count_ + kernels::kGroup);
+      AddPolicySums(job_, positions_,
+                    {.log_probability = lp.data(),
+                     .advantage = extras_[0],
+                     .old = tensors.old_log_probabilities ? extras_[1] : nullptr,
+                     .reference = tensors.reference_log_probabilities ? extras_[2] : nullptr},
+                    first_, unit);
+    } else if (const auto* const preference = std::get_if<PreferenceLoss>(&loss)) {
+      std::vector<double> chosen(count_);
+      std::vector<double> rejected(count_);
+      for (int64_t i = 0; i < count_; ++i) {
+        chosen[i] = x_[i] - extras_[0][i];
+        rejected[i] = second_[i] - extras_[1][i];
+      }
+      AddPreferenceSums(positions_, preference->beta, chosen.data(), rejected.data(), unit);
     }
   }
 

@@ -1,13 +1,12 @@
 #include "core/exec/labels.h"
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
-#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/exec/visit_elements.h"
+#include "core/exec/whole_numbers.h"
 
 namespace lossd {
 namespace {
@@ -18,21 +17,6 @@ std::optional<int> WholeIndex(DType dtype) {
   static_assert(static_cast<int>(DType::kU64) - static_cast<int>(DType::kI8) ==
                 static_cast<int>(kernels::Whole::kU64));
   return index >= 0 ? std::optional(index) : std::nullopt;
-}
-
-// A label as a whole number; false where it is none that int64 can hold.
-template <class T>
-bool ToWhole(T value, int64_t* whole) {
-  if constexpr (std::is_floating_point_v<T>) {
-    if (!(std::fabs(value) < T{9.2e18}) || std::trunc(value) != value) return false;
-    *whole = static_cast<int64_t>(value);
-  } else if constexpr (std::is_same_v<T, uint64_t>) {
-    if (value > static_cast<uint64_t>(INT64_MAX)) return false;
-    *whole = static_cast<int64_t>(value);
-  } else {
-    *whole = value;
-  }
-  return true;
 }
 
 }  // namespace
@@ -63,8 +47,12 @@ void Labels::Read(int64_t begin, int64_t count, int32_t* out) const {
 }
 
 std::string Labels::ValueString(int64_t position) const {
-  return VisitElements(dtype_, bytes_, [&](auto value_at) {
-    const auto value = value_at(position);
+  return ElementString(dtype_, bytes_, position);
+}
+
+std::string ElementString(DType dtype, ByteSpan bytes, int64_t i) {
+  return VisitElements(dtype, bytes, [i](auto value_at) {
+    const auto value = value_at(i);
     if constexpr (sizeof(value) == 1) {
       return absl::StrCat(static_cast<int>(value));
     } else {

@@ -12,7 +12,9 @@
 #include "core/exec/box_run.h"
 #include "core/exec/count_elements.h"
 #include "core/exec/run_state.h"
+#include "core/exec/sequences.h"
 #include "core/exec/softmax_options.h"
+#include "core/exec/sparse_targets.h"
 #include "lossd/status_macros.h"
 
 namespace lossd {
@@ -104,13 +106,14 @@ absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor,
         absl::StrCat("position_weights[", part.first_bad_weight, "] is ",
                      run.PositionWeight(part.first_bad_weight), "; wanted a finite number >= 0"));
   }
+  const Family family = FactsOf(run.plan.spec().loss).family;
   if (run.plan.of_elements()) {
     LOSSD_ASSIGN_OR_RETURN(const CountedElements counted, CountElements(run, executor, stop));
     whole.valid_count = counted.count;
     whole.weight_sum = counted.weight;
-  } else if (need_weights && FactsOf(run.plan.spec().loss).family == Family::kRows &&
+  } else if (need_weights && (family == Family::kRows || family == Family::kSequences) &&
              !run.hard_targets()) {
-    // Targets of rows weigh nothing beside q.
+    // Targets of rows and sequences weigh nothing beside q.
     if (!run.plan.tensors().position_weights) {
       whole.weight_sum.Add(static_cast<double>(positions));
     } else {
@@ -180,6 +183,11 @@ absl::StatusOr<LossRun> LossRun::Prepare(LossPlan plan, const SideBytes& side, E
   LOSSD_ASSIGN_OR_RETURN(state.class_weights,
                          ClassWeights::Make(state.plan, side.class_weights, executor, stop));
   LOSSD_RETURN_IF_ERROR(CheckPosWeight(state, stop));
+  if (state.plan.sequences()) LOSSD_RETURN_IF_ERROR(CheckSequences(state, executor, stop));
+  if (state.plan.slots() > 0) LOSSD_RETURN_IF_ERROR(CheckSparseTargets(state, executor, stop));
+  if (state.plan.of_elements() && state.plan.in_one_box()) {
+    LOSSD_ASSIGN_OR_RETURN(state.sequence_ends, TokenSequences(state));
+  }
   LOSSD_ASSIGN_OR_RETURN(const TargetSums sums, CheckTargets(state, executor, stop));
   LOSSD_ASSIGN_OR_RETURN(state.denominator, Denominator(state.plan, sums));
   LOSSD_RETURN_IF_ERROR(SetSoftmaxOptions(state));

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/exec/sparse_targets.h"
+
 namespace lossd {
 
 using kernels::Real;
@@ -14,8 +16,12 @@ Rows RowTile::OpenTargets() {
   rows_.first_output = o_ * job_.box.inner_count + i_;
   const TargetKind kind = run.plan.tensors().target_kind;
   if (run.hard_targets() || kind == TargetKind::kNone) return rows_;
-  const Real real = RealOf(run.plan.tensors().targets.dtype);
-  if (run.plan.targets_come_whole()) {
+  const Real real = RealOf(run.plan.dense_dtype());
+  if (run.plan.slots() > 0) {
+    auto* const spread = work_.gathered_targets.Get<double>(count_ * job_.classes());
+    SpreadSparseTargets(run, rows_.first_position, count_, job_.stop, spread);
+    rows_.targets = reinterpret_cast<const std::byte*>(spread);
+  } else if (run.plan.targets_come_whole()) {
     const ScatteredBytes targets(run.side.targets);
     rows_.targets = Gather(targets, run.plan.whole(), real, work_.gathered_targets);
   } else {
@@ -109,7 +115,7 @@ int64_t RowTileBytes(const LossPlan& plan, const Cut& cut) {
   int64_t bytes = elements * SizeOf(plan.dtype()) * turned;
   const LossTensorDescs& tensors = plan.tensors();
   const bool dense = !plan.hard_targets() && tensors.target_kind != TargetKind::kNone;
-  if (dense) bytes += elements * SizeOf(tensors.targets.dtype) * turned;
+  if (dense) bytes += elements * SizeOf(plan.dense_dtype()) * turned;
   if (tensors.second_predictions) {
     bytes += elements * SizeOf(tensors.second_predictions->dtype) * turned;
   }

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "core/exec/class_weights.h"
 #include "core/exec/labels.h"
 #include "core/exec/loss_run.h"
+#include "core/exec/margin.h"
 #include "core/exec/reals.h"
 #include "core/plan/loss_plan.h"
 
@@ -32,6 +34,10 @@ struct RunState {
   std::vector<double> class_bias = {};  // softmax: of each class; empty: none
   kernels::LogitChange logit_change = {
       .soft_cap = std::numeric_limits<double>::infinity(), .scale = 1, .bias = nullptr};
+
+  std::optional<Margin> margin = {};  // softmax: of the label's cosine
+  // Policy, of sequences of tokens: the index behind the last token of each.
+  std::vector<int64_t> sequence_ends = {};
 
   // Of a softmax loss with one label a position whose slopes follow from the reduced row
   // (kernels::SoftmaxHead): its body and options. Null: cross entropy. A head that has a log_floor

@@ -23,10 +23,12 @@ const Runner& RunnerOf(const LossPlan& plan) {
       return plan.one_class() ? kPicked : kPickRows;
     case Family::kRows:
       return kRowLosses;
+    case Family::kSequences:
+      return kCtc;
     case Family::kElements:
       break;
   }
-  return kElements;
+  return plan.in_one_box() ? kSequencePolicy : kElements;
 }
 
 }  // namespace lossd

@@ -17,12 +17,14 @@
 //   pick_rows.cc      losses of Family::kPick, probabilities or smoothed labels
 //   elements.cc       losses of Family::kElements
 //   row_losses.cc     losses of Family::kRows
+//   ctc.cc            losses of Family::kSequences
+//   sequence_policy.cc  policy, the ratio that of a sequence of tokens
 
 namespace lossd {
 
-// What is computed at once. Of elements: o .. o + count - 1 of the packed box. Else positions: rows
-// o .. o + count - 1 if the inner extent is 1 (then i is 0), else positions i .. i + count - 1 of
-// outer index o. Both are indices within the box.
+// What is computed at once. Of sequences: sequence o. Of elements: o .. o + count - 1 of the packed
+// box. Else positions: rows o .. o + count - 1 if the inner extent is 1 (then i is 0), else
+// positions i .. i + count - 1 of outer index o. Both are indices within the box.
 struct Stretch {
   int64_t o;
   int64_t i;
@@ -48,6 +50,8 @@ extern const Runner kPicked;
 extern const Runner kPickRows;
 extern const Runner kElements;
 extern const Runner kRowLosses;
+extern const Runner kCtc;
+extern const Runner kSequencePolicy;
 
 const Runner& RunnerOf(const LossPlan& plan);
 

@@ -1,5 +1,5 @@
-// Softmax with options that change the logits (soft cap, temperature, class bias) or look at whole
-// rows (entropy bonus), whatever the targets.
+// Softmax with options that change the logits (soft cap, temperature, class bias, margin) or look
+// at whole rows (entropy bonus), whatever the targets.
 //
 //   cut      a tile of rows at a time; lanes are turned into rows
 //   scratch  of a tile: logits z as changed, kept relative to a reference of their row, the slopes
@@ -80,7 +80,8 @@ class ChangedRows {
   const std::byte* Predictions(int64_t r) const {
     return rows_.predictions + r * classes_ * kernels::SizeOf(job_.run.real());
   }
-  const std::byte* InRow(const std::byte* base, int64_t r) const {
+  template <class Byte>
+  Byte* InRow(Byte* base, int64_t r) const {
     return base + r * classes_ * SizeOf(compute_);
   }
 
@@ -99,6 +100,21 @@ class ChangedRows {
                                                       change_, reference_, job_.stop);
     kernels_.change_logits[Index(compute_)][Index(job_.run.real())](
         rows_.predictions, rows_.count, classes_, change_, reference_, logits_, slopes_, job_.stop);
+    for (int64_t r = 0; job_.run.margin && r < rows_.count; ++r) {
+      const int32_t y = positions().label[r];
+      if (y < 0) continue;
+      StoreReal(OwnFormat(compute_), MarginLogit(r), InRow(logits_, r), y);
+      if (MarginOf(r).clipped) ++unit_.sums.clamped_count;
+    }
+  }
+
+  // What the margin makes of the label's cosine.
+  Margin::Of MarginOf(int64_t r) const {
+    return (*job_.run.margin)(LoadReal(job_.run.real(), Predictions(r), positions().label[r]));
+  }
+  // z of the label with its margin, relative to the reference.
+  double MarginLogit(int64_t r) const {
+    return (MarginOf(r).cosine - reference_[r]) * change_.scale;
   }
 
   void Reduce() {
@@ -121,6 +137,8 @@ class ChangedRows {
     auto* z = work_.exact.Get<double>(3 * stride);
     kernels_.change_logits[Index(Compute::kDouble)][Index(job_.run.real())](
         Predictions(r), 1, classes_, change_, &reference_[r], z, z + 2 * stride, job_.stop);
+    const bool has_margin = job_.run.margin && positions().label[r] >= 0;
+    if (has_margin) z[positions().label[r]] = MarginLogit(r);
     return z;
   }
 
@@ -137,6 +155,11 @@ class ChangedRows {
 
   // z of one logit in double, relative to the reference, and its slope; both with slack.
   void ChangeOne(int64_t r, int64_t k, double* z, double* slope) const {
+    if (job_.run.margin) {
+      *z = MarginLogit(r);
+      *slope = MarginOf(r).slope;
+      return;
+    }
     kernels::LogitChange change = change_;
     if (change.bias != nullptr) change.bias += k;
     kernels_.change_logits[Index(Compute::kDouble)][Index(job_.run.real())](
@@ -178,7 +201,7 @@ class ChangedRows {
       ChangeOne(r, y, z, slope);
       const bool is_top = LoadReal(OwnFormat(compute_), InRow(logits_, r), y) == top_[r];
       at_.picked[r] = is_top ? at_.peak[r] : z[0] + reference_[r] * change_.scale;
-      if (is_capped()) label_slope_[r] = slope[0];
+      if (is_capped() || job_.run.margin) label_slope_[r] = slope[0];
     }
   }
 
@@ -241,6 +264,7 @@ class ChangedRows {
       at_.coefficient[r] = positions().gradient[r] * change_.scale;
       label_slope_[r] = at_.coefficient[r] * (sums.mass + (zeta > 0 ? 2 * zeta * lse : 0));
     }
+    AddZLosses(job_, positions(), at_, unit_);
     AddPositions(job_, positions(), rows_.first_output, at_.loss, c.weight.data(), unit_);
     if (!rows_.gradient) return;
     for (int64_t r = 0; r < rows_.count; ++r) WriteGradient(r, label_slope_[r], c.Row(r));

@@ -75,6 +75,7 @@ void Run(const BoxJob& job, const Cut&, const Stretch& stretch, Workspace& work,
   const CoefficientRows c =
       MakeCoefficients(job.run, rows, ComputeType(job.run.plan), job.stop, work);
   SumRows(job, rows, at, c, positions, unit);
+  AddZLosses(job, positions, at, unit);
   AddPositions(job, positions, rows.first_output, at.loss, c.weight.data(), unit);
   if (rows.gradient) {
     ScaleRows(job, reduced, at.coefficient, c.Row(0), positions.gradient.data(), rows.count,

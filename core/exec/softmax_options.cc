@@ -44,6 +44,7 @@ SoftmaxOptions SoftmaxOptionsOf(const Loss& loss) {
         if constexpr (requires { of.soft_cap; }) options.soft_cap = of.soft_cap;
         if constexpr (requires { of.temperature; }) options.temperature = of.temperature;
         if constexpr (requires { of.entropy_bonus; }) options.entropy_bonus = of.entropy_bonus;
+        if constexpr (requires { of.margin.index(); }) options.margin = std::get_if<1>(&of.margin);
         return options;
       },
       loss);
@@ -66,6 +67,10 @@ absl::Status SetSoftmaxOptions(RunState& run) {
   run.lse_square_scale = options.lse_square_scale;
   run.entropy_bonus = options.entropy_bonus;
   run.logit_change.scale = 1 / options.temperature;
+  if (options.margin != nullptr) {
+    run.margin.emplace(*options.margin);
+    run.logit_change.scale = run.margin->scale();
+  }
   if (options.soft_cap && IsFelt(*options.soft_cap, run.compute())) {
     run.logit_change.soft_cap = *options.soft_cap;
   }

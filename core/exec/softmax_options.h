@@ -18,8 +18,11 @@ struct SoftmaxOptions {
   std::optional<double> soft_cap = {};
   double temperature = 1;
   double entropy_bonus = 0;
+  const SoftmaxMargin* margin = nullptr;
 
-  bool change_logits() const { return soft_cap.has_value() || temperature != 1; }
+  bool change_logits() const {
+    return soft_cap.has_value() || temperature != 1 || margin != nullptr;
+  }
 };
 SoftmaxOptions SoftmaxOptionsOf(const Loss& loss);
 

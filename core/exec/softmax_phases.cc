@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "core/exec/policy_sums.h"
 #include "core/exec/position_sums.h"
 
 namespace lossd {
@@ -29,6 +30,21 @@ void FillRow(const BoxJob& job, Real real, double value, std::byte* rows, int64_
 // nullptr where there is nothing.
 const double* DataOf(const std::vector<double>& values) {
   return values.empty() ? nullptr : values.data();
+}
+
+// What a policy loss says of the tokens taken.
+void AddTokens(const BoxJob& job, const Positions& positions, int64_t output,
+               const kernels::LabelledPositions& at, UnitSums& unit) {
+  std::vector<double> lp(positions.count + kernels::kGroup);
+  for (int64_t p = 0; p < positions.count; ++p) {
+    lp[p] = -(at.peak[p] - at.picked[p] + at.log1p_rest[p]);
+  }
+  AddPolicySums(job, positions,
+                {.log_probability = lp.data(),
+                 .advantage = positions.advantage.data(),
+                 .old = DataOf(positions.old),
+                 .reference = DataOf(positions.reference)},
+                output, unit);
 }
 
 }  // namespace
@@ -63,6 +79,8 @@ void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t ou
   const int64_t count = positions.count;
   const double cap = job.run.loss_cap;
   double* const loss = at.loss;
+  AddZLosses(job, positions, at, unit);
+  if (job.run.plan.tensors().advantages) AddTokens(job, positions, output, at, unit);
   if (job.run.softmax_head) {
     for (int64_t p = 0; std::isfinite(cap) && p < count; ++p) {
       const bool over = at.peak[p] - at.picked[p] + at.log1p_rest[p] > cap;
@@ -79,6 +97,17 @@ void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t ou
     loss[p] = positions.weight[p] * loss[p];
   }
   AddPositions(job, positions, output, loss, positions.weight.data(), unit);
+}
+
+void AddZLosses(const BoxJob& job, const Positions& positions, const kernels::LabelledPositions& at,
+                UnitSums& unit) {
+  const double zeta = job.run.lse_square_scale;
+  for (int64_t p = 0; zeta > 0 && p < positions.count; ++p) {
+    const double scale = job.run.plan.spec().loss_weight * positions.q[p];
+    if (positions.label[p] < 0 || scale == 0) continue;
+    const double lse = at.peak[p] + at.log1p_rest[p];
+    unit.sums.z_loss_sum.Add(OneNaN(scale * (zeta * lse * lse)));
+  }
 }
 
 Reduced ReduceRows(const BoxJob& job, const Rows& rows, const kernels::LabelledPositions& at,

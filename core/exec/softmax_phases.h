@@ -27,6 +27,10 @@ void LoadLabelled(const RunState& run, int64_t first, int64_t count, Positions& 
 void AddLabelledLosses(const BoxJob& job, const Positions& positions, int64_t output,
                        const kernels::LabelledPositions& at, UnitSums& unit);
 
+// Adds what of these losses is z-loss: at.peak and at.log1p_rest are given.
+void AddZLosses(const BoxJob& job, const Positions& positions, const kernels::LabelledPositions& at,
+                UnitSums& unit);
+
 // The exponentials of some rows and what belongs to them.
 struct Reduced {
   void* e;

@@ -151,7 +151,6 @@ class Tiles {
     Losses(tile);
     WriteHits(tile);
     WriteRanks(tile);
-    WriteEntropies(tile);
     if (job_.run.plan.outputs().probabilities) WriteProbabilities(tile);
     if (job_.run.plan.outputs().gradient) WriteGradient(tile);
   }
@@ -171,6 +170,7 @@ class Tiles {
       }
     }
     if (!has_head) kernels::Active().labelled_losses(tile.at, tile.width);
+    WriteEntropies(tile);
     AddLabelledLosses(job_, work_.positions, first_output, tile.at, unit_);
   }
 

@@ -212,6 +212,13 @@ struct ElementArrays {
 };
 using ElementBody = void (*)(const ElementArrays& at);
 
+// Among the options of the policy head, which are those of the loss's row.
+enum PolicyOption : int8_t {
+  kPolicyObjective = 0,  // its index in the oneof, and three options of it
+  kPolicyKlCoefficient = 6,
+  kPolicyKlEstimator = 7,
+};
+
 // A head, and what it takes and says.
 struct ElementHeadFacts {
   ElementBody body[kComputes];
@@ -358,6 +365,12 @@ struct KernelSet {
   // out[i] = log(x[i]), log1p(x[i]), x >= 0 or NaN. log(0) = -inf. At most 4 ulp.
   void (*log)(const double* x, int64_t count, double* out);
   void (*log1p)(const double* x, int64_t count, double* out);
+  // out[i] = e^x[i].
+  void (*exp)(const double* x, int64_t count, double* out);
+  // out[i] = log(e^a[i] + e^b[i] + e^(c[i] + skip[i])), skip being 0 or -inf; -inf of nothing. No
+  // argument is +inf.
+  void (*log_add3)(const double* a, const double* b, const double* c, const double* skip,
+                   int64_t count, double* out);
 };
 
 // The table of the active target (targets.h).

@@ -28,17 +28,16 @@ struct TokenLoss {
   Lanes slope;  // by the log-probability
 };
 
-// Its options are those of the loss's row: the index of the objective and its three options, what
-// the predictions are, the coefficient of the divergence and its estimator.
+// Its options are those of the loss's row (PolicyOption).
 class TokenObjective {
  public:
   HWY_INLINE explicit TokenObjective(const double* options)
-      : objective_(static_cast<Objective>(options[0])),
+      : objective_(static_cast<Objective>(options[kPolicyObjective])),
         first_(options[1]),
         second_(options[2]),
         third_(options[3]),
-        kl_coefficient_(options[5]),
-        estimator_(static_cast<Estimator>(options[6])) {}
+        kl_coefficient_(options[kPolicyKlCoefficient]),
+        estimator_(static_cast<Estimator>(options[kPolicyKlEstimator])) {}
 
   HWY_INLINE TokenLoss operator()(const TokenArgs& in) const {
     const Lanes ratio = Exp(in.log_probability - in.old);

@@ -17,6 +17,7 @@ void AddRowHeads(KernelSet& set);
 void AddLabelHead(KernelSet& set);
 void AddPolicyHead(KernelSet& set);
 void AddLogits(KernelSet& set);
+void AddSequences(KernelSet& set);
 
 }  // namespace lossd::kernels
 

@@ -21,6 +21,7 @@ KernelSet MakeTable() {
   AddLabelHead(set);
   AddPolicyHead(set);
   AddLogits(set);
+  AddSequences(set);
   return set;
 }
 

@@ -80,6 +80,12 @@ absl::Status CheckFloating(const Field& field, DType dtype) {
   return Refuse(field, Name(dtype), "f32, f64, f16 or bf16");
 }
 
+absl::Status CheckInteger(const Field& field, DType dtype) {
+  LOSSD_RETURN_IF_ERROR(CheckDTypeKnown(field, dtype));
+  if (!IsFloating(dtype)) return absl::OkStatus();
+  return Refuse(field, Name(dtype), "i8, i16, i32, i64, u8, u16, u32 or u64");
+}
+
 absl::Status CheckTensorRules(std::string_view loss, absl::Span<const TensorRule> rules,
                               const LossTensorDescs& tensors) {
   bool wants_choice = false;           // of several tensors

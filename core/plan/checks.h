@@ -50,6 +50,9 @@ absl::Status CheckDTypeKnown(const Field& field, DType dtype);
 // Also refuses dtypes that are not floating.
 absl::Status CheckFloating(const Field& field, DType dtype);
 
+// Also refuses dtypes that are floating.
+absl::Status CheckInteger(const Field& field, DType dtype);
+
 // kInvalidArgument where a loss is given a tensor that it does not take, or lacks one that it
 // needs. `loss` and `rules` are its name and its LossRow::kTensors.
 absl::Status CheckTensorRules(std::string_view loss, absl::Span<const TensorRule> rules,

@@ -1,7 +1,10 @@
 #include "core/plan/loss_plan.h"
 
+#include <algorithm>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/plan/checks.h"
@@ -48,6 +51,42 @@ absl::Status CheckTargetKind(TargetKind kind) {
                                                "; wanted class indices or class probabilities"));
 }
 
+// The largest K: of more labels, class probabilities cost less.
+constexpr int64_t kMaxSlots = 1024;
+
+// Sparse targets: the shape of labels, and one more extent, K.
+absl::StatusOr<int64_t> CheckSparse(const LossTensorDescs& tensors,
+                                    const plan::Geometry& geometry) {
+  if (tensors.target_kind != TargetKind::kClassIndices) {
+    return plan::Refuse("sparse_probabilities", "given", "none unless class_indices are given");
+  }
+  const TensorDesc& labels = tensors.targets;
+  const std::vector<int64_t> places = Without(tensors.predictions.shape, geometry.class_axis);
+  std::vector<int64_t> shape = places;
+  shape.push_back(labels.shape.empty() ? 0 : labels.shape.back());
+  const int64_t slots = shape.back();
+  const int64_t positions =
+      std::max<int64_t>(1, geometry.outer) * std::max<int64_t>(1, geometry.inner);
+  if (labels.shape != shape || slots < 1 || slots > kMaxSlots ||
+      positions > plan::kMaxElements / slots) {
+    std::string wanted = ShapeString(places);
+    wanted.back() = places.empty() ? 'K' : ',';
+    if (places.empty()) wanted = "[K";
+    absl::StrAppend(&wanted, places.empty() ? "]" : "K]", " with K in 1..", kMaxSlots,
+                    ", since sparse_probabilities are given");
+    return plan::RefuseShape("class_indices.shape", labels.shape, wanted);
+  }
+  LOSSD_RETURN_IF_ERROR(plan::CheckDTypeKnown("class_indices.dtype", labels.dtype));
+  LOSSD_RETURN_IF_ERROR(plan::CheckLayout("class_indices.layout", labels, tensors.predictions));
+  const TensorDesc& shares = *tensors.sparse_probabilities;
+  LOSSD_RETURN_IF_ERROR(plan::CheckFloating("sparse_probabilities.dtype", shares.dtype));
+  LOSSD_RETURN_IF_ERROR(
+      plan::CheckLayout("sparse_probabilities.layout", shares, tensors.predictions));
+  if (shares.shape == labels.shape) return slots;
+  return plan::RefuseShape("sparse_probabilities.shape", shares.shape,
+                           absl::StrCat("the shape of class_indices, ", ShapeString(labels.shape)));
+}
+
 absl::Status CheckTargets(const LossTensorDescs& tensors, const plan::Geometry& geometry,
                           bool of_elements) {
   return CheckTensors(tensors, [&](const TensorFacts& row, const TensorDesc& tensor) {
@@ -64,6 +103,8 @@ absl::Status CheckOthers(const LossTensorDescs& tensors, const plan::Geometry& g
       return absl::OkStatus();
     }
     if (row.per == Per::kClassOrOne) return CheckClassOrOne(row, tensor, geometry);
+    if (row.per == Per::kSequence) return plan::CheckLengths(row, tensor, std::nullopt);
+    if (row.per == Per::kSlot) return absl::OkStatus();  // see CheckSparse
     return CheckTensor(row, tensor, tensors.predictions, geometry, of_elements);
   });
 }
@@ -116,17 +157,24 @@ absl::Status CheckInterval(std::string_view dimension, int64_t begin, int64_t co
 
 absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs tensors) {
   const TensorDesc& predictions = tensors.predictions;
-  LOSSD_ASSIGN_OR_RETURN(const plan::Geometry geometry,
-                         plan::MakeGeometry(predictions, spec.class_axis));
+  LOSSD_ASSIGN_OR_RETURN(plan::Geometry geometry, plan::MakeGeometry(predictions, spec.class_axis));
   const LossFacts& loss = FactsOf(spec.loss);
   const bool of_elements = loss.family == Family::kElements;
   LOSSD_RETURN_IF_ERROR(CheckTargetKind(tensors.target_kind));
   LOSSD_RETURN_IF_ERROR(plan::CheckTensorRules(loss.name, loss.tensors, tensors));
   LOSSD_RETURN_IF_ERROR(plan::CheckNeeds(spec.loss, tensors));
-  LOSSD_RETURN_IF_ERROR(CheckTargets(tensors, geometry, of_elements));
+  LossPlan made;
+  if (loss.family == Family::kSequences) {
+    LOSSD_RETURN_IF_ERROR(plan::CheckOptionsOf(spec.loss));
+    LOSSD_ASSIGN_OR_RETURN(made.sequences_, plan::MakeSequencesPlan(spec, tensors, geometry));
+    geometry.batch = made.sequences_->count;
+  } else if (tensors.sparse_probabilities) {
+    LOSSD_ASSIGN_OR_RETURN(made.slots_, CheckSparse(tensors, geometry));
+  } else {
+    LOSSD_RETURN_IF_ERROR(CheckTargets(tensors, geometry, of_elements));
+  }
   LOSSD_RETURN_IF_ERROR(plan::CheckOptions(spec, tensors, geometry));
 
-  LossPlan made;
   made.spec_ = spec;
   made.outer_ = geometry.outer;
   made.classes_ = geometry.classes;
@@ -144,13 +192,15 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
         made.class_weights_,
         plan::MakeClassWeightsPlan(*tensors.class_weights, normalization, predictions, geometry));
   }
-  LOSSD_RETURN_IF_ERROR(CheckOthers(tensors, geometry, of_elements));
+  if (!made.sequences_) LOSSD_RETURN_IF_ERROR(CheckOthers(tensors, geometry, of_elements));
   if (tensors.class_bias) {
     LOSSD_RETURN_IF_ERROR(CheckClassBias(*tensors.class_bias, geometry));
   }
-  if (of_elements) {
+  if (made.sequences_) {
+    made.positions_shape_ = {made.sequences_->count};
+  } else if (of_elements) {
     made.positions_shape_ = predictions.shape;
-  } else if (tensors.target_kind != TargetKind::kClassIndices) {
+  } else if (tensors.target_kind != TargetKind::kClassIndices || made.slots_ > 0) {
     made.positions_shape_ = Without(predictions.shape, geometry.class_axis);
   }
   made.fixed_denominator_ = FixedDenominator(spec, geometry, made.counted_positions());
@@ -159,10 +209,9 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
 }
 
 LossPlan::BoxBytes LossPlan::BytesOf(const Box& box) const {
-  const int64_t positions = box.outer_count * box.inner_count;
-  const int64_t elements = positions * classes_;
+  const int64_t elements = box.outer_count * box.inner_count * classes_;
   const auto size = [&](Per per, DType dtype) {
-    return (per == Per::kElement || of_elements() ? elements : positions) * SizeOf(dtype);
+    return (per == Per::kElement ? elements : CountedIn(box)) * SizeOf(dtype);
   };
   BoxBytes bytes;
   for (size_t i = 0; i < kTensorCount; ++i) {
@@ -180,6 +229,16 @@ LossPlan::BoxBytes LossPlan::BytesOf(const Box& box) const {
 }
 
 absl::Status LossPlan::CheckBox(const Box& box) const {
+  if (in_one_box() && box != whole()) {
+    const auto text = [](const Box& of) {
+      return absl::StrCat("outer ", of.outer_begin, "+", of.outer_count, ", inner ", of.inner_begin,
+                          "+", of.inner_count);
+    };
+    const std::string_view name = FactsOf(spec_.loss).name;
+    return plan::Refuse("box", text(box),
+                        absl::StrCat(text(whole()), ": the loss ", std::string(name),
+                                     " takes all predictions in one block"));
+  }
   LOSSD_RETURN_IF_ERROR(CheckInterval("outer", box.outer_begin, box.outer_count, outer_));
   return CheckInterval("inner", box.inner_begin, box.inner_count, inner_);
 }

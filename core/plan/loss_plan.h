@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "core/plan/sequences.h"
 #include "lossd/loss_spec.h"
 
 namespace lossd {
@@ -47,7 +48,16 @@ class LossPlan {
   // Whether every element of the predictions is a position of its own, for what has an element for
   // each position: side tensors, outputs, counts and D. Otherwise a place is.
   bool of_elements() const { return FactsOf(spec_.loss).family == Family::kElements; }
-  int64_t counted_positions() const { return positions() * (of_elements() ? classes_ : 1); }
+  // Set where a sequence of frames is a position.
+  const std::optional<SequencesPlan>& sequences() const { return sequences_; }
+  int64_t counted_positions() const { return CountedIn(whole()); }
+  // Those of a box.
+  int64_t CountedIn(const Box& box) const {
+    if (sequences_) return sequences_->count;
+    return box.outer_count * box.inner_count * (of_elements() ? classes_ : 1);
+  }
+  // Whether the only box is the whole: a position depends on what lies anywhere.
+  bool in_one_box() const { return IsInOneBox(spec_.loss); }
 
   // Defaults filled in; class_axis counts from the front.
   const LossSpec& spec() const { return spec_; }
@@ -59,10 +69,16 @@ class LossPlan {
   // Of outputs per position: the shape of the labels as the caller wrote it; with probability
   // targets, that of the predictions without the class axis; of elements, that of the predictions.
   absl::Span<const int64_t> label_shape() const {
-    return tensors_.target_kind == TargetKind::kClassIndices ? tensors_.targets.shape
-                                                             : positions_shape_;
+    return hard_targets() ? tensors_.targets.shape : positions_shape_;
   }
-  bool hard_targets() const { return tensors_.target_kind == TargetKind::kClassIndices; }
+  // Whether the targets are one label for each position.
+  bool hard_targets() const {
+    return tensors_.target_kind == TargetKind::kClassIndices && !sequences_ && slots_ == 0;
+  }
+  // Of rows of dense targets, as they are computed with.
+  DType dense_dtype() const { return slots_ > 0 ? DType::kF64 : tensors_.targets.dtype; }
+  // K, of sparse targets: labels with a share of each. 0 where there are none.
+  int64_t slots() const { return slots_; }
   // Whether a position's loss looks at one class only.
   bool one_class() const { return hard_targets() && spec_.label_smoothing == 0; }
   bool has_class_weights() const { return tensors_.class_weights.has_value(); }
@@ -104,8 +120,10 @@ class LossPlan {
   int64_t classes_ = 0;
   int64_t inner_ = 0;
   ClassWeightsPlan class_weights_;
+  std::optional<SequencesPlan> sequences_;
+  int64_t slots_ = 0;
   std::optional<double> fixed_denominator_;
-  std::vector<int64_t> positions_shape_;  // unless targets are class indices
+  std::vector<int64_t> positions_shape_;  // unless targets are one label for each position
 };
 
 }  // namespace lossd

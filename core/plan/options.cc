@@ -53,7 +53,7 @@ absl::Status CheckOption(const Field& field, const Option<L, T>& option, const T
     const int number = static_cast<int>(value);
     if (number >= 1 && number <= last) return absl::OkStatus();
     return CheckEnum(field, number, last, WordsText<T>());
-  } else if constexpr (std::is_same_v<T, std::optional<double>>) {
+  } else if constexpr (kIsOptional<T>) {
     return value ? CheckRange(field, *value, option.range) : absl::OkStatus();
   } else if constexpr (std::is_same_v<T, std::vector<double>>) {
     return CheckList(field, value, option.range);
@@ -65,11 +65,11 @@ absl::Status CheckOption(const Field& field, const Option<L, T>& option, const T
   return absl::OkStatus();
 }
 
-// One of the messages must be given, and its options be right.
+// The options of the message must be right; of several messages one must be given.
 template <class... M>
 absl::Status CheckOneOf(const Field& field, const std::variant<std::monostate, M...>& value) {
   absl::Status status;
-  if (value.index() == 0) {
+  if (value.index() == 0 && sizeof...(M) > 1) {
     return Refuse(
         field, "not set",
         absl::StrCat("one of ", absl::StrJoin({std::string(LossRow<M>::kName)...}, ", ")));
@@ -89,25 +89,6 @@ absl::Status CheckOneOf(const Field& field, const std::variant<std::monostate, M
   return status;
 }
 
-absl::Status CheckLoss(const Loss& any) {
-  return std::visit(
-      []<class L>(const L& loss) -> absl::Status {
-        absl::Status status;
-        ForEachOption<L>([&](const auto& option) {
-          if (!status.ok()) return;
-          status = CheckOption({LossRow<L>::kName, option.name}, option, loss.*option.member);
-        });
-        const auto check = [&](const Conflict<L>& conflict) {
-          if (!status.ok() || !conflict.exists(loss)) return;
-          status = Refuse({LossRow<L>::kName, conflict.option}, conflict.value, conflict.wanted);
-        };
-        std::apply([&](const auto&... conflict) { (check(conflict), ...); },
-                   LossRow<L>::kConflicts);
-        return status;
-      },
-      any);
-}
-
 // Without class weights all weights are 1, whatever the normalisation.
 absl::Status CheckWeightNormalization(const LossSpec& spec) {
   if (!spec.weight_normalization) return absl::OkStatus();
@@ -123,7 +104,7 @@ std::string_view TargetsName(TargetKind kind) {
   return "targets";
 }
 
-absl::Status CheckIgnoreLabels(const LossSpec& spec, TargetKind target_kind) {
+absl::Status CheckIgnoreLabels(const LossSpec& spec, const LossTensorDescs& tensors) {
   const size_t count = spec.ignore_labels.size();
   if (count == 0) return absl::OkStatus();
   const auto refuse = [count](std::string_view wanted, std::string_view what) {
@@ -132,9 +113,10 @@ absl::Status CheckIgnoreLabels(const LossSpec& spec, TargetKind target_kind) {
   };
   if (count > kMaxIgnoreLabels) return refuse("at most ", absl::StrCat(kMaxIgnoreLabels));
   if (!FactsOf(spec.loss).ignores) return refuse("none with ", FactsOf(spec.loss).name);
-  if (target_kind == TargetKind::kClassProbabilities) {
-    return refuse("none with ", TargetsName(target_kind));
+  if (tensors.target_kind == TargetKind::kClassProbabilities) {
+    return refuse("none with ", TargetsName(tensors.target_kind));
   }
+  if (tensors.sparse_probabilities) return refuse("none with ", "sparse_probabilities");
   return absl::OkStatus();
 }
 
@@ -148,21 +130,22 @@ absl::Status CheckLabelSmoothing(const LossSpec& spec) {
 }
 
 // What modulates a label's loss wants one label.
-absl::Status CheckFocal(const LossSpec& spec, TargetKind target_kind) {
-  return std::visit(
-      [&]<class L>(const L& loss) -> absl::Status {
-        if constexpr (requires { loss.focal_gamma.has_value(); }) {
-          if (!loss.focal_gamma) return absl::OkStatus();
-          const auto refuse = [&](std::string_view other) {
-            return Refuse({LossRow<L>::kName, "focal_gamma"}, NumberString(*loss.focal_gamma),
-                          std::string("none with ").append(other));
-          };
-          if (spec.label_smoothing != 0) return refuse("label_smoothing");
-          if (target_kind != TargetKind::kClassIndices) return refuse(TargetsName(target_kind));
-        }
-        return absl::OkStatus();
-      },
-      spec.loss);
+absl::Status CheckOneLabel(const LossSpec& spec, const LossTensorDescs& tensors) {
+  const auto* const softmax = std::get_if<SoftmaxLoss>(&spec.loss);
+  if (softmax == nullptr || (!softmax->focal_gamma && !softmax->has_margin())) {
+    return absl::OkStatus();
+  }
+  const auto refuse = [&](std::string_view other) {
+    const std::string wanted = std::string("none with ").append(other);
+    if (softmax->has_margin()) return Refuse({"softmax", "margin"}, "given", wanted);
+    return Refuse({"softmax", "focal_gamma"}, NumberString(*softmax->focal_gamma), wanted);
+  };
+  if (spec.label_smoothing != 0) return refuse("label_smoothing");
+  if (tensors.target_kind != TargetKind::kClassIndices) {
+    return refuse(TargetsName(tensors.target_kind));
+  }
+  if (tensors.sparse_probabilities) return refuse("sparse_probabilities");
+  return absl::OkStatus();
 }
 
 absl::Status CheckReduction(const LossSpec& spec, const Geometry& geometry) {
@@ -185,8 +168,12 @@ absl::Status CheckReduction(const LossSpec& spec, const Geometry& geometry) {
   return Refuse("denominator", value, kDenominators.wanted);
 }
 
-absl::Status CheckOutputs(const LossSpec& spec) {
+absl::Status CheckOutputs(const LossSpec& spec, const LossTensorDescs& tensors) {
   const LossFacts& loss = FactsOf(spec.loss);
+  if (spec.outputs.label_log_probabilities && tensors.sparse_probabilities) {
+    return absl::UnimplementedError(
+        "outputs.label_log_probabilities is true; wanted false with sparse_probabilities");
+  }
   for (const OutputRow<bool>& row : kOutputRows<bool>) {
     if (!(spec.outputs.*row.member) || HasOutput(loss, row.of)) continue;
     return Refuse(std::string("outputs.").append(row.name), "true",
@@ -201,13 +188,32 @@ absl::Status CheckOutputs(const LossSpec& spec) {
 
 }  // namespace
 
+absl::Status CheckOptionsOf(const Loss& any) {
+  return std::visit(
+      []<class L>(const L& loss) -> absl::Status {
+        absl::Status status;
+        ForEachOption<L>([&](const auto& option) {
+          if (!status.ok()) return;
+          status = CheckOption({LossRow<L>::kName, option.name}, option, loss.*option.member);
+        });
+        const auto check = [&](const Conflict<L>& conflict) {
+          if (!status.ok() || !conflict.exists(loss)) return;
+          status = Refuse({LossRow<L>::kName, conflict.option}, conflict.value, conflict.wanted);
+        };
+        std::apply([&](const auto&... conflict) { (check(conflict), ...); },
+                   LossRow<L>::kConflicts);
+        return status;
+      },
+      any);
+}
+
 absl::Status CheckOptions(const LossSpec& spec, const LossTensorDescs& tensors,
                           const Geometry& geometry) {
-  LOSSD_RETURN_IF_ERROR(CheckLoss(spec.loss));
+  LOSSD_RETURN_IF_ERROR(CheckOptionsOf(spec.loss));
   LOSSD_RETURN_IF_ERROR(CheckWeightNormalization(spec));
-  LOSSD_RETURN_IF_ERROR(CheckIgnoreLabels(spec, tensors.target_kind));
+  LOSSD_RETURN_IF_ERROR(CheckIgnoreLabels(spec, tensors));
   LOSSD_RETURN_IF_ERROR(CheckLabelSmoothing(spec));
-  LOSSD_RETURN_IF_ERROR(CheckFocal(spec, tensors.target_kind));
+  LOSSD_RETURN_IF_ERROR(CheckOneLabel(spec, tensors));
   LOSSD_RETURN_IF_ERROR(CheckRange("loss_weight", spec.loss_weight, Range::FiniteFromZero()));
   LOSSD_RETURN_IF_ERROR(CheckReduction(spec, geometry));
   LOSSD_RETURN_IF_ERROR(CheckRange("gradient_scale", spec.gradient_scale, Range::Finite()));
@@ -221,7 +227,7 @@ absl::Status CheckOptions(const LossSpec& spec, const LossTensorDescs& tensors,
                                   3, "ZERO, NAN or ERROR"));
   LOSSD_RETURN_IF_ERROR(CheckEnum("non_finite_policy", static_cast<int>(spec.non_finite_policy), 2,
                                   "PROPAGATE or ERROR"));
-  return CheckOutputs(spec);
+  return CheckOutputs(spec, tensors);
 }
 
 }  // namespace lossd::plan

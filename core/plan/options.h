@@ -9,6 +9,9 @@ namespace lossd::plan {
 
 inline constexpr int kMaxIgnoreLabels = 64;
 
+// Checks the options of a loss by themselves.
+absl::Status CheckOptionsOf(const Loss& loss);
+
 // Checks every option of `spec` but the class axis, which the geometry has used, in the order in
 // which they stand in the wire contract.
 absl::Status CheckOptions(const LossSpec& spec, const LossTensorDescs& tensors,

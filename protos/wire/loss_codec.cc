@@ -100,7 +100,7 @@ absl::Status ReadParsed(const google::protobuf::Message& message, const Option<L
     loss.*option.member = reflection->GetDouble(message, field);
   } else if constexpr (std::is_same_v<T, bool>) {
     loss.*option.member = reflection->GetBool(message, field);
-  } else if constexpr (std::is_same_v<T, int32_t>) {
+  } else if constexpr (std::is_same_v<T, int32_t> || std::is_same_v<T, std::optional<int32_t>>) {
     loss.*option.member = reflection->GetInt32(message, field);
   } else if constexpr (std::is_enum_v<T>) {
     return ReadWord(option, reflection->GetEnumValue(message, field), loss);
@@ -175,6 +175,8 @@ void WriteOption(int number, const T& value, const T& usual, Writer& message) {
     message.Packed(number, absl::MakeConstSpan(value));
   } else if constexpr (std::is_same_v<T, std::optional<double>>) {
     if (value) message.SetDouble(number, *value);
+  } else if constexpr (kIsOptional<T>) {
+    if (value) message.SetNumber(number, *value);
   } else if constexpr (std::is_same_v<T, double>) {
     usual == 0 ? message.Double(number, value) : message.SetDouble(number, value);
   } else {

@@ -2,27 +2,18 @@
 
 #include <google/protobuf/wire_format_lite.h>
 
-#include <initializer_list>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "lossd/status_macros.h"
 
 namespace lossd::wire {
 namespace {
 
 using google::protobuf::internal::WireFormatLite;
-
-absl::Status CheckCounts(std::initializer_list<std::pair<absl::string_view, int64_t>> counts) {
-  for (const auto& [name, count] : counts) {
-    if (count < 0) {
-      return absl::InvalidArgumentError(absl::StrCat(name, " is ", count, "; wanted at least 0"));
-    }
-  }
-  return absl::OkStatus();
-}
 
 absl::StatusOr<ExactSum> ReadSum(const v1::ExactSum& sum) {
   const auto* magnitude = reinterpret_cast<const std::byte*>(sum.magnitude().data());
@@ -45,60 +36,137 @@ Writer ToProto(const ExactSum& sum) {
   return written;
 }
 
+// Members of a message of sums, in the order of its rows; the messages name them alike.
+using google::protobuf::Message;
+
+absl::StatusOr<int64_t> ReadCount(const Message& message, int number, std::string_view name) {
+  const auto* const field = message.GetDescriptor()->FindFieldByNumber(number);
+  const int64_t count = message.GetReflection()->GetInt64(message, field);
+  if (count >= 0) return count;
+  return absl::InvalidArgumentError(
+      absl::StrCat(std::string(name), " is ", count, "; wanted at least 0"));
+}
+
+absl::Status ReadNumber(const Message& message, int number, double& value) {
+  const auto* const field = message.GetDescriptor()->FindFieldByNumber(number);
+  value = message.GetReflection()->GetDouble(message, field);
+  return absl::OkStatus();
+}
+
+absl::Status ReadNumber(const Message& message, int number, ExactSum& value) {
+  const auto* const field = message.GetDescriptor()->FindFieldByNumber(number);
+  const Message& sum = message.GetReflection()->GetMessage(message, field);
+  LOSSD_ASSIGN_OR_RETURN(value, ReadSum(static_cast<const v1::ExactSum&>(sum)));
+  return absl::OkStatus();
+}
+
+void WriteNumber(int number, double value, Writer& written) { written.Double(number, value); }
+void WriteNumber(int number, const ExactSum& value, Writer& written) {
+  written.Message(number, ToProto(value));
+}
+
+template <class M>
+absl::StatusOr<M> ReadMembers(const Message& message) {
+  M read;
+  for (const auto& row : SumsRows<M>::kSums) {
+    LOSSD_RETURN_IF_ERROR(ReadNumber(message, row.number, read.*row.member));
+  }
+  for (const auto& row : SumsRows<M>::kCounts) {
+    LOSSD_ASSIGN_OR_RETURN(read.*row.member, ReadCount(message, row.number, row.name));
+  }
+  for (const auto& row : SumsRows<M>::kExtremes) {
+    LOSSD_RETURN_IF_ERROR(ReadNumber(message, row.number, read.*row.member));
+  }
+  return read;
+}
+
+// Writes the members whose numbers are first..last, in their order.
+template <class M>
+void WriteMembers(const M& sums, int first, int last, Writer& written) {
+  for (int number = first; number <= last; ++number) {
+    for (const auto& row : SumsRows<M>::kSums) {
+      if (row.number == number) WriteNumber(number, sums.*row.member, written);
+    }
+    for (const auto& row : SumsRows<M>::kCounts) {
+      if (row.number == number) written.Number(number, sums.*row.member);
+    }
+    for (const auto& row : SumsRows<M>::kExtremes) {
+      if (row.number == number) written.Double(number, sums.*row.member);
+    }
+  }
+}
+
+// Of a result those that it shares with its exact sums.
+void WriteMembers(const LossResult& result, int first, int last, Writer& written) {
+  for (int number = first; number <= last; ++number) {
+    for (const auto& row : kResultSums) {
+      if (row.number == number) written.Double(number, result.*row.member);
+    }
+    for (const auto& row : kResultCounts) {
+      if (row.number == number) written.Number(number, result.*row.member);
+    }
+  }
+}
+
+// A message of sums that has no other members.
+template <class M>
+void WriteOptional(int number, const std::optional<M>& sums, Writer& outer) {
+  constexpr int kLastNumber = 10;
+  if (!sums) return;
+  Writer written;
+  WriteMembers(*sums, 1, kLastNumber, written);
+  outer.Message(number, std::move(written));
+}
+
+template <class M>
+absl::Status ReadOptional(bool has, const Message& message, std::optional<M>& into) {
+  if (!has) return absl::OkStatus();
+  LOSSD_ASSIGN_OR_RETURN(into, ReadMembers<M>(message));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<PartialSums> FromProto(const v1::PartialSums& sums) {
-  LOSSD_RETURN_IF_ERROR(CheckCounts({{"position_count", sums.position_count()},
-                                     {"valid_count", sums.valid_count()},
-                                     {"ignored_count", sums.ignored_count()},
-                                     {"clamped_count", sums.clamped_count()},
-                                     {"nonfinite_count", sums.nonfinite_count()},
-                                     {"correct_count", sums.correct_count()}}));
-  PartialSums read;
-  LOSSD_ASSIGN_OR_RETURN(read.loss_sum, ReadSum(sums.loss_sum()));
-  LOSSD_ASSIGN_OR_RETURN(read.weight_sum, ReadSum(sums.weight_sum()));
-  read.position_count = sums.position_count();
-  read.valid_count = sums.valid_count();
-  read.ignored_count = sums.ignored_count();
-  read.clamped_count = sums.clamped_count();
-  read.nonfinite_count = sums.nonfinite_count();
-  read.correct_count = sums.correct_count();
+  LOSSD_ASSIGN_OR_RETURN(PartialSums read, ReadMembers<PartialSums>(sums));
+  LOSSD_RETURN_IF_ERROR(ReadOptional(sums.has_policy(), sums.policy(), read.policy));
+  LOSSD_RETURN_IF_ERROR(ReadOptional(sums.has_preference(), sums.preference(), read.preference));
   return read;
 }
 
 Writer ToProto(const PartialSums& sums) {
   using Sums = v1::PartialSums;
   Writer written;
-  written.Message(Sums::kLossSumFieldNumber, ToProto(sums.loss_sum));
-  written.Message(Sums::kWeightSumFieldNumber, ToProto(sums.weight_sum));
-  written.Number(Sums::kPositionCountFieldNumber, sums.position_count);
-  written.Number(Sums::kValidCountFieldNumber, sums.valid_count);
-  written.Number(Sums::kIgnoredCountFieldNumber, sums.ignored_count);
-  written.Number(Sums::kClampedCountFieldNumber, sums.clamped_count);
-  written.Number(Sums::kNonfiniteCountFieldNumber, sums.nonfinite_count);
-  written.Number(Sums::kCorrectCountFieldNumber, sums.correct_count);
+  WriteMembers(sums, Sums::kLossSumFieldNumber, Sums::kCorrectCountFieldNumber, written);
+  // Few losses have one; answers of the others stay as short as they are.
+  if (sums.z_loss_sum != ExactSum()) {
+    written.Message(Sums::kZLossSumFieldNumber, ToProto(sums.z_loss_sum));
+  }
+  WriteOptional(Sums::kPolicyFieldNumber, sums.policy, written);
+  WriteOptional(Sums::kPreferenceFieldNumber, sums.preference, written);
+  WriteMembers(sums, Sums::kInfeasibleCountFieldNumber, Sums::kInfeasibleCountFieldNumber, written);
   return written;
 }
 
 absl::StatusOr<LossResult> FromProto(const v1::LossResult& result) {
-  LOSSD_RETURN_IF_ERROR(CheckCounts({{"position_count", result.position_count()},
-                                     {"valid_count", result.valid_count()},
-                                     {"ignored_count", result.ignored_count()},
-                                     {"clamped_count", result.clamped_count()},
-                                     {"nonfinite_count", result.nonfinite_count()},
-                                     {"correct_count", result.correct_count()}}));
-  if (!result.has_exact()) return absl::InvalidArgumentError("result.exact is not set");
   LossResult read;
+  for (const auto& row : kResultSums) {
+    LOSSD_RETURN_IF_ERROR(ReadNumber(result, row.number, read.*row.member));
+  }
+  for (const auto& row : kResultCounts) {
+    LOSSD_ASSIGN_OR_RETURN(read.*row.member, ReadCount(result, row.number, row.name));
+  }
+  if (result.has_correct_count()) {
+    LOSSD_ASSIGN_OR_RETURN(
+        read.correct_count,
+        ReadCount(result, v1::LossResult::kCorrectCountFieldNumber, "correct_count"));
+  }
+  if (!result.has_exact()) return absl::InvalidArgumentError("result.exact is not set");
   read.loss = result.loss();
-  read.loss_sum = result.loss_sum();
-  read.weight_sum = result.weight_sum();
   read.denominator = result.denominator();
-  read.position_count = result.position_count();
-  read.valid_count = result.valid_count();
-  read.ignored_count = result.ignored_count();
-  read.clamped_count = result.clamped_count();
-  read.nonfinite_count = result.nonfinite_count();
-  if (result.has_correct_count()) read.correct_count = result.correct_count();
+  LOSSD_RETURN_IF_ERROR(ReadOptional(result.has_policy(), result.policy(), read.policy));
+  LOSSD_RETURN_IF_ERROR(
+      ReadOptional(result.has_preference(), result.preference(), read.preference));
   LOSSD_ASSIGN_OR_RETURN(read.exact, FromProto(result.exact()));
   return read;
 }
@@ -107,18 +175,17 @@ Writer ToProto(const LossResult& result) {
   using Result = v1::LossResult;
   Writer written;
   written.Double(Result::kLossFieldNumber, result.loss);
-  written.Double(Result::kLossSumFieldNumber, result.loss_sum);
-  written.Double(Result::kWeightSumFieldNumber, result.weight_sum);
+  WriteMembers(result, Result::kLossSumFieldNumber, Result::kWeightSumFieldNumber, written);
   written.Double(Result::kDenominatorFieldNumber, result.denominator);
-  written.Number(Result::kPositionCountFieldNumber, result.position_count);
-  written.Number(Result::kValidCountFieldNumber, result.valid_count);
-  written.Number(Result::kIgnoredCountFieldNumber, result.ignored_count);
-  written.Number(Result::kClampedCountFieldNumber, result.clamped_count);
-  written.Number(Result::kNonfiniteCountFieldNumber, result.nonfinite_count);
+  WriteMembers(result, Result::kPositionCountFieldNumber, Result::kNonfiniteCountFieldNumber,
+               written);
   if (result.correct_count) {
     written.SetNumber(Result::kCorrectCountFieldNumber, *result.correct_count);
   }
   written.Message(Result::kExactFieldNumber, ToProto(result.exact));
+  WriteMembers(result, Result::kZLossSumFieldNumber, Result::kInfeasibleCountFieldNumber, written);
+  WriteOptional(Result::kPolicyFieldNumber, result.policy, written);
+  WriteOptional(Result::kPreferenceFieldNumber, result.preference, written);
   return written;
 }
 

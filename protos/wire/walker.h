@@ -29,8 +29,8 @@ namespace lossd::wire {
 
 // Fields that are kept apart from the parsed message are told from each other by slots, small
 // numbers that the message's codec chooses.
-inline constexpr int kMaxSlots = 19;
-inline constexpr int kMaxTensorSlots = 16;  // tensors take the first ones
+inline constexpr int kMaxSlots = 23;
+inline constexpr int kMaxTensorSlots = 20;  // tensors take the first ones
 
 // What becomes of a length-delimited field that a rule names.
 enum class Keep : int8_t {

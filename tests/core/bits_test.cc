@@ -148,7 +148,7 @@ void ForEachCase(size_t of_loss, size_t numbers, Body body) {
   Random random(7000 + of_loss * std::size(kNumbersNames) + numbers);
   for (const DType dtype : kFloatDTypes) {
     for (const std::vector<int64_t>& shape : ShapesOf(loss)) {
-      Factors factors = {.loss = loss, .dtype = dtype, .shape = shape};
+      Factors factors = {.loss = loss, .dtype = dtype, .margin = false, .shape = shape};
       factors.rank = static_cast<int>(shape.size());
       factors.axis = factors.rank == 1 ? 0 : 1;
       factors.layout = random.OneIn(4) ? Layout::kColumnMajor : Layout::kRowMajor;

@@ -98,7 +98,9 @@ void AddPositionTensors(const Factors& factors, Random& random, LossCase& c) {
 template <class L, class T>
 void DrawOption(Random& random, const Option<L, T>& option, L& loss) {
   T& value = loss.*option.member;
-  if constexpr (kIsOneOf<T>) {
+  if constexpr (kIsMessage<T> || std::is_same_v<T, RatioLevel>) {
+    return;  // see DrawMargin, and sequence_policy_test.cc
+  } else if constexpr (kIsOneOf<T>) {
     const int64_t drawn = random.Below(std::variant_size_v<T> - 1);
     int64_t index = 0;
     ForEachMember<T>([&]<class M>(const M&) {
@@ -128,6 +130,20 @@ void DrawOption(Random& random, const Option<L, T>& option, L& loss) {
   }
 }
 
+// Of a third of the softmax losses.
+void DrawMargin(Random& random, LossSpec& spec) {
+  auto* const softmax = std::get_if<SoftmaxLoss>(&spec.loss);
+  if (softmax == nullptr || !random.OneIn(3)) return;
+  SoftmaxMargin margin;
+  ForEachOption<SoftmaxMargin>([&](const auto& option) { DrawOption(random, option, margin); });
+  SoftmaxLoss with_margin = *softmax;
+  with_margin.margin = margin;
+  const auto conflicts = [&](const auto&... conflict) {
+    return (conflict.exists(with_margin) || ...);
+  };
+  if (!std::apply(conflicts, LossRow<SoftmaxLoss>::kConflicts)) *softmax = with_margin;
+}
+
 void AddScalars(const Factors& factors, Random& random, LossCase& c) {
   LossSpec& spec = c.spec;
   spec.loss = factors.loss;
@@ -137,10 +153,13 @@ void AddScalars(const Factors& factors, Random& random, LossCase& c) {
         const auto conflicts = [&loss](const auto&... conflict) {
           return (conflict.exists(loss) || ...);
         };
-        if constexpr (HasOtherRow<L>) loss.input = std::get<L>(factors.loss).input;
+        if constexpr (std::is_same_v<L, PolicyLoss>) {
+          loss.input = std::get<L>(factors.loss).input;
+        }
         if (std::apply(conflicts, LossRow<L>::kConflicts)) loss = std::get<L>(factors.loss);
       },
       spec.loss);
+  if (factors.margin) DrawMargin(random, spec);
   const int rank = factors.rank;
   const TensorDesc of_ones{factors.dtype, std::vector<int64_t>(rank, 1), factors.layout};
   if (factors.axis != ClassAxis(std::nullopt, of_ones) || random.OneIn(2)) {
@@ -179,6 +198,8 @@ std::vector<int64_t> LabelShape(std::vector<int64_t> shape, int axis, bool remov
 }
 
 Real TypicalPrediction(const Loss& loss, Random& random) {
+  const auto* const softmax = std::get_if<SoftmaxLoss>(&loss);
+  if (softmax != nullptr && softmax->has_margin()) return random.Uniform(-1.02L, 1.02L);
   switch (FactsOf(loss).predictions) {
     case Domain::kLogits:
       return random.Uniform(-8, 8);
@@ -198,6 +219,7 @@ void DropRefused(const Factors& factors, LossCase& c) {
   if (softmax == nullptr) return;
   if (factors.target_kind != TargetKind::kClassIndices || c.spec.label_smoothing > 0) {
     softmax->focal_gamma.reset();
+    softmax->margin = {};
   }
   // Divided by less, what a soft cap rounds is larger than the distances of the logits.
   if (softmax->soft_cap) softmax->temperature = std::fmax(softmax->temperature, 1e-3);
@@ -236,7 +258,7 @@ LossCase MakeCase(const Factors& factors, Random& random) {
   DropRefused(factors, c);
   c.predictions =
       OwnedTensor::Make(factors.dtype, MakeShape(factors, random), factors.layout,
-                        [&](int64_t) { return TypicalPrediction(factors.loss, random); });
+                        [&](int64_t) { return TypicalPrediction(c.spec.loss, random); });
   AddTargets(factors, random, c);
   AddClassWeights(factors, random, c);
   AddPositionTensors(factors, random, c);

@@ -55,6 +55,7 @@ struct Factors {
   Reduction reduction = Reduction::kPositions;
   TargetKind target_kind = TargetKind::kClassIndices;
   DType label_dtype = DType::kI64;
+  bool margin = true;               // whether a softmax loss may have one
   std::vector<int64_t> shape = {};  // of `rank` extents; empty: a small one is drawn
 
   int batch_axis() const { return layout == Layout::kRowMajor ? 0 : rank - 1; }

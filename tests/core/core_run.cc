@@ -126,8 +126,10 @@ CoreOutputs CoreOutputs::For(const LossCase& loss_case, size_t misalignment) {
   const TensorDesc& predictions = loss_case.predictions.desc;
   const size_t elements = loss_case.predictions.size();
   const bool of_elements = FactsOf(loss_case.spec.loss).family == Family::kElements;
-  const size_t positions =
-      of_elements ? elements : elements / GeometryOf(loss_case.spec, predictions).classes();
+  const size_t positions = loss_case.label_lengths ? loss_case.label_lengths->size()
+                           : of_elements
+                               ? elements
+                               : elements / GeometryOf(loss_case.spec, predictions).classes();
   OutputSet all = wanted;
   all.position_losses |= loss_case.spec.reduction == Reduction::kNone;
   const OutputDTypes dtypes = OutputDTypesOf(loss_case.spec, DescsOf(loss_case.inputs()));

@@ -44,9 +44,11 @@ std::vector<Json> ReadCases() {
   if (!file) return {};
   auto cases = Json::parse(file).at("cases").get<std::vector<Json>>();
   // An example that names no normalisation takes the class weights as they are, like PyTorch; the
-  // default of the service divides by their mean.
+  // default of the service divides by their mean. The frames of ctc are [N, T, C] there, which the
+  // service wants to be told.
   for (Json& entry : cases) {
     Json& config = entry.at("config");
+    if (entry.at("loss_name") == "ctc") config.update({{"class_axis", 2}, {"time_axis", 1}});
     if (entry.at("inputs").contains("class_weights") && !config.contains("weight_normalization")) {
       config["weight_normalization"] = "NONE";
     }
@@ -95,8 +97,8 @@ void ReadOption(const Json& value, T& option) {
         std::find(std::begin(names), std::end(names), value.get<std::string>());
     ASSERT_NE(found, std::end(names)) << value;
     option = static_cast<T>(found - std::begin(names) + 1);
-  } else if constexpr (std::is_same_v<T, std::optional<double>>) {
-    option = value.get<double>();
+  } else if constexpr (kIsOptional<T>) {
+    option = value.get<typename T::value_type>();
   } else {
     option = value.get<T>();
   }
@@ -107,7 +109,7 @@ bool ReadObjective(const Json& config, const std::string& name, const Json& valu
   auto* const policy = std::get_if<PolicyLoss>(&any);
   if (policy == nullptr) return false;
   const std::string wanted = absl::AsciiStrToLower(config.at("objective").get<std::string>());
-  bool found = name == "objective" || (name == "ratio_level" && value == "TOKEN");
+  bool found = name == "objective";
   ForEachMember<decltype(policy->objective)>([&]<class M>(const M& message) {
     if (LossRow<M>::kName != wanted) return;
     if (!std::holds_alternative<M>(policy->objective)) policy->objective = message;
@@ -120,13 +122,28 @@ bool ReadObjective(const Json& config, const std::string& name, const Json& valu
   return found;
 }
 
+// The options of a message that stands by itself.
+template <class M>
+void ReadMessage(const Json& values, std::variant<std::monostate, M>& message) {
+  M read;
+  ForEachOption<M>([&](const auto& option) {
+    const std::string name(option.name);
+    if (values.contains(name)) ReadOption(values.at(name), read.*option.member);
+  });
+  message = read;
+}
+
 bool ReadLossOption(const std::string& name, const Json& value, Loss& any) {
   bool found = false;
   std::visit(
       [&]<class L>(L& loss) {
         ForEachOption<L>([&](const auto& option) {
-          if constexpr (!kIsOneOf<std::decay_t<decltype(loss.*option.member)>>) {
-            if (option.name != name) return;
+          using T = std::decay_t<decltype(loss.*option.member)>;
+          if (option.name != name) return;
+          if constexpr (kIsMessage<T>) {
+            found = true;
+            ReadMessage(value, loss.*option.member);
+          } else if constexpr (!kIsOneOf<T>) {
             found = true;
             ReadOption(value, loss.*option.member);
           }
@@ -217,6 +234,7 @@ void ReadTensors(const Json& entry, DType dtype, Question& question) {
 struct Answer {
   absl::Status status;
   double loss = 0;
+  std::optional<PolicyMetrics> policy;
   OwnedTensor gradient;
   OwnedTensor second_gradient;
 };
@@ -243,6 +261,23 @@ void ExpectGradient(const Json& entry, const char* name, const OwnedTensor& got,
     EXPECT_TRUE(IsNear(got.at(i), want[i], relative, absolute))
         << name << "[" << i << "] is " << got.at(i) << "; wanted " << want[i];
   }
+}
+
+void ExpectMetrics(const Json& entry, const PolicyMetrics& got, Real relative) {
+  const Json& outputs = entry.at("expected").value("outputs", Json::object());
+  const auto expect = [&](const auto& rows) {
+    for (const auto& row : rows) {
+      const std::string name(row.name);
+      if (!outputs.contains(name)) continue;
+      const auto value = static_cast<Real>(got.*row.member);
+      EXPECT_TRUE(IsNear(value, NumberOf(outputs.at(name)), relative, relative))
+          << name << " is " << value << "; wanted " << outputs.at(name);
+    }
+  };
+  using Rows = SumsRows<PolicyMetrics>;
+  expect(Rows::kSums);
+  expect(Rows::kCounts);
+  expect(Rows::kExtremes);
 }
 
 class Goldens : public testing::TestWithParam<Json> {
@@ -283,8 +318,14 @@ class Goldens : public testing::TestWithParam<Json> {
     spec.outputs.second_gradient = !answer.second_gradient.bytes.empty();
     const auto result = ComputeLoss(spec, question.inputs, Into(answer), executor);
     answer.status = result.status();
-    if (result.ok()) answer.loss = result->loss;
+    Take(result, answer);
     return answer;
+  }
+
+  static void Take(const absl::StatusOr<LossResult>& result, Answer& answer) {
+    if (!result.ok()) return;
+    answer.loss = result->loss;
+    answer.policy = result->policy;
   }
 
   static Answer ByServer(const Question& question, TransferMode mode) {
@@ -292,7 +333,7 @@ class Goldens : public testing::TestWithParam<Json> {
     const auto result =
         Connected().Compute(question.spec, question.inputs, Into(answer), {.mode = mode});
     answer.status = result.status();
-    if (result.ok()) answer.loss = result->loss;
+    Take(result, answer);
     return answer;
   }
 
@@ -304,6 +345,7 @@ class Goldens : public testing::TestWithParam<Json> {
     const Real want = NumberOf(entry.at("expected").at("loss"));
     EXPECT_TRUE(IsNear(answer.loss, want, relative, 0))
         << "loss is " << answer.loss << "; wanted " << want;
+    if (answer.policy) ExpectMetrics(entry, *answer.policy, relative);
     ExpectGradient(entry, "predictions", answer.gradient, relative);
     ExpectGradient(entry, "second_predictions", answer.second_gradient, relative);
   }
@@ -316,7 +358,8 @@ std::string Flag(const std::string& name, const std::string& value) {
 
 // An option of an objective has its name in front.
 std::string OptionFlagName(const Json& config, const std::string& name) {
-  const bool inner = name.starts_with("ratio_") || name.starts_with("tau_");
+  const bool inner =
+      name.starts_with("tau_") || (name.starts_with("ratio_") && name != "ratio_level");
   if (!inner || !config.contains("objective")) return name;
   const std::string objective = absl::AsciiStrToLower(config.at("objective").get<std::string>());
   return absl::StrCat(objective, "_", name);
@@ -334,7 +377,12 @@ Answer Goldens::ByLossctl(const Question& question, const Json& entry) {
   std::vector<std::string> arguments = {"compute", Flag("server", Server().address()), "--json",
                                         Flag("loss", entry.at("loss_name"))};
   for (const auto& [name, value] : entry.at("config").items()) {
-    if (name == "ratio_level") continue;
+    if (value.is_object()) {
+      for (const auto& [inner, of_inner] : value.items()) {
+        arguments.push_back(Flag(absl::StrCat(name, "_", inner), of_inner.dump()));
+      }
+      continue;
+    }
     if (name == "denominator" && question.spec.reduction != Reduction::kGiven) continue;
     std::string text = value.is_string() ? value.get<std::string>() : value.dump();
     if (value.is_array()) text = absl::StrJoin(value.get<std::vector<double>>(), ",");

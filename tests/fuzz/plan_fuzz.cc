@@ -81,6 +81,8 @@ T AnyOption(Input& input) {
       value = message;
     });
     return value;
+  } else if constexpr (std::is_same_v<T, std::optional<int32_t>>) {
+    return static_cast<int32_t>(input.Byte() % 8) - 3;
   } else if constexpr (std::is_enum_v<T> || std::is_same_v<T, int32_t>) {
     return static_cast<T>(input.Byte() % 8);
   } else if constexpr (std::is_same_v<T, bool>) {

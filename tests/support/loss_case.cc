@@ -55,6 +55,10 @@ LossInputs LossCase::inputs() const {
   views.reference_log_probabilities = view(reference_log_probabilities);
   views.second_reference_log_probabilities = view(second_reference_log_probabilities);
   views.old_values = view(old_values);
+  views.sequence_lengths = view(sequence_lengths);
+  views.label_lengths = view(label_lengths);
+  views.input_lengths = view(input_lengths);
+  views.sparse_probabilities = view(sparse_probabilities);
   return views;
 }
 
@@ -65,7 +69,7 @@ namespace {
 // An option's value for people.
 template <class T>
 std::string TextOf(const T& value) {
-  if constexpr (std::is_same_v<T, std::optional<double>>) {
+  if constexpr (kIsOptional<T>) {
     return value ? absl::StrCat(*value) : "none";
   } else if constexpr (std::is_same_v<T, std::vector<double>>) {
     return absl::StrCat("[", absl::StrJoin(value, ","), "]");

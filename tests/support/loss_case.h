@@ -49,6 +49,10 @@ struct LossCase {
   std::optional<OwnedTensor> reference_log_probabilities;
   std::optional<OwnedTensor> second_reference_log_probabilities;
   std::optional<OwnedTensor> old_values;
+  std::optional<OwnedTensor> sequence_lengths;
+  std::optional<OwnedTensor> label_lengths;
+  std::optional<OwnedTensor> input_lengths;
+  std::optional<OwnedTensor> sparse_probabilities;
 
   // Views into this.
   LossInputs inputs() const;

@@ -78,6 +78,7 @@ class Computation {
   void ReadPositionTensors(Position& position) const;
   void ReadToken(Position& position) const;
   void ReadTargets(Position& position) const;
+  void ReadSparseTargets(Position& position) const;
   void Count(const Position& position);
   void FindDenominator();
   void FinishLoss();
@@ -240,10 +241,27 @@ Position Computation::Read(const Index& index) const {
   return position;
 }
 
+// Shares that add up where labels are equal; labels < 0 are none.
+void Computation::ReadSparseTargets(Position& position) const {
+  const TensorDesc& desc = inputs_.targets.desc;
+  const int64_t slots = desc.shape.back();
+  const int64_t positions = *ElementCount(desc.shape) / slots;
+  for (int64_t j = 0; j < slots; ++j) {
+    const int64_t at = desc.layout == Layout::kRowMajor ? position.address * slots + j
+                                                        : j * positions + position.address;
+    const Real label = ElementOf(inputs_.targets, at);
+    if (label < 0) continue;
+    position.plain_targets[static_cast<size_t>(label)] +=
+        ElementOf(*inputs_.sparse_probabilities, at);
+  }
+}
+
 void Computation::ReadTargets(Position& position) const {
   Row& row = position.row;
   position.plain_targets.assign(row.x.size(), 0);
-  if (inputs_.target_kind == TargetKind::kClassIndices) {
+  if (inputs_.sparse_probabilities) {
+    ReadSparseTargets(position);
+  } else if (inputs_.target_kind == TargetKind::kClassIndices) {
     const Real label = ElementOf(inputs_.targets, position.address);
     for (const int64_t ignored : spec_.ignore_labels) {
       if (label == static_cast<Real>(ignored)) position.ignored = true;

@@ -298,6 +298,8 @@ RowAnswer ComputeRow(const Loss& loss, const Row& row, DType compute_type) {
         } else if constexpr (std::is_same_v<L, PolicyLoss>) {
           l.of_logits() ? TokenOf(l, row, u, smallest, answer)
                         : ElementOf(l, row, u, smallest, answer);
+        } else if constexpr (LossRow<L>::kFamily == Family::kSequences) {
+          // No row has it: oracle_sequences.h.
         } else {
           RowOf(l, row, u, smallest, answer);
         }

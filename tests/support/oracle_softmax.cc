@@ -27,7 +27,36 @@ struct Logits {
   Real most = 0;  // |z|, of what a soft cap leaves
 };
 
+// Cosines with a margin of the label's: z = scale x, and of the label scale (cos(acos x + a) - b).
+Logits LogitsOfCosines(const SoftmaxMargin& margin, const Row& row) {
+  Logits logits;
+  logits.changed = true;
+  logits.most = 3 * margin.scale * (1 + margin.angular + margin.additive);
+  for (const Real x : row.x) {
+    logits.z.push_back(margin.scale * x);
+    logits.slope.push_back(margin.scale);
+    logits.slope_error.push_back(4);
+  }
+  const auto y = static_cast<size_t>(row.label);
+  if (!std::isfinite(row.x[y])) {
+    logits.z[y] = kNan;
+    return logits;
+  }
+  const Real x = std::clamp<Real>(row.x[y], -1, 1);
+  const Real a = margin.angular;
+  const Real angle = std::acos(x) + a;
+  const bool beyond = angle > std::acos(Real(-1));
+  const Real psi = beyond ? x - a * std::sin(a) : std::cos(angle);
+  const Real sine = std::fmax(std::sqrt(1 - x * x), 1e-6L);
+  const Real slope = beyond || margin.straight_through ? 1 : std::cos(a) + x * std::sin(a) / sine;
+  logits.z[y] = margin.scale * (psi - margin.additive);
+  logits.slope[y] = margin.scale * slope;
+  logits.slope_error[y] = 16;
+  return logits;
+}
+
 Logits ChangeLogits(const SoftmaxLoss& loss, const Row& row) {
+  if (loss.has_margin()) return LogitsOfCosines(std::get<SoftmaxMargin>(loss.margin), row);
   Logits logits;
   logits.changed = loss.soft_cap || loss.temperature != 1 || !row.bias.empty();
   const Real temperature = loss.temperature;
@@ -276,7 +305,8 @@ void SubtractEntropy(const Row& row, const SoftmaxParts& parts, Real eta, Real u
 
 std::vector<Real> ChangedLogits(const Loss& loss, const Row& row) {
   const auto* softmax = std::get_if<SoftmaxLoss>(&loss);
-  return softmax == nullptr ? row.x : ChangeLogits(*softmax, row).z;
+  // The order is that of the cosines, before the margin.
+  return softmax == nullptr || softmax->has_margin() ? row.x : ChangeLogits(*softmax, row).z;
 }
 
 void SoftmaxRow(const SoftmaxLoss& loss, const Row& row, Real u, Real smallest, RowAnswer& answer) {
@@ -285,8 +315,9 @@ void SoftmaxRow(const SoftmaxLoss& loss, const Row& row, Real u, Real smallest, 
       std::all_of(logits.z.begin(), logits.z.end(), [](Real z) { return z == -kInf; });
   bool poisoned = false;
   for (size_t k = 0; k < row.x.size(); ++k) {
-    poisoned |= logits.z[k] != -kInf && Poisonous(row.x[k]);
+    poisoned |= logits.z[k] != -kInf && (Poisonous(row.x[k]) || std::isnan(logits.z[k]));
   }
+  answer.clamped = loss.has_margin() && std::fabs(row.x[row.label]) > 1;
   if (all_masked || poisoned) {
     answer.nonfinite = true;
     answer.loss = kNan;

@@ -29,7 +29,8 @@ template <class T>
 constexpr FieldDescriptor::Type TypeOf() {
   if (std::is_enum_v<T>) return FieldDescriptor::TYPE_ENUM;
   if (std::is_same_v<T, bool>) return FieldDescriptor::TYPE_BOOL;
-  if (std::is_same_v<T, int32_t>) return FieldDescriptor::TYPE_INT32;
+  if (std::is_same_v<T, int32_t> || std::is_same_v<T, std::optional<int32_t>>)
+    return FieldDescriptor::TYPE_INT32;
   return FieldDescriptor::TYPE_DOUBLE;
 }
 
@@ -50,7 +51,12 @@ void ExpectOption(const Option<L, T>& option, const Descriptor& message) {
     ForEachMember<T>([&]<class M>(const M&) {
       ExpectField(message, LossRow<M>::kNumber, LossRow<M>::kName, FieldDescriptor::TYPE_MESSAGE);
       const FieldDescriptor& field = *message.FindFieldByNumber(LossRow<M>::kNumber);
-      EXPECT_EQ(field.containing_oneof()->name(), option.name);
+      if constexpr (kIsMessage<T>) {
+        EXPECT_EQ(field.containing_oneof(), nullptr);
+        EXPECT_EQ(field.name(), option.name);
+      } else {
+        EXPECT_EQ(field.containing_oneof()->name(), option.name);
+      }
       ForEachOption<M>([&](const auto& inner) { ExpectOption(inner, *field.message_type()); });
     });
     return;
@@ -62,7 +68,7 @@ void ExpectOption(const Option<L, T>& option, const Descriptor& message) {
     constexpr bool kList = std::is_same_v<T, std::vector<double>>;
     EXPECT_EQ(field.is_repeated(), kList);
     // A default that proto3 does not have takes a field that knows whether it is set.
-    constexpr bool kOptional = std::is_same_v<T, std::optional<double>>;
+    constexpr bool kOptional = kIsOptional<T>;
     EXPECT_EQ(field.has_presence(), !kList && (kOptional || option.default_value() != T()));
     if constexpr (std::is_enum_v<T>) {
       ExpectWords<T>(*field.enum_type());

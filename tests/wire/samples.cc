@@ -111,6 +111,10 @@ void FillRequest(Random& random, bool with_data, v1::ComputeRequest& request) {
   if (random.OneIn(2)) *request.mutable_class_bias() = SampleTensor(random, with_data);
   if (random.OneIn(2)) *request.mutable_advantages() = SampleTensor(random, with_data);
   if (random.OneIn(2)) *request.mutable_old_values() = SampleTensor(random, with_data);
+  if (random.OneIn(2)) *request.mutable_sequence_lengths() = SampleTensor(random, with_data);
+  if (random.OneIn(2)) *request.mutable_label_lengths() = SampleTensor(random, with_data);
+  if (random.OneIn(2)) *request.mutable_input_lengths() = SampleTensor(random, with_data);
+  if (random.OneIn(2)) *request.mutable_sparse_probabilities() = SampleTensor(random, with_data);
   if (random.OneIn(2)) *request.mutable_second_predictions() = SampleTensor(random, with_data);
   *request.mutable_predictions() = SampleTensor(random, with_data);
 }
@@ -133,6 +137,22 @@ void FillSum(Random& random, v1::ExactSum& sum) {
   sum.set_negative_infinities(portable.negative_infinities);
 }
 
+// Counts at least 0, and any other numbers, in all fields of a message of sums.
+void FillMembers(Random& random, google::protobuf::Message& sums) {
+  const auto* const fields = sums.GetDescriptor();
+  const auto* const reflection = sums.GetReflection();
+  for (int i = 0; i < fields->field_count(); ++i) {
+    const auto* const field = fields->field(i);
+    if (field->cpp_type() == field->CPPTYPE_INT64) {
+      reflection->SetInt64(&sums, field, AnyCount(random));
+    } else if (field->cpp_type() == field->CPPTYPE_DOUBLE) {
+      reflection->SetDouble(&sums, field, AnyDouble(random));
+    } else if (random.OneIn(2)) {
+      FillSum(random, static_cast<v1::ExactSum&>(*reflection->MutableMessage(&sums, field)));
+    }
+  }
+}
+
 void FillSums(Random& random, v1::PartialSums& sums) {
   if (random.OneIn(2)) FillSum(random, *sums.mutable_loss_sum());
   if (random.OneIn(2)) FillSum(random, *sums.mutable_weight_sum());
@@ -142,6 +162,10 @@ void FillSums(Random& random, v1::PartialSums& sums) {
   sums.set_clamped_count(AnyCount(random));
   sums.set_nonfinite_count(AnyCount(random));
   sums.set_correct_count(AnyCount(random));
+  if (random.OneIn(3)) FillSum(random, *sums.mutable_z_loss_sum());
+  if (random.OneIn(3)) FillMembers(random, *sums.mutable_policy());
+  if (random.OneIn(3)) FillMembers(random, *sums.mutable_preference());
+  if (random.OneIn(3)) sums.set_infeasible_count(AnyCount(random));
 }
 
 void FillResult(Random& random, v1::LossResult& result) {
@@ -155,6 +179,10 @@ void FillResult(Random& random, v1::LossResult& result) {
   result.set_clamped_count(AnyCount(random));
   result.set_nonfinite_count(AnyCount(random));
   if (random.OneIn(2)) result.set_correct_count(AnyCount(random));
+  if (random.OneIn(3)) result.set_z_loss_sum(AnyDouble(random));
+  if (random.OneIn(3)) result.set_infeasible_count(AnyCount(random));
+  if (random.OneIn(3)) FillMembers(random, *result.mutable_policy());
+  if (random.OneIn(3)) FillMembers(random, *result.mutable_preference());
   FillSums(random, *result.mutable_exact());
 }
 
@@ -165,6 +193,18 @@ void FillTensorDefaults(v1::Tensor& tensor) {
 void FillSumsDefaults(v1::PartialSums& sums) {
   sums.mutable_loss_sum();
   sums.mutable_weight_sum();
+  // A sum of nothing is left out.
+  if (sums.z_loss_sum().ByteSizeLong() == 0) sums.clear_z_loss_sum();
+  if (sums.has_policy()) {
+    sums.mutable_policy()->mutable_kl_old_sum();
+    sums.mutable_policy()->mutable_kl_reference_sum();
+    sums.mutable_policy()->mutable_ratio_sum();
+    sums.mutable_policy()->mutable_entropy_sum();
+  }
+  if (sums.has_preference()) {
+    sums.mutable_preference()->mutable_chosen_reward_sum();
+    sums.mutable_preference()->mutable_rejected_reward_sum();
+  }
 }
 
 }  // namespace

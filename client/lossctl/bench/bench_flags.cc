@@ -94,7 +94,13 @@ absl::Status ReadProblem(const BenchFlags& flags, BenchPlan* plan) {
   LOSSD_ASSIGN_OR_RETURN(problem.loss, ReadLoss(plan->loss));
   LOSSD_ASSIGN_OR_RETURN(problem.dtype, ParseChoice("--dtype", flags.dtype.value_or("f32"),
                                                     absl::MakeConstSpan(kFloatingDTypes)));
-  LOSSD_ASSIGN_OR_RETURN(problem.shape, ParseShape(flags.shape.value_or("256x1000")));
+  const bool of_frames = FactsOf(problem.loss).family == Family::kSequences;
+  const std::string shape = flags.shape.value_or(of_frames ? "16x200x64" : "256x1000");
+  LOSSD_ASSIGN_OR_RETURN(problem.shape, ParseShape(shape));
+  if (of_frames && problem.shape.size() != 3) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--shape is '", shape, "'; wanted sequences x frames x classes with --loss=", plan->loss));
+  }
   LOSSD_RETURN_IF_ERROR(ReadCount("--inputs", flags.inputs, 1, 1024, &problem.inputs));
   return ReadCount("--seed", flags.seed, 0, std::numeric_limits<int64_t>::max(), &problem.seed);
 }

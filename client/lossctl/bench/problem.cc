@@ -82,6 +82,10 @@ bool SameAnswer(const LossResult& a, const LossResult& b) {
 Problem::Problem(const ProblemShape& shape)
     : elements_(*ElementCount(shape.shape)), inputs_(shape.inputs) {
   spec_.loss = shape.loss;
+  if (auto* const ctc = std::get_if<CtcLoss>(&spec_.loss)) {
+    ctc->time_axis = 1;  // [N, T, C]
+    spec_.class_axis = 2;
+  }
   std::mt19937_64 random(shape.seed);
   for (Input& input : inputs_) {
     input.predictions.resize(elements_ * SizeOf(shape.dtype));
@@ -96,6 +100,7 @@ Problem::Problem(const ProblemShape& shape)
 void Problem::AddTargets(const ProblemShape& shape, std::mt19937_64& random, Input& input) {
   input.views.target_kind = TargetKind::kNone;
   if (!TakesTargets(FactsOf(shape.loss))) return;
+  if (std::holds_alternative<CtcLoss>(shape.loss)) return AddLabelSequences(shape, random, input);
   const bool values = Takes(FactsOf(shape.loss), Role::kTargetValues);
   input.views.target_kind = values ? TargetKind::kTargetValues : TargetKind::kClassIndices;
   std::vector<int64_t> label_shape = shape.shape;
@@ -118,13 +123,28 @@ void Problem::AddTargets(const ProblemShape& shape, std::mt19937_64& random, Inp
   input.views.targets = TensorView::Of<int64_t>(input.labels, label_shape);
 }
 
+// Labels of which an eighth of the frames can spell any.
+void Problem::AddLabelSequences(const ProblemShape& shape, std::mt19937_64& random, Input& input) {
+  const int64_t sequences = shape.shape[0];
+  const int64_t length = shape.shape[1] / 8;
+  const auto classes = static_cast<uint64_t>(shape.shape[2]);
+  input.views.target_kind = TargetKind::kClassIndices;
+  input.labels.resize(sequences * length);
+  for (int64_t& label : input.labels) {
+    label = classes < 2 ? 0 : 1 + static_cast<int64_t>(random() % (classes - 1));
+  }
+  input.views.targets = TensorView::Of<int64_t>(input.labels, {sequences, length});
+  input.lengths.assign(sequences, length);
+  input.views.label_lengths = TensorView::Of<int64_t>(input.lengths, {sequences});
+}
+
 // What else the loss needs has an element for each one of the predictions; 1 and more, so that it
 // may be a variance.
 void Problem::AddOthers(const ProblemShape& shape, std::mt19937_64& random, Input& input) {
   for (const TensorRule& rule : FactsOf(shape.loss).tensors) {
     for (const TensorRow<TensorView>& row : kTensorRows<TensorView>) {
       const bool needed = row.role == rule.role && rule.presence == Presence::kRequired;
-      if (!needed || row.sometimes == nullptr) continue;
+      if (!needed || row.per == Per::kSequence || row.sometimes == nullptr) continue;
       input.others.emplace_back(elements_ * SizeOf(shape.dtype));
       Fill({0, 3, true, false}, shape.dtype, random, input.others.back());
       input.views.*row.sometimes = {{shape.dtype, shape.shape}, input.others.back()};

@@ -48,6 +48,7 @@ class Problem {
   struct Input {
     std::vector<std::byte> predictions;
     std::vector<int64_t> labels;
+    std::vector<int64_t> lengths;                // of sequences of labels
     std::vector<std::vector<std::byte>> others;  // further tensors that the loss needs
     LossInputs views;
     LossResult answer;
@@ -55,6 +56,7 @@ class Problem {
   };
 
   static void AddTargets(const ProblemShape& shape, std::mt19937_64& random, Input& input);
+  static void AddLabelSequences(const ProblemShape& shape, std::mt19937_64& random, Input& input);
   void AddOthers(const ProblemShape& shape, std::mt19937_64& random, Input& input);
 
   LossSpec spec_;

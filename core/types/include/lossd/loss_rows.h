@@ -17,10 +17,11 @@ namespace lossd {
 
 // What a loss reduces, and thereby how it is computed.
 enum class Family : int8_t {
-  kPick,      // one class of each position
-  kSoftmax,   // the exponentials of all classes of each position
-  kElements,  // nothing: every element of the predictions is a position of its own
-  kRows,      // whatever it likes of a position's classes
+  kPick,       // one class of each position
+  kSoftmax,    // the exponentials of all classes of each position
+  kElements,   // nothing: every element of the predictions is a position of its own
+  kRows,       // whatever it likes of a position's classes
+  kSequences,  // frames: a sequence of them is a position
 };
 
 // What predictions are.
@@ -36,6 +37,8 @@ constexpr std::string_view NameOf(Family family) {
       return "elements";
     case Family::kRows:
       return "rows";
+    case Family::kSequences:
+      return "sequences";
   }
   return "";
 }
@@ -69,6 +72,10 @@ struct Range {
   }
 
   static constexpr Range Positive() { return {0, kInfinity, false, false, "a finite number > 0"}; }
+  static constexpr Range FromZeroToBelowTwo() { return {0, 2, true, false, "a number in [0, 2)"}; }
+  static constexpr Range FromZeroToRightAngle() {
+    return {0, kRightAngle, true, false, "an angle in [0, pi/2)"};
+  }
   static constexpr Range FromOne() { return {1, kInfinity, true, false, "a finite number >= 1"}; }
   static constexpr Range OneOrTwo() { return {1, 2, true, true, "1 or 2"}; }
   static constexpr Range FromZeroToOne() { return {0, 1, true, true, "a number in [0, 1]"}; }
@@ -87,6 +94,7 @@ struct Range {
 
  private:
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  static constexpr double kRightAngle = 1.5707963267948966;
 };
 
 // No primary template: a loss without a row does not compile.
@@ -102,10 +110,11 @@ template <class E>
 struct Words;
 
 // An option of loss L. In the message of the loss it is a field, marked `optional` where its
-// default is not 0: a double, int32 or bool, as T is; of std::optional<double> an optional double
-// without a default; of an enum that has Words an optional enum; of std::vector<double> a repeated
-// double. A message of options has a LossRow of its own: of std::optional<M> a field of that
-// message; of std::variant<std::monostate, M...> a oneof of them, which has no number.
+// default is not 0: a double, int32 or bool, as T is; of std::optional<T> an optional one without a
+// default; of an enum that has Words an optional enum; of std::vector<double> a repeated
+// double. A message of options has a LossRow of its own: of std::variant<std::monostate, M...> the
+// field is a oneof of them, which has no number and must be set; of a single M the field is that
+// message, and may be absent.
 template <class L, class T>
 struct Option {
   using Value = T;
@@ -132,11 +141,22 @@ constexpr Option<L, T> MakeOption(int number, std::string_view name, T L::*membe
 }
 
 template <class T>
+inline constexpr bool kIsOptional = false;
+template <class T>
+inline constexpr bool kIsOptional<std::optional<T>> = true;
+
+template <class T>
 inline constexpr bool kIsOneOf = false;
 template <class... M>
 inline constexpr bool kIsOneOf<std::variant<std::monostate, M...>> = true;
 
-// Of a oneof.
+// Whether T is a single message, which may be absent.
+template <class T>
+inline constexpr bool kIsMessage = false;
+template <class M>
+inline constexpr bool kIsMessage<std::variant<std::monostate, M>> = true;
+
+// Of a oneof, or of a single message.
 template <class L, class T>
 constexpr Option<L, T> MakeOneOf(std::string_view name, T L::*member, std::string_view help) {
   return {0, name, member, Range::Finite(), help};

@@ -18,6 +18,7 @@
 #include "lossd/loss_rows.h"
 #include "lossd/policy_loss.h"
 #include "lossd/row_losses.h"
+#include "lossd/sequence_losses.h"
 #include "lossd/tensors.h"
 
 // The catalogue of losses: of each a struct with its options, and a row. Formulas are in
@@ -33,11 +34,14 @@ inline constexpr TensorRule kClassTensors[] = {
     {Role::kUpstreamGradient, Presence::kOptional}, {Role::kPredictions, Presence::kRequired}};
 
 // What softmax takes.
-inline constexpr TensorRule kSoftmaxTensors[] = {
-    {Role::kClassIndices, Presence::kOneOf},        {Role::kClassProbabilities, Presence::kOneOf},
-    {Role::kClassWeights, Presence::kOptional},     {Role::kPositionWeights, Presence::kOptional},
-    {Role::kUpstreamGradient, Presence::kOptional}, {Role::kPredictions, Presence::kRequired},
-    {Role::kClassBias, Presence::kOptional}};
+inline constexpr TensorRule kSoftmaxTensors[] = {{Role::kClassIndices, Presence::kOneOf},
+                                                 {Role::kClassProbabilities, Presence::kOneOf},
+                                                 {Role::kClassWeights, Presence::kOptional},
+                                                 {Role::kPositionWeights, Presence::kOptional},
+                                                 {Role::kUpstreamGradient, Presence::kOptional},
+                                                 {Role::kPredictions, Presence::kRequired},
+                                                 {Role::kClassBias, Presence::kOptional},
+                                                 {Role::kSparseProbabilities, Presence::kOptional}};
 
 // What the rows of losses over classes have in common.
 struct OverClasses {
@@ -51,6 +55,27 @@ struct OverClasses {
   static constexpr std::tuple<> kOptions = {};
 };
 
+// Predictions are cosines: ArcFace (angular), CosFace (additive).
+struct SoftmaxMargin {
+  double scale = 64;
+  double angular = 0;
+  double additive = 0;
+  bool straight_through = false;
+};
+template <>
+struct LossRow<SoftmaxMargin> {
+  static constexpr int kNumber = 7;  // its field in lossd.v1.SoftmaxLoss
+  static constexpr std::string_view kName = "margin";
+  static constexpr std::tuple kOptions = {
+      MakeOption(1, "scale", &SoftmaxMargin::scale, Range::Positive(), "multiplies the cosines"),
+      MakeOption(2, "angular", &SoftmaxMargin::angular, Range::FromZeroToRightAngle(),
+                 "is added to the label's angle, in radians"),
+      MakeOption(3, "additive", &SoftmaxMargin::additive, Range::FromZeroToBelowTwo(),
+                 "is subtracted from the label's cosine"),
+      MakeOption(4, "straight_through", &SoftmaxMargin::straight_through,
+                 "takes the derivative of the angular margin as 1")};
+};
+
 struct SoftmaxLoss {
   double log_floor = 0;
   double lse_square_scale = 0;
@@ -58,6 +83,9 @@ struct SoftmaxLoss {
   double temperature = 1;
   std::optional<double> focal_gamma = {};
   double entropy_bonus = 0;
+  std::variant<std::monostate, SoftmaxMargin> margin = {};
+
+  bool has_margin() const { return margin.index() != 0; }
 };
 template <>
 struct LossRow<SoftmaxLoss> : OverClasses {
@@ -78,7 +106,21 @@ struct LossRow<SoftmaxLoss> : OverClasses {
       MakeOption(5, "focal_gamma", &SoftmaxLoss::focal_gamma, Range::FiniteFromZero(),
                  "scales each loss by (1 - s_y)^focal_gamma"),
       MakeOption(6, "entropy_bonus", &SoftmaxLoss::entropy_bonus, Range::FiniteFromZero(),
-                 "subtracts this times the entropy of softmax")};
+                 "subtracts this times the entropy of softmax"),
+      MakeOneOf("margin", &SoftmaxLoss::margin, "of the label's cosine")};
+  static constexpr std::tuple kTensorConflicts = {TensorConflict<SoftmaxLoss>{
+      Role::kClassBias, [](const SoftmaxLoss& l) { return l.has_margin(); }, "none with a margin"}};
+  static constexpr std::tuple kConflicts = {
+      Conflict<SoftmaxLoss>{
+          "soft_cap", [](const SoftmaxLoss& l) { return l.has_margin() && l.soft_cap.has_value(); },
+          "none with a margin"},
+      Conflict<SoftmaxLoss>{
+          "temperature", [](const SoftmaxLoss& l) { return l.has_margin() && l.temperature != 1; },
+          "1 with a margin"},
+      Conflict<SoftmaxLoss>{
+          "focal_gamma",
+          [](const SoftmaxLoss& l) { return l.has_margin() && l.focal_gamma.has_value(); },
+          "none with a margin"}};
 };
 
 struct MultinomialLogisticLoss {
@@ -110,7 +152,7 @@ using Loss =
                  SigmoidFocalLoss, HingeLoss, SquaredErrorLoss, AbsoluteErrorLoss, SmoothL1Loss,
                  HuberLoss, LogCoshLoss, QuantileLoss, PoissonNllLoss, GaussianNllLoss,
                  GaussianKlLoss, MarginRankingLoss, PairwiseLogisticLoss, PreferenceLoss, KtoLoss,
-                 ValueLoss, DistillationLoss, KlDivergenceLoss, MultiMarginLoss>;
+                 ValueLoss, DistillationLoss, KlDivergenceLoss, MultiMarginLoss, CtcLoss>;
 inline constexpr size_t kLossCount = std::variant_size_v<Loss>;
 
 template <class L>
@@ -196,6 +238,13 @@ inline const LossFacts& FactsOf(const Loss& any) {
       any);
 }
 
+// Whether the predictions travel in one piece: a position depends on more than its own classes.
+inline bool IsInOneBox(const Loss& loss) {
+  if (FactsOf(loss).family == Family::kSequences) return true;
+  const auto* const policy = std::get_if<PolicyLoss>(&loss);
+  return policy != nullptr && policy->of_sequences();
+}
+
 // Calls visit(option) with each option of a loss.
 template <class L, class Visit>
 constexpr void ForEachOption(Visit visit) {
@@ -236,8 +285,8 @@ inline TargetRange TargetsOf(const Loss& any) {
 template <class T, class Append>
 void OptionNumbers(const T& value, Append append) {
   constexpr double kNotSet = std::numeric_limits<double>::quiet_NaN();
-  if constexpr (std::is_same_v<T, std::optional<double>>) {
-    append(value.value_or(kNotSet));
+  if constexpr (kIsOptional<T>) {
+    append(value ? static_cast<double>(*value) : kNotSet);
   } else if constexpr (std::is_same_v<T, std::vector<double>>) {
     append(value.empty() ? kNotSet : value.front());
   } else if constexpr (kIsOneOf<T>) {

@@ -101,6 +101,12 @@ struct Words<KlEstimator> {
                                                 "K3_VALUE_K2_GRADIENT"};
 };
 
+enum class RatioLevel : int8_t { kToken = 1, kSequence = 2 };
+template <>
+struct Words<RatioLevel> {
+  static constexpr std::string_view kNames[] = {"TOKEN", "SEQUENCE"};
+};
+
 inline constexpr TensorRule kPolicyTensors[] = {
     {Role::kClassIndices, Presence::kRequired},
     {Role::kPositionWeights, Presence::kOptional},
@@ -116,13 +122,15 @@ inline constexpr TensorRule kTokenTensors[] = {
     {Role::kPredictions, Presence::kRequired},
     {Role::kAdvantages, Presence::kRequired},
     {Role::kOldLogProbabilities, Presence::kOptional},
-    {Role::kReferenceLogProbabilities, Presence::kByOption}};
+    {Role::kReferenceLogProbabilities, Presence::kByOption},
+    {Role::kSequenceLengths, Presence::kOptional}};
 
 struct PolicyLoss {
   std::variant<std::monostate, ImportanceSampling, PpoObjective, CispoObjective, DroObjective,
                SapoObjective>
       objective = {};
   PolicyInput input = PolicyInput::kLogits;
+  RatioLevel ratio_level = RatioLevel::kToken;
   double kl_coefficient = 0;
   KlEstimator kl_estimator = KlEstimator::kK3;
   double temperature = 1;
@@ -130,6 +138,7 @@ struct PolicyLoss {
   double entropy_bonus = 0;
 
   bool of_logits() const { return input == PolicyInput::kLogits; }
+  bool of_sequences() const { return ratio_level == RatioLevel::kSequence; }
 };
 
 // Of log-probabilities every element of the predictions is a token.
@@ -159,6 +168,8 @@ struct LossRow<PolicyLoss> {
   static constexpr std::tuple kOptions = {
       MakeOneOf("objective", &PolicyLoss::objective, "what is made of ratio and advantage"),
       MakeOption(6, "input", &PolicyLoss::input, "what the predictions are"),
+      MakeOption(7, "ratio_level", &PolicyLoss::ratio_level,
+                 "whether a ratio is that of a token or of its sequence"),
       MakeOption(8, "kl_coefficient", &PolicyLoss::kl_coefficient, Range::FiniteFromZero(),
                  "of the divergence from the reference"),
       MakeOption(9, "kl_estimator", &PolicyLoss::kl_estimator, "how it is estimated"),
@@ -171,8 +182,20 @@ struct LossRow<PolicyLoss> {
   static constexpr std::tuple kNeeds = {Need<PolicyLoss>{
       Role::kReferenceLogProbabilities, [](const PolicyLoss& l) { return l.kl_coefficient != 0; },
       "kl_coefficient is not 0"}};
-  static constexpr std::tuple<> kTensorConflicts = {};
+  static constexpr std::tuple kTensorConflicts = {TensorConflict<PolicyLoss>{
+      Role::kSequenceLengths, [](const PolicyLoss& l) { return !l.of_sequences(); },
+      "none unless policy.ratio_level is SEQUENCE"}};
   static constexpr std::tuple kConflicts = {
+      Conflict<PolicyLoss>{"ratio_level",
+                           [](const PolicyLoss& l) { return l.of_sequences() && l.of_logits(); },
+                           "TOKEN with logits", "SEQUENCE"},
+      Conflict<PolicyLoss>{"ratio_level",
+                           [](const PolicyLoss& l) {
+                             return l.of_sequences() &&
+                                    !std::holds_alternative<ImportanceSampling>(l.objective) &&
+                                    !std::holds_alternative<PpoObjective>(l.objective);
+                           },
+                           "TOKEN unless the objective is importance_sampling or ppo", "SEQUENCE"},
       Conflict<PolicyLoss>{"temperature",
                            [](const PolicyLoss& l) { return !l.of_logits() && l.temperature != 1; },
                            "1 with log-probabilities"},

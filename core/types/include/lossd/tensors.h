@@ -33,6 +33,10 @@ enum class Role : int8_t {
   kReferenceLogProbabilities = 15,
   kSecondReferenceLogProbabilities = 16,
   kOldValues = 17,
+  kSequenceLengths = 18,
+  kLabelLengths = 19,
+  kInputLengths = 20,
+  kSparseProbabilities = 21,
 };
 
 // What a tensor has one element for.
@@ -41,6 +45,8 @@ enum class Per : int8_t {
   kPosition,    // shape of the labels; in a loss over elements, of the predictions
   kClass,       // or for a class of each position, of one sample or of all
   kClassOrOne,  // a class, or one for all
+  kSequence,    // a sequence: a number of tokens or frames
+  kSlot,        // each of the K labels of a position: shape of the class indices
 };
 
 enum class TargetKind : int8_t {
@@ -64,6 +70,10 @@ enum class SideKind : int8_t {
   kReferenceLogProbabilities = 15,
   kSecondReferenceLogProbabilities = 16,
   kOldValues = 17,
+  kSequenceLengths = 18,
+  kLabelLengths = 19,
+  kInputLengths = 20,
+  kSparseProbabilities = 21,
 };
 inline constexpr SideKind kSideKinds[] = {SideKind::kClassWeights,
                                           SideKind::kPositionWeights,
@@ -75,7 +85,11 @@ inline constexpr SideKind kSideKinds[] = {SideKind::kClassWeights,
                                           SideKind::kOldLogProbabilities,
                                           SideKind::kReferenceLogProbabilities,
                                           SideKind::kSecondReferenceLogProbabilities,
-                                          SideKind::kOldValues};
+                                          SideKind::kOldValues,
+                                          SideKind::kSequenceLengths,
+                                          SideKind::kLabelLengths,
+                                          SideKind::kInputLengths,
+                                          SideKind::kSparseProbabilities};
 
 // The tensors of one request, by type T (a description, a view).
 template <class T>
@@ -94,6 +108,10 @@ struct LossTensors {
   std::optional<T> reference_log_probabilities = {};
   std::optional<T> second_reference_log_probabilities = {};
   std::optional<T> old_values = {};
+  std::optional<T> sequence_lengths = {};
+  std::optional<T> label_lengths = {};
+  std::optional<T> input_lengths = {};
+  std::optional<T> sparse_probabilities = {};
 };
 using LossTensorDescs = LossTensors<TensorDesc>;
 using LossInputs = LossTensors<TensorView>;
@@ -112,6 +130,10 @@ struct SideTensors {
   T reference_log_probabilities = {};
   T second_reference_log_probabilities = {};
   T old_values = {};
+  T sequence_lengths = {};
+  T label_lengths = {};
+  T input_lengths = {};
+  T sparse_probabilities = {};
 };
 
 // And what a block has of those that travel in blocks (bytes, a size).
@@ -160,6 +182,16 @@ constexpr TensorRow<T> WholeConstant(Role role, std::string_view name, Per per, 
           sometimes,
           whole,
           nullptr};
+}
+
+// The same of lengths of sequences, which are whole numbers.
+template <class T>
+constexpr TensorRow<T> WholeLengths(Role role, std::string_view name, SideKind side_kind,
+                                    std::optional<T> LossTensors<T>::*sometimes,
+                                    T SideTensors<T>::*whole) {
+  TensorRow<T> row = WholeConstant(role, name, Per::kSequence, side_kind, sometimes, whole);
+  row.floating = false;
+  return row;
 }
 
 // In the order of the fields.
@@ -222,6 +254,15 @@ inline constexpr TensorRow<T> kTensorRows[] = {
                   &SideTensors<T>::second_reference_log_probabilities),
     WholeConstant(Role::kOldValues, "old_values", Per::kPosition, SideKind::kOldValues,
                   &LossTensors<T>::old_values, &SideTensors<T>::old_values),
+    WholeLengths(Role::kSequenceLengths, "sequence_lengths", SideKind::kSequenceLengths,
+                 &LossTensors<T>::sequence_lengths, &SideTensors<T>::sequence_lengths),
+    WholeLengths(Role::kLabelLengths, "label_lengths", SideKind::kLabelLengths,
+                 &LossTensors<T>::label_lengths, &SideTensors<T>::label_lengths),
+    WholeLengths(Role::kInputLengths, "input_lengths", SideKind::kInputLengths,
+                 &LossTensors<T>::input_lengths, &SideTensors<T>::input_lengths),
+    WholeConstant(Role::kSparseProbabilities, "sparse_probabilities", Per::kSlot,
+                  SideKind::kSparseProbabilities, &LossTensors<T>::sparse_probabilities,
+                  &SideTensors<T>::sparse_probabilities),
 };
 inline constexpr size_t kTensorCount = std::size(kTensorRows<TensorDesc>);
 
