@@ -65,11 +65,10 @@ std::optional<Geometry> GeometryOf(const LossSpec& spec, const LossInputs& input
   geometry.second_gradient_size = SizeOf(dtypes.second_gradient);
   geometry.of_elements = FactsOf(spec.loss).family == Family::kElements;
   geometry.in_one_box = IsInOneBox(spec.loss);
-  if (const auto* const ctc = std::get_if<CtcLoss>(&spec.loss)) {
-    const std::optional<int> time_axis =
-        ctc->time_axis ? ClassAxis(ctc->time_axis, predictions) : std::nullopt;
-    if (!time_axis || predictions.shape[*time_axis] < 1) return std::nullopt;
-    geometry.sequences = geometry.positions() / predictions.shape[*time_axis];
+  if (geometry.in_one_box && !geometry.of_elements) {
+    const auto positions = GroupedShape(spec.loss, predictions, *axis);
+    if (!positions) return std::nullopt;
+    geometry.grouped = ElementCount(*positions);
   }
   // What has the shape of the predictions and travels with them.
   const auto read_size = [&](const TensorView& tensor, int64_t& size) {

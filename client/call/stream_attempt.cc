@@ -1,5 +1,6 @@
 #include "client/call/stream_attempt.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -17,28 +18,31 @@ std::string BoxText(const Box& box) {
                       "+", box.inner_count, "}");
 }
 
-// Counts that are no counts of the block's positions would overflow where they are added up.
+// The first count that is no count of so many positions: it would overflow where it is added up.
 template <class M>
-bool AreCounts(const M& sums, int64_t positions) {
-  const auto is_count = [positions](int64_t count) { return count >= 0 && count <= positions; };
-  bool are = true;
-  for (const auto& row : SumsRows<M>::kCounts) are = are && is_count(sums.*row.member);
+std::optional<int64_t> FirstBadCount(const M& sums, int64_t positions) {
+  std::optional<int64_t> bad;
+  const auto check = [&](int64_t count) {
+    if (!bad && (count < 0 || count > positions)) bad = count;
+  };
+  for (const auto& row : SumsRows<M>::kCounts) check(sums.*row.member);
   for (const auto& row : SumsRows<M>::kSums) {
     const ExactSum::Portable sum = (sums.*row.member).ToPortable();
-    are = are && is_count(sum.nan_terms) && is_count(sum.positive_infinities) &&
-          is_count(sum.negative_infinities);
+    check(sum.nan_terms);
+    check(sum.positive_infinities);
+    check(sum.negative_infinities);
   }
-  return are;
+  return bad;
 }
 
 absl::Status CheckSums(const PartialSums& sums, const Geometry& geometry, const Box& box) {
-  const int64_t positions =
-      box.outer_count * box.inner_count * (geometry.of_elements ? geometry.classes : 1);
-  if (AreCounts(sums, positions) && (!sums.policy || AreCounts(*sums.policy, positions)) &&
-      (!sums.preference || AreCounts(*sums.preference, positions))) {
-    return absl::OkStatus();
-  }
-  return absl::InternalError(absl::StrCat("the server counted more than the ", positions,
+  const int64_t positions = geometry.grouped.value_or(
+      box.outer_count * box.inner_count * (geometry.of_elements ? geometry.classes : 1));
+  std::optional<int64_t> bad = FirstBadCount(sums, positions);
+  if (!bad && sums.policy) bad = FirstBadCount(*sums.policy, positions);
+  if (!bad && sums.preference) bad = FirstBadCount(*sums.preference, positions);
+  if (!bad) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("the server counted ", *bad, " of the ", positions,
                                           " positions of the block ", BoxText(box)));
 }
 

@@ -78,6 +78,8 @@ constexpr FlagRow<ComputeFlags> kFixed[] = {
     {&Flags::input_lengths, "--input-lengths", kOthers, "F.npy", "ctc: frames of each sequence"},
     {&Flags::sparse_probabilities, "--sparse-probabilities", kOthers, "F.npy",
      "softmax: the share of each of the K labels of a position"},
+    {&Flags::ground_metric, "--ground-metric", kOthers, "F.npy",
+     "wasserstein: costs of moving one class to another: [C, C]"},
 
     {&Flags::reduction, "--reduction", kSums, "positions|valid|weight_sum|batch|\nsum|given|none",
      "what the sum is divided by. Default: the number of\npositions; weight_sum is the mean of "

@@ -88,6 +88,7 @@ TargetKind KindOfTargets(TargetKindFlag flag, const Loss& loss, const TensorDesc
   }
   if (Takes(FactsOf(loss), Role::kTargetValues)) return TargetKind::kTargetValues;
   if (!Takes(FactsOf(loss), Role::kClassProbabilities)) return TargetKind::kClassIndices;
+  if (!Takes(FactsOf(loss), Role::kClassIndices)) return TargetKind::kClassProbabilities;
   return GuessTargetKind(targets, predictions, class_axis);
 }
 
@@ -134,9 +135,7 @@ absl::StatusOr<ComputeInputs> ReadInputs(const ComputeFlags& flags, const LossSp
   }
   inputs.class_axis = *axis;
   inputs.of_elements = FactsOf(spec.loss).family == Family::kElements;
-  if (const auto* const ctc = std::get_if<CtcLoss>(&spec.loss); ctc && ctc->time_axis) {
-    inputs.time_axis = ClassAxis(ctc->time_axis, x.desc);
-  }
+  inputs.grouped_shape = GroupedShape(spec.loss, x.desc, *axis);
 
   LossInputs& tensors = inputs.tensors;
   LOSSD_RETURN_IF_ERROR(ReadTargets(flags, spec.loss, &inputs));

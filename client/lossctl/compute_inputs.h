@@ -18,8 +18,9 @@ struct ComputeInputs {
   std::vector<npy::NpyTensor> files;  // own what `tensors` points at
   int class_axis = 0;                 // of the predictions, 0 <= class_axis < rank
   bool of_elements = false;           // every element of the predictions is a position
-  std::optional<int> time_axis;       // set: each sequence of frames is a position
-  bool fortran_order = false;         // the file's, and taken for column-major unasked
+  // Set where a sequence, or a class of a group, is a position.
+  std::optional<std::vector<int64_t>> grouped_shape;
+  bool fortran_order = false;  // the file's, and taken for column-major unasked
 };
 
 // Reads the files. Errors name flag and file.

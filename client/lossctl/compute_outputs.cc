@@ -21,11 +21,7 @@ absl::Status At(const char* flag, const absl::Status& status) {
 std::vector<int64_t> LabelShape(const ComputeInputs& inputs) {
   const LossInputs& tensors = inputs.tensors;
   if (inputs.of_elements) return tensors.predictions.desc.shape;
-  if (inputs.time_axis && *inputs.time_axis != inputs.class_axis) {
-    const std::vector<int64_t>& all = tensors.predictions.desc.shape;
-    const int sequence_axis = 3 - *inputs.time_axis - inputs.class_axis;
-    return {all.size() == 3 ? all[sequence_axis] : 1};
-  }
+  if (inputs.grouped_shape) return *inputs.grouped_shape;
   std::vector<int64_t> shape = Without(tensors.predictions.desc.shape, inputs.class_axis);
   // Labels of another size are for the server to refuse.
   if (tensors.target_kind == TargetKind::kClassIndices &&

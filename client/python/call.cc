@@ -209,6 +209,8 @@ void Call::AddSideTensors(const Arguments& arguments) {
 
 std::vector<int64_t> Call::PositionShape() const {
   if (FactsOf(spec_.loss).family == Family::kElements || !class_axis_) return predictions_.shape;
+  const TensorDesc described = {predictions_.dtype, predictions_.shape};
+  if (const auto grouped = GroupedShape(spec_.loss, described, *class_axis_)) return *grouped;
   std::vector<int64_t> shape = Without(predictions_.shape, *class_axis_);
   // Labels of another size are for the core to refuse.
   if (inputs_.target_kind == TargetKind::kClassIndices &&

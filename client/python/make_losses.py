@@ -77,7 +77,8 @@ def side_tensors_of(loss, catalogue):
 
 def about(loss, catalogue):
     """The documentation of a loss."""
-    over = {"elements": "each element", "pick": "one class of each position"}
+    over = {"elements": "each element", "pick": "one class of each position",
+            "sequences": "sequences of frames", "groups": "the classes of groups of places"}
     lines = [f"The loss {loss['name']}, of {over.get(loss['family'], 'all classes of each position')}."
              f" Predictions are {loss['predictions']}."]
     lines += ["", f"Targets: {' or '.join(targets_of(loss, catalogue)) or 'none'}."]

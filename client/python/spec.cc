@@ -70,9 +70,14 @@ std::vector<Field> CommonFields(const LossFacts& loss) {
   return fields;
 }
 
+// Words of Python's get an underscore.
+std::string PythonName(std::string_view name) {
+  return std::string(name).append(name == "lambda" ? "_" : "");
+}
+
 template <class L, class T>
 Field OptionField(const Option<L, T>& option) {
-  const std::string name(option.name);
+  const std::string name = PythonName(option.name);
   T L::*const member = option.member;
   return {name,
           FieldType<T>::Annotation(),
@@ -214,6 +219,12 @@ const char* NameOf(Per per) {
       return "class";
     case Per::kClassOrOne:
       return "class or one";
+    case Per::kSequence:
+      return "sequence";
+    case Per::kSlot:
+      return "label of a position";
+    case Per::kClassPair:
+      return "pair of classes";
   }
   return "";
 }

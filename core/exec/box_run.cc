@@ -61,11 +61,15 @@ absl::StatusOr<PartialSums> RunBox(const RunState& run, const Box& box, const Bo
   const BoxJob job{run, box, in, out, IsStreaming(in, out), stop.flag()};
   const Runner& runner = RunnerOf(run.plan);
   const Cut cut = runner.cut(run.plan, box, in.predictions.pieces().size() == 1);
-  absl::InlinedVector<UnitSums, 1> units(cut.units);
-  LOSSD_RETURN_IF_ERROR(
-      ForEachStretch(cut, executor, stop, [&](int64_t unit, const Stretch& stretch) {
-        runner.run(job, cut, stretch, ThreadWorkspace(), units[unit]);
-      }));
+  absl::InlinedVector<UnitSums, 1> units(runner.whole != nullptr ? 1 : cut.units);
+  if (runner.whole != nullptr) {
+    LOSSD_RETURN_IF_ERROR(runner.whole(job, executor, stop, units.front()));
+  } else {
+    LOSSD_RETURN_IF_ERROR(
+        ForEachStretch(cut, executor, stop, [&](int64_t unit, const Stretch& stretch) {
+          runner.run(job, cut, stretch, ThreadWorkspace(), units[unit]);
+        }));
+  }
   PartialSums sums;
   for (const UnitSums& unit : units) {
     sums.Merge(unit.sums);

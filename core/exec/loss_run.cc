@@ -11,10 +11,10 @@
 #include "absl/types/span.h"
 #include "core/exec/box_run.h"
 #include "core/exec/count_elements.h"
+#include "core/exec/label_lists.h"
 #include "core/exec/run_state.h"
 #include "core/exec/sequences.h"
 #include "core/exec/softmax_options.h"
-#include "core/exec/sparse_targets.h"
 #include "lossd/status_macros.h"
 
 namespace lossd {
@@ -79,11 +79,34 @@ absl::Status BadLabel(const RunState& run, int64_t position) {
       ignored.empty() ? "" : " or one of ignore_labels ", absl::StrJoin(ignored, ", ")));
 }
 
+// The sum of so many equal sums, at the cost of some dozen: shapes alone decide how many they are.
+ExactSum Times(int64_t count, ExactSum once) {
+  ExactSum sum;
+  for (; count > 0; count /= 2) {
+    if (count % 2 == 1) sum.Merge(once);
+    const ExactSum same = once;
+    once.Merge(same);
+  }
+  return sum;
+}
+
+// Of the classes of all groups.
+ExactSum WeightOfGroups(const RunState& run) {
+  ExactSum of_group;
+  if (run.class_weights.given()) {
+    for (int64_t k = 0; k < run.plan.classes(); ++k) of_group.Add(run.class_weights.At(0, k, 0));
+  } else {
+    of_group.Add(1);
+    of_group = Times(run.plan.classes(), of_group);
+  }
+  return Times(run.plan.groups()->count, of_group);
+}
+
 // Checks labels and position weights, and counts. Positions are looked at only where they have one
 // of the two, which takes as many bytes at least: a shape alone, which costs nothing to declare,
 // costs nothing here.
 absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor, StopToken stop) {
-  const int64_t positions = run.plan.counted_positions();
+  const int64_t positions = run.plan.weighed_positions();
   const bool looked_at = run.hard_targets() || run.plan.tensors().position_weights.has_value();
   const int64_t units = looked_at ? (positions + kPositionsPerUnit - 1) / kPositionsPerUnit : 0;
   const bool need_weights = run.plan.weighs_targets();
@@ -111,6 +134,9 @@ absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor,
     LOSSD_ASSIGN_OR_RETURN(const CountedElements counted, CountElements(run, executor, stop));
     whole.valid_count = counted.count;
     whole.weight_sum = counted.weight;
+  } else if (run.plan.groups()) {
+    whole.valid_count = run.plan.counted_positions();
+    if (need_weights) whole.weight_sum = WeightOfGroups(run);
   } else if (need_weights && (family == Family::kRows || family == Family::kSequences) &&
              !run.hard_targets()) {
     // Targets of rows and sequences weigh nothing beside q.
@@ -123,6 +149,27 @@ absl::StatusOr<TargetSums> CheckTargets(const RunState& run, Executor& executor,
     LOSSD_ASSIGN_OR_RETURN(whole.weight_sum, WeightOfTargets(run, executor, stop));
   }
   return whole;
+}
+
+// The costs in double, those of one class of the predictions after the other.
+absl::Status SetGroundMetric(RunState& run, StopToken stop) {
+  const auto& desc = run.plan.tensors().ground_metric;
+  if (!desc) return absl::OkStatus();
+  const int64_t classes = run.plan.classes();
+  const kernels::Real real = RealOf(desc->dtype);
+  const bool row_major = desc->layout == Layout::kRowMajor;
+  run.ground_metric.resize(classes * classes + kernels::kGroup);
+  for (int64_t i = 0; i < classes && !stop.stop_requested(); ++i) {
+    for (int64_t j = 0; j < classes; ++j) {
+      const int64_t at = row_major ? i * classes + j : j * classes + i;
+      const double cost = LoadReal(real, run.side.ground_metric.data(), at);
+      run.ground_metric[i * classes + j] = cost;
+      if (cost >= 0 && !std::isinf(cost)) continue;
+      return absl::InvalidArgumentError(absl::StrCat("ground_metric[", i, ",", j, "] is ", cost,
+                                                     "; wanted a finite number >= 0"));
+    }
+  }
+  return stop.Check();
 }
 
 absl::Status CheckPosWeight(const RunState& run, StopToken stop) {
@@ -184,7 +231,8 @@ absl::StatusOr<LossRun> LossRun::Prepare(LossPlan plan, const SideBytes& side, E
                          ClassWeights::Make(state.plan, side.class_weights, executor, stop));
   LOSSD_RETURN_IF_ERROR(CheckPosWeight(state, stop));
   if (state.plan.sequences()) LOSSD_RETURN_IF_ERROR(CheckSequences(state, executor, stop));
-  if (state.plan.slots() > 0) LOSSD_RETURN_IF_ERROR(CheckSparseTargets(state, executor, stop));
+  if (state.plan.slots() > 0) LOSSD_RETURN_IF_ERROR(CheckLabelLists(state, executor, stop));
+  LOSSD_RETURN_IF_ERROR(SetGroundMetric(state, stop));
   if (state.plan.of_elements() && state.plan.in_one_box()) {
     LOSSD_ASSIGN_OR_RETURN(state.sequence_ends, TokenSequences(state));
   }

@@ -1,15 +1,18 @@
 // Losses of Family::kRows: each position's classes in a row, in double.
 //
 //   cut      a tile of rows at a time; lanes are turned into rows
-//   scratch  the rows as they were gathered, and six numbers of each class of one row
+//   scratch  the rows as they were gathered, and eleven numbers of each class of one row
 //   run      widens a row, calls the loss's head, scales its slopes
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <variant>
+#include <vector>
 
 #include "absl/container/inlined_vector.h"
 #include "core/exec/cut.h"
+#include "core/exec/label_lists.h"
 #include "core/exec/position_sums.h"
 #include "core/exec/rows.h"
 #include "core/exec/runner.h"
@@ -22,7 +25,7 @@ namespace {
 using kernels::Compute;
 using kernels::Real;
 
-constexpr int kRowArrays = 6;
+constexpr int kRowArrays = 11;
 
 Cut CutRows(const LossPlan& plan, const Box& box, bool) { return CutIntoTiles(plan, box); }
 
@@ -36,7 +39,7 @@ Compute ComputeType(const LossPlan&) { return Compute::kDouble; }
 // The head of a loss, and its options.
 struct HeadOf {
   kernels::RowBody body = nullptr;
-  absl::InlinedVector<double, 4> options;
+  absl::InlinedVector<double, 4 + kernels::kGroup> options;
 };
 
 // A loss of the family without a head does not compile.
@@ -44,14 +47,20 @@ HeadOf FindHead(const Loss& loss) {
   return std::visit(
       []<class L>(const L& of) {
         HeadOf found;
-        if constexpr (LossRow<L>::kFamily == Family::kRows) {
+        if constexpr (MayBeOf<L>(Family::kRows)) {
           constexpr int kHead = kernels::HWY_NAMESPACE::RowHeadIndex(LossRow<L>::kName);
           static_assert(kHead < kernels::HWY_NAMESPACE::kRowHeads);
           found.body = kernels::Active().row_heads[kHead];
-          ForEachOption<L>([&](const auto& option) {
-            OptionNumbers(of.*option.member,
-                          [&found](double number) { found.options.push_back(number); });
+          ForEachOption<L>([&]<class T>(const Option<L, T>& option) {
+            const T& value = of.*option.member;
+            if constexpr (std::is_same_v<T, std::vector<double>>) {
+              found.options.assign(value.begin(), value.end());
+            } else {
+              OptionNumbers(value, [&found](double number) { found.options.push_back(number); });
+            }
           });
+          found.options.resize(found.options.size() +
+                               kernels::kGroup);  // heads read whole registers
         }
         return found;
       },
@@ -70,7 +79,8 @@ class RowRun {
         head_(FindHead(plan_.spec().loss)) {
     const int64_t stride = classes_ + kernels::kGroup;
     double* at = work.exact.Get<double>(kRowArrays * stride);
-    for (double** array : {&x_, &t_, &second_, &weight_, &slope_, &terms_}) {
+    for (double** array : {&x_, &t_, &second_, &weight_, &slope_, &second_slope_, &terms_,
+                           &scratch_[0], &scratch_[1], &scratch_[2], &scratch_[3]}) {
       *array = at;
       at += stride;
     }
@@ -104,43 +114,84 @@ class RowRun {
     const LossTensorDescs& tensors = plan_.tensors();
     const int32_t label = work_.positions.label[r];
     if (label < 0) {
-      WriteGradient(r, 0);
+      WriteGradients(r, 0);
       return 0;
     }
     Widen(rows_.predictions, plan_.dtype(), r, x_);
     if (rows_.targets) Widen(rows_.targets, tensors.targets.dtype, r, t_);
     if (rows_.second) Widen(rows_.second, tensors.second_predictions->dtype, r, second_);
-    const bool by_class = job_.run.class_weights.given() && rows_.targets != nullptr;
     const int64_t p = rows_.first_position + r;
+    if (!ReadTarget(p)) return kNaN;
+    const bool by_class = job_.run.class_weights.given() && !job_.run.hard_targets();
     for (int64_t k = 0; by_class && k < classes_; ++k) {
       weight_[k] = job_.run.class_weights.At(p / plan_.inner(), k, p % plan_.inner());
     }
-    const double loss = head_.body({x_, t_, second_, by_class ? weight_ : nullptr, classes_, label,
-                                    head_.options.data(), slope_, terms_});
-    const bool by_targets = rows_.targets != nullptr && HasNan(t_);
+    bool clamped = false;
+    const double loss = head_.body(Arguments(p, label, by_class ? weight_ : nullptr, &clamped));
+    if (clamped) ++unit_.sums.clamped_count;
+    const bool by_targets = (rows_.targets != nullptr && HasNan(t_)) || std::isnan(target_);
     if (std::isnan(loss) && !by_targets) unit_.CountNonFinite(p);
     // An infinite loss has no slope.
     if (!std::isfinite(loss)) {
       if (!std::isnan(loss)) unit_.CountNonFinite(p);
       std::fill_n(slope_, classes_, kNaN);
+      std::fill_n(second_slope_, classes_, kNaN);
     }
-    WriteGradient(r, work_.positions.gradient[r] * work_.positions.weight[r]);
+    WriteGradients(r, work_.positions.gradient[r] * work_.positions.weight[r]);
     return OneNaN(loss);
+  }
+
+  // Of a loss with one target for each position; false where it has none of the wanted values.
+  bool ReadTarget(int64_t position) {
+    if (!plan_.one_target()) return true;
+    target_ = VisitElements(plan_.tensors().targets.dtype, job_.run.side.targets,
+                            [&](auto value_at) { return static_cast<double>(value_at(position)); });
+    const bool any = TargetsOf(plan_.spec().loss) == TargetRange::kAny;
+    if (any || std::isnan(target_) || std::fabs(target_) == 1) return true;
+    unit_.RefuseTarget(position, target_);
+    return false;
+  }
+
+  kernels::RowArrays Arguments(int64_t position, int32_t label, const double* weight,
+                               bool* clamped) {
+    const bool lists = FactsOf(plan_.spec().loss).label_lists;
+    return {.x = x_,
+            .t = t_,
+            .second = second_,
+            .weight = weight,
+            .classes = classes_,
+            .label = label,
+            .target = target_,
+            .labels = scratch_[0],
+            .label_count = lists ? ReadLabelList(job_.run, position, scratch_[0]) : 0,
+            .metric = job_.run.ground_metric.data(),
+            .options = head_.options.data(),
+            .stop = job_.stop,
+            .slope = slope_,
+            .second_slope = second_slope_,
+            .terms = terms_,
+            .scratch = {scratch_[0], scratch_[1], scratch_[2], scratch_[3]},
+            .clamped = clamped};
   }
 
   bool HasNan(const double* values) const {
     return std::any_of(values, values + classes_, [](double v) { return std::isnan(v); });
   }
 
-  void WriteGradient(int64_t r, double coefficient) {
-    if (!rows_.gradient) return;
-    // What weighs nothing has no gradient, be its slope infinite or NaN.
-    if (coefficient == 0) std::fill_n(slope_, classes_, 0.0);
+  void WriteGradients(int64_t r, double coefficient) {
+    const OutputDTypes dtypes = plan_.output_dtypes();
     std::fill_n(terms_, classes_, coefficient);
-    const Real out = job_.run.gradient_real();
+    WriteGradient(slope_, r, coefficient, dtypes.gradient, rows_.gradient);
+    WriteGradient(second_slope_, r, coefficient, dtypes.second_gradient, rows_.second_gradient);
+  }
+
+  void WriteGradient(double* slope, int64_t r, double coefficient, DType dtype, std::byte* rows) {
+    if (rows == nullptr) return;
+    // What weighs nothing has no gradient, be its slope infinite or NaN.
+    if (coefficient == 0) std::fill_n(slope, classes_, 0.0);
+    const Real out = RealOf(dtype);
     kernels::Active().scale_elements[Index(Compute::kDouble)][Index(out)](
-        slope_, terms_, classes_, /*streaming=*/false,
-        rows_.gradient + r * classes_ * kernels::SizeOf(out));
+        slope, terms_, classes_, /*streaming=*/false, rows + r * classes_ * kernels::SizeOf(out));
   }
 
   const BoxJob& job_;
@@ -155,7 +206,10 @@ class RowRun {
   double* second_ = nullptr;
   double* weight_ = nullptr;
   double* slope_ = nullptr;
+  double* second_slope_ = nullptr;
   double* terms_ = nullptr;
+  double* scratch_[4] = {};
+  double target_ = 0;  // 0 in losses without one target for each position
 };
 
 void Run(const BoxJob& job, const Cut&, const Stretch& stretch, Workspace& work, UnitSums& unit) {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/exec/sparse_targets.h"
+#include "core/exec/label_lists.h"
 
 namespace lossd {
 
@@ -15,9 +15,9 @@ Rows RowTile::OpenTargets() {
   rows_.first_position = job_.PositionAt(o_, i_);
   rows_.first_output = o_ * job_.box.inner_count + i_;
   const TargetKind kind = run.plan.tensors().target_kind;
-  if (run.hard_targets() || kind == TargetKind::kNone) return rows_;
+  if (!run.plan.dense_targets()) return rows_;
   const Real real = RealOf(run.plan.dense_dtype());
-  if (run.plan.slots() > 0) {
+  if (run.plan.sparse_targets()) {
     auto* const spread = work_.gathered_targets.Get<double>(count_ * job_.classes());
     SpreadSparseTargets(run, rows_.first_position, count_, job_.stop, spread);
     rows_.targets = reinterpret_cast<const std::byte*>(spread);
@@ -41,33 +41,44 @@ Rows RowTile::Open() {
     rows_.second =
         Gather(job_.in.second_predictions, job_.box, RealOf(second->dtype), work_.gathered_second);
   }
-  const OutputSet& wanted = run.plan.outputs();
-  const int64_t gradient_bytes = wanted.gradient ? Bytes(run.gradient_real()) : 0;
-  const int64_t probability_bytes = wanted.probabilities ? Bytes(real) : 0;
-  if (strided()) {
-    auto* outputs = work_.outputs.Get<std::byte>(gradient_bytes + probability_bytes);
-    if (wanted.gradient) rows_.gradient = outputs;
-    if (wanted.probabilities) rows_.probabilities = outputs + gradient_bytes;
-  } else {
-    const int64_t first = o_ * job_.classes();
-    if (wanted.gradient) {
-      rows_.gradient = job_.out.gradient.data() + first * kernels::SizeOf(run.gradient_real());
-    }
-    if (wanted.probabilities) {
-      rows_.probabilities = job_.out.probabilities.data() + first * kernels::SizeOf(real);
-    }
-  }
+  TakeOutputs();
   return rows_;
+}
+
+// Calls visit(memory of the rows, format, memory of the box) for each output of rows.
+template <class Visit>
+void RowTile::ForEachOutput(Visit visit) {
+  const RunState& run = job_.run;
+  const OutputSet& wanted = run.plan.outputs();
+  if (wanted.gradient) visit(rows_.gradient, run.gradient_real(), job_.out.gradient);
+  if (wanted.probabilities) visit(rows_.probabilities, run.real(), job_.out.probabilities);
+  if (wanted.second_gradient) {
+    const Real real = RealOf(run.plan.output_dtypes().second_gradient);
+    visit(rows_.second_gradient, real, job_.out.second_gradient);
+  }
+}
+
+void RowTile::TakeOutputs() {
+  if (!strided()) {
+    ForEachOutput([this](std::byte*& rows, Real real, MutableByteSpan out) {
+      rows = out.data() + o_ * job_.classes() * kernels::SizeOf(real);
+    });
+    return;
+  }
+  int64_t bytes = 0;
+  ForEachOutput([&](std::byte*&, Real real, MutableByteSpan) { bytes += Bytes(real); });
+  auto* at = work_.outputs.Get<std::byte>(bytes);
+  ForEachOutput([&](std::byte*& rows, Real real, MutableByteSpan) {
+    rows = at;
+    at += Bytes(real);
+  });
 }
 
 void RowTile::Close() {
   if (!strided()) return;
-  if (rows_.gradient) {
-    Spread(rows_.gradient, job_.run.gradient_real(), job_.out.gradient.data());
-  }
-  if (rows_.probabilities) {
-    Spread(rows_.probabilities, job_.run.real(), job_.out.probabilities.data());
-  }
+  ForEachOutput([this](const std::byte* rows, Real real, MutableByteSpan out) {
+    Spread(rows, real, out.data());
+  });
 }
 
 // Rows of this tile out of `source`, which holds the packed elements of `held`.
@@ -114,13 +125,15 @@ int64_t RowTileBytes(const LossPlan& plan, const Cut& cut) {
   const int64_t turned = cut.rows ? 1 : 2;
   int64_t bytes = elements * SizeOf(plan.dtype()) * turned;
   const LossTensorDescs& tensors = plan.tensors();
-  const bool dense = !plan.hard_targets() && tensors.target_kind != TargetKind::kNone;
-  if (dense) bytes += elements * SizeOf(plan.dense_dtype()) * turned;
+  if (plan.dense_targets()) bytes += elements * SizeOf(plan.dense_dtype()) * turned;
   if (tensors.second_predictions) {
     bytes += elements * SizeOf(tensors.second_predictions->dtype) * turned;
   }
   if (!cut.rows && plan.outputs().gradient) bytes += elements * SizeOf(plan.gradient_dtype());
   if (!cut.rows && plan.outputs().probabilities) bytes += elements * SizeOf(plan.dtype());
+  if (!cut.rows && plan.outputs().second_gradient) {
+    bytes += elements * SizeOf(plan.output_dtypes().second_gradient);
+  }
   const int64_t chunks = kernels::Chunks(ComputeOf(RealOf(plan.dtype())), plan.classes());
   constexpr int64_t kBytesPerChunk = 2 * 8;  // its scale and factor
   return bytes + rows * (chunks * kBytesPerChunk + kBytesPerPosition) + kSlackBytes;

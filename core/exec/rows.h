@@ -12,10 +12,11 @@ namespace lossd {
 // Contiguous rows of C classes for the row kernels.
 struct Rows {
   const std::byte* predictions = nullptr;
-  const std::byte* targets = nullptr;  // class probabilities or target values, or null
-  const std::byte* second = nullptr;   // second predictions, or null
-  std::byte* gradient = nullptr;       // null: not wanted; may be `predictions`
-  std::byte* probabilities = nullptr;  // likewise
+  const std::byte* targets = nullptr;    // class probabilities or target values, or null
+  const std::byte* second = nullptr;     // second predictions, or null
+  std::byte* gradient = nullptr;         // null: not wanted; may be `predictions`
+  std::byte* probabilities = nullptr;    // likewise
+  std::byte* second_gradient = nullptr;  // likewise, of second predictions
   int64_t count = 0;
   int64_t first_position = 0;  // in the whole tensor; the rows are consecutive positions
   int64_t first_output = 0;    // index of the first row's per-position outputs in the box
@@ -41,6 +42,9 @@ class RowTile {
   const std::byte* Gather(const ScatteredBytes& source, const Box& held, kernels::Real real,
                           Scratch& scratch);
   void Spread(const std::byte* rows, kernels::Real real, std::byte* out) const;
+  template <class Visit>
+  void ForEachOutput(Visit visit);
+  void TakeOutputs();
 
   const BoxJob& job_;
   int64_t o_;

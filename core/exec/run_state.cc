@@ -81,6 +81,27 @@ void Positions::LoadElements(const RunState& run, const Box& box, int64_t first,
   }
 }
 
+void Positions::LoadGroups(const RunState& run, int64_t begin, int64_t count) {
+  const LossSpec& spec = run.plan.spec();
+  const bool has_upstream = run.plan.tensors().upstream_gradient.has_value();
+  this->count = count;
+  weight_of = WeightOf::kLabel;
+  label.assign(count + kernels::kGroup, 0);
+  FillOnes(weight, count + kernels::kGroup, plain_weight_, !run.class_weights.given());
+  FillOnes(q, count + kernels::kGroup, plain_q_, true);
+  gradient.assign(count + kernels::kGroup, 0);
+  const double a =
+      run.denominator == 0 ? 0 : spec.gradient_scale * (spec.loss_weight / run.denominator);
+  for (int64_t i = 0; i < count; ++i) {
+    if (run.class_weights.given()) {
+      weight[i] = run.class_weights.At(0, (begin + i) % run.plan.classes(), 0);
+    }
+    // What weighs nothing has no gradient, whatever comes from upstream.
+    if (a == 0 || weight[i] == 0) continue;
+    gradient[i] = has_upstream ? OneNaN(a * UpstreamGradient(run, begin + i)) : a;
+  }
+}
+
 void Positions::LoadWeights(const RunState& run, int64_t begin) {
   const LossPlan& plan = run.plan;
   const bool by_class = run.hard_targets() && run.class_weights.given();

@@ -35,6 +35,8 @@ struct RunState {
   kernels::LogitChange logit_change = {
       .soft_cap = std::numeric_limits<double>::infinity(), .scale = 1, .bias = nullptr};
 
+  std::vector<double> ground_metric = {};  // wasserstein: [C][C], and slack
+
   std::optional<Margin> margin = {};  // softmax: of the label's cosine
   // Policy, of sequences of tokens: the index behind the last token of each.
   std::vector<int64_t> sequence_ends = {};
@@ -106,6 +108,9 @@ struct Positions {
   // The same for elements of a loss over elements, from element `first` of a packed box. `weight`
   // is the class weight.
   void LoadElements(const RunState& run, const Box& box, int64_t first, int64_t count);
+
+  // And for classes of groups, from class `begin` of [groups][classes]. q is 1.
+  void LoadGroups(const RunState& run, int64_t begin, int64_t count);
 
  private:
   void LoadWeights(const RunState& run, int64_t begin);

@@ -25,6 +25,8 @@ const Runner& RunnerOf(const LossPlan& plan) {
       return kRowLosses;
     case Family::kSequences:
       return kCtc;
+    case Family::kGroups:
+      return kTversky;
     case Family::kElements:
       break;
   }

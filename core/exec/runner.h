@@ -19,6 +19,7 @@
 //   row_losses.cc     losses of Family::kRows
 //   ctc.cc            losses of Family::kSequences
 //   sequence_policy.cc  policy, the ratio that of a sequence of tokens
+//   tversky.cc        losses of Family::kGroups
 
 namespace lossd {
 
@@ -40,6 +41,9 @@ struct Runner {
   kernels::Compute (*compute)(const LossPlan& plan);
   void (*run)(const BoxJob& job, const Cut& cut, const Stretch& stretch, Workspace& work,
               UnitSums& unit);
+  // Set where a box is more than its stretches: computes all of it.
+  absl::Status (*whole)(const BoxJob& job, Executor& executor, StopToken stop,
+                        UnitSums& unit) = nullptr;
 };
 
 extern const Runner kSoftmaxRows;
@@ -52,6 +56,7 @@ extern const Runner kElements;
 extern const Runner kRowLosses;
 extern const Runner kCtc;
 extern const Runner kSequencePolicy;
+extern const Runner kTversky;
 
 const Runner& RunnerOf(const LossPlan& plan);
 

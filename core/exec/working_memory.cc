@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/exec/runner.h"
+#include "core/exec/tversky.h"
 
 namespace lossd {
 namespace {
@@ -28,12 +29,17 @@ int64_t ClassBiasBytes(const LossPlan& plan) {
   return plan.tensors().class_bias ? 8 * (plan.classes() + kernels::kGroup) : 0;
 }
 
+// And what the costs between classes take.
+int64_t MetricBytes(const LossPlan& plan) {
+  return plan.tensors().ground_metric ? 8 * (plan.classes() * plan.classes() + kernels::kGroup) : 0;
+}
+
 }  // namespace
 
 int64_t WorkingBytes(const LossPlan& plan, int threads) {
   const Runner& runner = RunnerOf(plan);
-  const int64_t of_classes =
-      ClassWeightBytes(plan) + ClassBiasBytes(plan) + SequenceBytes(plan, runner);
+  const int64_t of_classes = ClassWeightBytes(plan) + ClassBiasBytes(plan) + MetricBytes(plan) +
+                             SequenceBytes(plan, runner) + GroupBytes(plan);
   if (plan.positions() == 0) return of_classes;
   const int64_t scratch =
       std::max(runner.scratch_bytes(plan, true), runner.scratch_bytes(plan, false));

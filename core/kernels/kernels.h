@@ -236,10 +236,18 @@ struct RowArrays {
   const double* second;  // second predictions, or null
   const double* weight;  // w(k); null: all 1
   int64_t classes;
-  int64_t label;  // or below 0
+  int64_t label;         // of hard targets
+  double target;         // of one target for each position
+  const double* labels;  // of lists of labels
+  int64_t label_count;
+  const double* metric;  // [classes][classes], or null
   const double* options;
-  double* slope;  // dl/dx, told
-  double* terms;  // scratch
+  Stop stop;
+  double* slope;         // dl/dx, told
+  double* second_slope;  // dl/dsecond, told by losses that have it
+  double* terms;         // scratch
+  double* scratch[4];
+  bool* clamped;  // told where a value was not taken as it is; given as false
 };
 // Returns l; NaN where the row has none.
 using RowBody = double (*)(const RowArrays& row);

@@ -17,37 +17,13 @@
 #include <tuple>
 
 #include "core/kernels/kernels.h"
-#include "core/kernels/lanes-inl.h"
-#include "core/kernels/reductions-inl.h"
+#include "core/kernels/row_lanes-inl.h"
+#include "core/kernels/transport_head-inl.h"
+#include "core/kernels/vector_heads-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lossd::kernels {
 namespace HWY_NAMESPACE {
-
-// Calls step(k, here) for the registers of a row; `here` are the lanes that lie in it.
-template <class Step>
-HWY_INLINE void ForLanes(int64_t classes, Step step) {
-  const Tag<double> d;
-  for (int64_t k = 0; k < classes; k += kLanes<double>) {
-    step(k, hn::FirstN(d, static_cast<size_t>(classes - k)));
-  }
-}
-
-HWY_INLINE Lanes LanesAt(const double* from, int64_t k) {
-  return {hn::LoadU(Tag<double>(), from + k)};
-}
-HWY_INLINE void Put(Lanes value, double* to, int64_t k) {
-  hn::StoreU(value.v, Tag<double>(), to + k);
-}
-
-// The sum of terms of a row.
-HWY_INLINE double SumOf(const double* terms, int64_t classes) {
-  Sum64 sum;
-  for (int64_t k = 0; k < classes; k += kGroup) {
-    sum.Add(LoadGroupAt<Real::kF64, double>(terms, k, classes, 0.0));
-  }
-  return sum.Total();
-}
 
 // sum_k w_k t_k (log t_k - x_k); with log_targets t is given by its logarithm.
 class KlDivergence {
@@ -277,7 +253,8 @@ class Distillation {
   Sums teacher_ = {};
 };
 
-using RowHeads = std::tuple<KlDivergence, MultiMargin, Distillation>;
+using RowHeads = std::tuple<KlDivergence, MultiMargin, Distillation, SeveralQuantiles,
+                            MultiLabelMargin, CosineEmbedding, Wasserstein>;
 constexpr int kRowHeads = static_cast<int>(std::tuple_size_v<RowHeads>);
 
 // The index of a head in KernelSet::row_heads by the loss's name; kRowHeads if there is none.

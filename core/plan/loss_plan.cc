@@ -10,6 +10,7 @@
 #include "core/plan/checks.h"
 #include "core/plan/class_weights.h"
 #include "core/plan/geometry.h"
+#include "core/plan/label_lists.h"
 #include "core/plan/options.h"
 #include "lossd/shapes.h"
 #include "lossd/status_macros.h"
@@ -20,11 +21,12 @@ namespace {
 // Checks a tensor that has an element for each position, or for each element of the predictions.
 absl::Status CheckTensor(const TensorFacts& row, const TensorDesc& tensor,
                          const TensorDesc& predictions, const plan::Geometry& geometry,
-                         bool of_elements) {
+                         const LossFacts& loss) {
   const auto field = [&row](const char* part) { return plan::Field(row.name, part); };
   LOSSD_RETURN_IF_ERROR(row.floating ? plan::CheckFloating(field("dtype"), tensor.dtype)
                                      : plan::CheckDTypeKnown(field("dtype"), tensor.dtype));
-  LOSSD_RETURN_IF_ERROR(row.per == Per::kPosition && !of_elements
+  const Per per = row.role == Role::kTargetValues ? loss.targets_per : row.per;
+  LOSSD_RETURN_IF_ERROR(per == Per::kPosition && loss.family != Family::kElements
                             ? plan::CheckLabelShape(field("shape"), tensor, predictions, geometry)
                             : plan::CheckSameShape(field("shape"), tensor, predictions));
   return plan::CheckLayout(field("layout"), tensor, predictions);
@@ -41,6 +43,24 @@ absl::Status CheckClassOrOne(const TensorFacts& row, const TensorDesc& tensor,
                            absl::StrCat("[", geometry.classes, "] or [1]"));
 }
 
+// Every position costs the square of the number of classes for each iteration.
+constexpr int64_t kMaxMetricClasses = 4096;
+
+absl::Status CheckMetric(const TensorFacts& row, const TensorDesc& tensor,
+                         const TensorDesc& predictions, const plan::Geometry& geometry) {
+  const int64_t classes = geometry.classes;
+  if (classes > kMaxMetricClasses) {
+    return plan::RefuseShape(
+        "predictions.shape", predictions.shape,
+        absl::StrCat("at most ", kMaxMetricClasses, " classes with ", std::string(row.name)));
+  }
+  LOSSD_RETURN_IF_ERROR(plan::CheckFloating({row.name, "dtype"}, tensor.dtype));
+  LOSSD_RETURN_IF_ERROR(plan::CheckLayout({row.name, "layout"}, tensor, predictions));
+  if (tensor.shape == std::vector<int64_t>{classes, classes}) return absl::OkStatus();
+  return plan::RefuseShape({row.name, "shape"}, tensor.shape,
+                           absl::StrCat("[", classes, ",", classes, "]"));
+}
+
 absl::Status CheckTargetKind(TargetKind kind) {
   for (const TensorFacts& row : kTensorRows<TensorDesc>) {
     if (row.target_kind == kind) return absl::OkStatus();
@@ -51,61 +71,29 @@ absl::Status CheckTargetKind(TargetKind kind) {
                                                "; wanted class indices or class probabilities"));
 }
 
-// The largest K: of more labels, class probabilities cost less.
-constexpr int64_t kMaxSlots = 1024;
-
-// Sparse targets: the shape of labels, and one more extent, K.
-absl::StatusOr<int64_t> CheckSparse(const LossTensorDescs& tensors,
-                                    const plan::Geometry& geometry) {
-  if (tensors.target_kind != TargetKind::kClassIndices) {
-    return plan::Refuse("sparse_probabilities", "given", "none unless class_indices are given");
-  }
-  const TensorDesc& labels = tensors.targets;
-  const std::vector<int64_t> places = Without(tensors.predictions.shape, geometry.class_axis);
-  std::vector<int64_t> shape = places;
-  shape.push_back(labels.shape.empty() ? 0 : labels.shape.back());
-  const int64_t slots = shape.back();
-  const int64_t positions =
-      std::max<int64_t>(1, geometry.outer) * std::max<int64_t>(1, geometry.inner);
-  if (labels.shape != shape || slots < 1 || slots > kMaxSlots ||
-      positions > plan::kMaxElements / slots) {
-    std::string wanted = ShapeString(places);
-    wanted.back() = places.empty() ? 'K' : ',';
-    if (places.empty()) wanted = "[K";
-    absl::StrAppend(&wanted, places.empty() ? "]" : "K]", " with K in 1..", kMaxSlots,
-                    ", since sparse_probabilities are given");
-    return plan::RefuseShape("class_indices.shape", labels.shape, wanted);
-  }
-  LOSSD_RETURN_IF_ERROR(plan::CheckDTypeKnown("class_indices.dtype", labels.dtype));
-  LOSSD_RETURN_IF_ERROR(plan::CheckLayout("class_indices.layout", labels, tensors.predictions));
-  const TensorDesc& shares = *tensors.sparse_probabilities;
-  LOSSD_RETURN_IF_ERROR(plan::CheckFloating("sparse_probabilities.dtype", shares.dtype));
-  LOSSD_RETURN_IF_ERROR(
-      plan::CheckLayout("sparse_probabilities.layout", shares, tensors.predictions));
-  if (shares.shape == labels.shape) return slots;
-  return plan::RefuseShape("sparse_probabilities.shape", shares.shape,
-                           absl::StrCat("the shape of class_indices, ", ShapeString(labels.shape)));
-}
-
 absl::Status CheckTargets(const LossTensorDescs& tensors, const plan::Geometry& geometry,
-                          bool of_elements) {
+                          const LossFacts& loss) {
   return CheckTensors(tensors, [&](const TensorFacts& row, const TensorDesc& tensor) {
     if (!row.target_kind) return absl::OkStatus();
-    return CheckTensor(row, tensor, tensors.predictions, geometry, of_elements);
+    return CheckTensor(row, tensor, tensors.predictions, geometry, loss);
   });
 }
 
 // Checks what is neither predictions nor targets nor class weights.
 absl::Status CheckOthers(const LossTensorDescs& tensors, const plan::Geometry& geometry,
-                         bool of_elements) {
+                         const LossFacts& loss) {
   return CheckTensors(tensors, [&](const TensorFacts& row, const TensorDesc& tensor) {
     if (row.target_kind || row.per == Per::kClass || row.role == Role::kPredictions) {
       return absl::OkStatus();
     }
     if (row.per == Per::kClassOrOne) return CheckClassOrOne(row, tensor, geometry);
     if (row.per == Per::kSequence) return plan::CheckLengths(row, tensor, std::nullopt);
-    if (row.per == Per::kSlot) return absl::OkStatus();  // see CheckSparse
-    return CheckTensor(row, tensor, tensors.predictions, geometry, of_elements);
+    if (row.per == Per::kSlot) return absl::OkStatus();  // see CheckLabelLists
+    if (row.per == Per::kClassPair) return CheckMetric(row, tensor, tensors.predictions, geometry);
+    if (row.role == Role::kUpstreamGradient && loss.family == Family::kGroups) {
+      return absl::OkStatus();  // see MakeGroupsPlan
+    }
+    return CheckTensor(row, tensor, tensors.predictions, geometry, loss);
   });
 }
 
@@ -159,7 +147,6 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
   const TensorDesc& predictions = tensors.predictions;
   LOSSD_ASSIGN_OR_RETURN(plan::Geometry geometry, plan::MakeGeometry(predictions, spec.class_axis));
   const LossFacts& loss = FactsOf(spec.loss);
-  const bool of_elements = loss.family == Family::kElements;
   LOSSD_RETURN_IF_ERROR(CheckTargetKind(tensors.target_kind));
   LOSSD_RETURN_IF_ERROR(plan::CheckTensorRules(loss.name, loss.tensors, tensors));
   LOSSD_RETURN_IF_ERROR(plan::CheckNeeds(spec.loss, tensors));
@@ -168,10 +155,14 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
     LOSSD_RETURN_IF_ERROR(plan::CheckOptionsOf(spec.loss));
     LOSSD_ASSIGN_OR_RETURN(made.sequences_, plan::MakeSequencesPlan(spec, tensors, geometry));
     geometry.batch = made.sequences_->count;
-  } else if (tensors.sparse_probabilities) {
-    LOSSD_ASSIGN_OR_RETURN(made.slots_, CheckSparse(tensors, geometry));
+  } else if (tensors.sparse_probabilities || loss.label_lists) {
+    LOSSD_ASSIGN_OR_RETURN(made.slots_, plan::CheckLabelLists(tensors, geometry));
   } else {
-    LOSSD_RETURN_IF_ERROR(CheckTargets(tensors, geometry, of_elements));
+    LOSSD_RETURN_IF_ERROR(CheckTargets(tensors, geometry, loss));
+  }
+  if (loss.family == Family::kGroups) {
+    LOSSD_RETURN_IF_ERROR(plan::CheckOptionsOf(spec.loss));
+    LOSSD_ASSIGN_OR_RETURN(made.groups_, plan::MakeGroupsPlan(spec, tensors, geometry));
   }
   LOSSD_RETURN_IF_ERROR(plan::CheckOptions(spec, tensors, geometry));
 
@@ -192,13 +183,15 @@ absl::StatusOr<LossPlan> LossPlan::Make(const LossSpec& spec, LossTensorDescs te
         made.class_weights_,
         plan::MakeClassWeightsPlan(*tensors.class_weights, normalization, predictions, geometry));
   }
-  if (!made.sequences_) LOSSD_RETURN_IF_ERROR(CheckOthers(tensors, geometry, of_elements));
+  if (!made.sequences_) LOSSD_RETURN_IF_ERROR(CheckOthers(tensors, geometry, loss));
   if (tensors.class_bias) {
     LOSSD_RETURN_IF_ERROR(CheckClassBias(*tensors.class_bias, geometry));
   }
   if (made.sequences_) {
     made.positions_shape_ = {made.sequences_->count};
-  } else if (of_elements) {
+  } else if (made.groups_) {
+    made.positions_shape_ = made.groups_->shape;
+  } else if (loss.family == Family::kElements) {
     made.positions_shape_ = predictions.shape;
   } else if (tensors.target_kind != TargetKind::kClassIndices || made.slots_ > 0) {
     made.positions_shape_ = Without(predictions.shape, geometry.class_axis);

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "core/plan/groups.h"
 #include "core/plan/sequences.h"
 #include "lossd/loss_spec.h"
 
@@ -50,10 +51,15 @@ class LossPlan {
   bool of_elements() const { return FactsOf(spec_.loss).family == Family::kElements; }
   // Set where a sequence of frames is a position.
   const std::optional<SequencesPlan>& sequences() const { return sequences_; }
+  // Set where a class of a group of places is a position.
+  const std::optional<GroupsPlan>& groups() const { return groups_; }
   int64_t counted_positions() const { return CountedIn(whole()); }
+  // What labels and position weights have an element for: of groups, places.
+  int64_t weighed_positions() const { return groups_ ? positions() : counted_positions(); }
   // Those of a box.
   int64_t CountedIn(const Box& box) const {
     if (sequences_) return sequences_->count;
+    if (groups_) return groups_->count * classes_;
     return box.outer_count * box.inner_count * (of_elements() ? classes_ : 1);
   }
   // Whether the only box is the whole: a position depends on what lies anywhere.
@@ -69,15 +75,27 @@ class LossPlan {
   // Of outputs per position: the shape of the labels as the caller wrote it; with probability
   // targets, that of the predictions without the class axis; of elements, that of the predictions.
   absl::Span<const int64_t> label_shape() const {
-    return hard_targets() ? tensors_.targets.shape : positions_shape_;
+    return hard_targets() && !groups_ ? tensors_.targets.shape : positions_shape_;
   }
   // Whether the targets are one label for each position.
   bool hard_targets() const {
     return tensors_.target_kind == TargetKind::kClassIndices && !sequences_ && slots_ == 0;
   }
+  // Whether they are a row of C numbers for each position.
+  bool dense_targets() const {
+    if (tensors_.target_kind == TargetKind::kClassIndices) return sparse_targets();
+    return tensors_.target_kind != TargetKind::kNone && !one_target();
+  }
+  // Whether they are one number for each position.
+  bool one_target() const {
+    return tensors_.target_kind == TargetKind::kTargetValues &&
+           FactsOf(spec_.loss).targets_per == Per::kPosition;
+  }
+  // Whether they are K labels for each position with a share of each.
+  bool sparse_targets() const { return tensors_.sparse_probabilities.has_value(); }
   // Of rows of dense targets, as they are computed with.
-  DType dense_dtype() const { return slots_ > 0 ? DType::kF64 : tensors_.targets.dtype; }
-  // K, of sparse targets: labels with a share of each. 0 where there are none.
+  DType dense_dtype() const { return sparse_targets() ? DType::kF64 : tensors_.targets.dtype; }
+  // K, where every position has several labels; otherwise 0.
   int64_t slots() const { return slots_; }
   // Whether a position's loss looks at one class only.
   bool one_class() const { return hard_targets() && spec_.label_smoothing == 0; }
@@ -121,9 +139,10 @@ class LossPlan {
   int64_t inner_ = 0;
   ClassWeightsPlan class_weights_;
   std::optional<SequencesPlan> sequences_;
+  std::optional<GroupsPlan> groups_;
   int64_t slots_ = 0;
   std::optional<double> fixed_denominator_;
-  std::vector<int64_t> positions_shape_;  // unless targets are one label for each position
+  std::vector<int64_t> positions_shape_;  // unless it is the labels' own
 };
 
 }  // namespace lossd

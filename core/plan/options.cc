@@ -148,6 +148,16 @@ absl::Status CheckOneLabel(const LossSpec& spec, const LossTensorDescs& tensors)
   return absl::OkStatus();
 }
 
+absl::Status CheckQuantiles(const LossSpec& spec, const Geometry& geometry) {
+  const auto* const loss = std::get_if<QuantileLoss>(&spec.loss);
+  if (loss == nullptr || !loss->several()) return absl::OkStatus();
+  const auto count = static_cast<int64_t>(loss->quantiles.size());
+  if (count == geometry.classes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("quantile.quantiles has ", count, " values; wanted one, or ", geometry.classes,
+                   ", one for each class along the class axis ", geometry.class_axis));
+}
+
 absl::Status CheckReduction(const LossSpec& spec, const Geometry& geometry) {
   LOSSD_RETURN_IF_ERROR(CheckEnum("reduction", static_cast<int>(spec.reduction), 7,
                                   "POSITIONS, VALID, WEIGHT_SUM, BATCH, SUM, GIVEN or NONE"));
@@ -214,6 +224,7 @@ absl::Status CheckOptions(const LossSpec& spec, const LossTensorDescs& tensors,
   LOSSD_RETURN_IF_ERROR(CheckIgnoreLabels(spec, tensors));
   LOSSD_RETURN_IF_ERROR(CheckLabelSmoothing(spec));
   LOSSD_RETURN_IF_ERROR(CheckOneLabel(spec, tensors));
+  LOSSD_RETURN_IF_ERROR(CheckQuantiles(spec, geometry));
   LOSSD_RETURN_IF_ERROR(CheckRange("loss_weight", spec.loss_weight, Range::FiniteFromZero()));
   LOSSD_RETURN_IF_ERROR(CheckReduction(spec, geometry));
   LOSSD_RETURN_IF_ERROR(CheckRange("gradient_scale", spec.gradient_scale, Range::Finite()));

@@ -1,6 +1,7 @@
 #include "lossd/shapes.h"
 
 #include <utility>
+#include <variant>
 
 namespace lossd {
 namespace {
@@ -49,6 +50,43 @@ bool IsLabelShape(absl::Span<const int64_t> shape, absl::Span<const int64_t> pre
   return (kept || shape.size() + 1 == predictions.size()) &&
          shape.first(class_axis) == predictions.first(class_axis) &&
          shape.subspan(class_axis + (kept ? 1 : 0)) == predictions.subspan(class_axis + 1);
+}
+
+namespace {
+
+std::optional<std::vector<int64_t>> SequencesShape(const CtcLoss& loss,
+                                                   const TensorDesc& predictions, int class_axis) {
+  const std::optional<int> time_axis =
+      loss.time_axis ? ClassAxis(loss.time_axis, predictions) : std::nullopt;
+  const size_t rank = predictions.shape.size();
+  if (!time_axis || *time_axis == class_axis || (rank != 2 && rank != 3)) return std::nullopt;
+  const int sequence_axis = 3 - *time_axis - class_axis;
+  return std::vector<int64_t>{rank == 3 ? predictions.shape[sequence_axis] : 1};
+}
+
+std::optional<std::vector<int64_t>> GroupsShape(const TverskyLoss& loss,
+                                                const TensorDesc& predictions, int class_axis) {
+  const int64_t classes = predictions.shape[class_axis];
+  if (loss.group == Grouping::kBatch) return std::vector<int64_t>{classes};
+  const bool one_sample = predictions.shape.size() == 1;
+  const int batch_axis = BatchAxis(predictions);
+  if (!one_sample && batch_axis == class_axis) return std::nullopt;
+  const int64_t samples = one_sample ? 1 : predictions.shape[batch_axis];
+  if (predictions.layout == Layout::kColumnMajor) return std::vector<int64_t>{classes, samples};
+  return std::vector<int64_t>{samples, classes};
+}
+
+}  // namespace
+
+std::optional<std::vector<int64_t>> GroupedShape(const Loss& loss, const TensorDesc& predictions,
+                                                 int class_axis) {
+  if (const auto* const ctc = std::get_if<CtcLoss>(&loss)) {
+    return SequencesShape(*ctc, predictions, class_axis);
+  }
+  if (const auto* const tversky = std::get_if<TverskyLoss>(&loss)) {
+    return GroupsShape(*tversky, predictions, class_axis);
+  }
+  return std::nullopt;
 }
 
 }  // namespace lossd

@@ -60,6 +60,8 @@ class Maker {
   }
 
   void FillPredictions(const Loss& loss, OwnedTensor& tensor) {
+    const auto* const softmax = std::get_if<SoftmaxLoss>(&loss);
+    if (softmax != nullptr && softmax->has_margin()) return Fill(tensor, -1, 1);
     switch (FactsOf(loss).predictions) {
       case Domain::kProbabilities:
         return Fill(tensor, 0, 1);
@@ -120,10 +122,58 @@ void MakeScalarsHuge(Random& random, LossSpec& spec) {
   if (random.OneIn(2)) spec.gradient_scale = random.Pick({0x1p1000, -0x1p200, 0x1p-1000});
 }
 
-}  // namespace
+// Two sequences whose frames are rows, with labels that are not 0.
+LossCase MakeCtcCase(const Factors& factors, Random& random) {
+  const int64_t frames = factors.shape[0];
+  const int64_t classes = factors.shape[1];
+  LossCase c;
+  CtcLoss loss;
+  loss.time_axis = 1;
+  c.spec.loss = loss;
+  c.spec.class_axis = 2;
+  c.spec.outputs = AllOutputs(loss);
+  c.predictions = OwnedTensor::Make(factors.dtype, {2, frames, classes}, Layout::kRowMajor,
+                                    [&](int64_t) { return Real(0); });
+  c.targets = OwnedTensor::Make(DType::kI32, {2, frames}, Layout::kRowMajor,
+                                [&](int64_t) { return Real(1 + random.Below(classes - 1)); });
+  c.label_lengths = OwnedTensor::Make(DType::kI32, {2}, Layout::kRowMajor,
+                                      [&](int64_t) { return Real(random.Below(frames + 1)); });
+  c.input_lengths = OwnedTensor::Make(DType::kI32, {2}, Layout::kRowMajor,
+                                      [&](int64_t) { return Real(random.Below(frames + 1)); });
+  return c;
+}
 
-LossCase MakeBitsCase(const Factors& factors, Numbers numbers, Random& random) {
+// The tensors of a softmax loss.
+LossCase MakeTverskyCase(const Factors& factors, Random& random) {
+  Factors softmax = factors;
+  softmax.loss = SoftmaxLoss();
+  if (softmax.weights != WeightsForm::kNone) softmax.weights = WeightsForm::kPerClass;
+  LossCase c = MakeCase(softmax, random);
+  TverskyLoss loss;
+  loss.power = random.Pick({1.0, 2.0, 0.75});
+  loss.activation = random.Pick({Activation::kSoftmax, Activation::kSigmoid, Activation::kNone});
+  loss.group = random.Pick({Grouping::kBatch, Grouping::kSample});
+  if (factors.axis == factors.batch_axis()) loss.group = Grouping::kBatch;
+  c.spec.loss = loss;
+  c.spec.label_smoothing = 0;
+  c.spec.outputs = AllOutputs(loss);
+  c.upstream_gradient.reset();
+  return c;
+}
+
+LossCase MakeUsualCase(const Factors& factors, Random& random) {
+  if (std::holds_alternative<CtcLoss>(factors.loss)) return MakeCtcCase(factors, random);
+  if (std::holds_alternative<TverskyLoss>(factors.loss)) return MakeTverskyCase(factors, random);
   LossCase c = MakeCase(factors, random);
+  const auto* const policy = std::get_if<PolicyLoss>(&factors.loss);
+  if (policy != nullptr && policy->of_sequences()) {
+    std::get<PolicyLoss>(c.spec.loss).ratio_level = RatioLevel::kSequence;
+  }
+  return c;
+}
+
+// Numbers made of integers in the place of its own.
+void Refill(Numbers numbers, Random& random, LossCase& c) {
   Maker maker(numbers, random);
   maker.FillPredictions(c.spec.loss, c.predictions);
   if (c.second_predictions) maker.FillPredictions(c.spec.loss, *c.second_predictions);
@@ -136,7 +186,8 @@ LossCase MakeBitsCase(const Factors& factors, Numbers numbers, Random& random) {
              TargetsOf(c.spec.loss) == TargetRange::kAny) {
     maker.Fill(c.targets, 0, 3);
   }
-  for (auto* const weights : {&c.class_weights, &c.position_weights, &c.pos_weight}) {
+  for (auto* const weights : {&c.class_weights, &c.position_weights, &c.pos_weight,
+                              &c.sparse_probabilities, &c.ground_metric}) {
     if (*weights) maker.FillWeights(**weights, 0, 3);
   }
   for (auto* const numbers_of : {&c.upstream_gradient, &c.class_bias, &c.advantages}) {
@@ -148,6 +199,29 @@ LossCase MakeBitsCase(const Factors& factors, Numbers numbers, Random& random) {
   }
   const bool huge = numbers == Numbers::kHuge || numbers == Numbers::kHugeAndNaNs;
   if (huge) MakeScalarsHuge(random, c.spec);
+}
+
+}  // namespace
+
+LossCase MakeBitsCase(const Factors& factors, Numbers numbers, Random& random) {
+  LossCase c = MakeUsualCase(factors, random);
+  Refill(numbers, random, c);
+  return c;
+}
+
+LossCase MakeSparseBitsCase(const Factors& factors, Numbers numbers, Random& random) {
+  LossCase c = MakeUsualCase(factors, random);
+  std::get<SoftmaxLoss>(c.spec.loss).focal_gamma.reset();
+  c.spec.ignore_labels.clear();
+  c.spec.outputs.label_log_probabilities = false;
+  const int64_t classes = c.predictions.desc.shape[factors.axis];
+  std::vector<int64_t> shape = LabelShape(c.predictions.desc.shape, factors.axis, true);
+  shape.push_back(3);
+  c.targets = OwnedTensor::Make(factors.label_dtype, shape, factors.layout,
+                                [&](int64_t) { return Real(random.Below(classes)); });
+  c.sparse_probabilities =
+      OwnedTensor::Make(factors.dtype, shape, factors.layout, [](int64_t) { return Real(0); });
+  Refill(numbers, random, c);
   return c;
 }
 

@@ -27,6 +27,9 @@ inline constexpr std::string_view kNumbersNames[] = {"typical",  "ties", "infini
 // MakeCase with these factors, and numbers made of integers in the place of its own.
 LossCase MakeBitsCase(const Factors& factors, Numbers numbers, Random& random);
 
+// The same of a softmax loss with sparse targets.
+LossCase MakeSparseBitsCase(const Factors& factors, Numbers numbers, Random& random);
+
 }  // namespace lossd::oracle
 
 #endif  // LOSSD_TESTS_CORE_BITS_MAKER_H_

@@ -71,7 +71,8 @@ void AddRequest(const LossCase& c, Hash& hash) {
   for (const auto& tensor :
        {&c.class_weights, &c.position_weights, &c.upstream_gradient, &c.second_predictions,
         &c.pos_weight, &c.class_bias, &c.advantages, &c.old_log_probabilities,
-        &c.reference_log_probabilities, &c.second_reference_log_probabilities, &c.old_values}) {
+        &c.reference_log_probabilities, &c.second_reference_log_probabilities, &c.old_values,
+        &c.sparse_probabilities, &c.ground_metric, &c.label_lengths, &c.input_lengths}) {
     if (*tensor) hash.Add((*tensor)->bytes);
   }
 }
@@ -122,32 +123,71 @@ std::vector<std::vector<int64_t>> ShapesOf(const Loss& loss) {
   return shapes;
 }
 
-const std::vector<Loss>& AllLosses() {
-  static const auto& losses = *new std::vector<Loss>([] {
-    std::vector<Loss> all;
-    for (const auto* of_family : {&kLosses, &kElementLosses, &kRowLosses}) {
-      for (const Loss& loss : *of_family) all.push_back(loss);
+// What the golden file calls a loss; of one with sparse targets the loss alone does not say it.
+struct NamedLoss {
+  std::string name;
+  Loss loss;
+  bool sparse = false;
+};
+
+// A request depends on the place of its loss, so what is new comes last.
+const std::vector<NamedLoss>& AllLosses() {
+  static const auto& losses = *new std::vector<NamedLoss>([] {
+    std::vector<NamedLoss> all;
+    const auto add = [&all](const Loss& loss) { all.push_back({NameOf(loss), loss}); };
+    for (const auto* of_family : {&kLosses, &kElementLosses}) {
+      for (const Loss& loss : *of_family) add(loss);
     }
-    all.push_back(PolicyOfLogits());
+    for (const char* const name : {"distillation", "kl_divergence", "multi_margin"}) {
+      for (const Loss& loss : kRowLosses) {
+        if (NameOf(loss) == name) add(loss);
+      }
+    }
+    all.push_back({"policy-of-logits", PolicyOfLogits()});
+    SoftmaxLoss softmax;
+    softmax.margin = SoftmaxMargin{.scale = 16, .angular = 0.5, .additive = 0.25};
+    all.push_back({"softmax-margin", softmax});
+    all.push_back({"softmax-sparse", SoftmaxLoss(), /*sparse=*/true});
+    PolicyLoss policy = PolicyOfLogits();
+    policy.input = PolicyInput::kLogProbabilities;
+    policy.ratio_level = RatioLevel::kSequence;
+    all.push_back({"policy-of-sequences", policy});
+    all.push_back({"quantile-several", SeveralQuantilesLoss()});
+    for (const char* const name : {"multi_label_margin", "cosine_embedding", "wasserstein"}) {
+      for (const Loss& loss : kRowLosses) {
+        if (NameOf(loss) == name) add(loss);
+      }
+    }
+    add(CtcLoss());
+    add(TverskyLoss());
     return all;
   }());
   return losses;
 }
 
 // What a row of the golden file begins with.
-std::string RowOf(const Loss& loss, size_t numbers) {
-  const bool of_logits = FactsOf(loss).family == Family::kSoftmax && NameOf(loss) == "policy";
-  return absl::StrCat(NameOf(loss), of_logits ? "-of-logits " : " ",
-                      std::string(kNumbersNames[numbers]));
+std::string RowOf(const NamedLoss& loss, size_t numbers) {
+  return absl::StrCat(loss.name, " ", std::string(kNumbersNames[numbers]));
+}
+
+// Some losses cost the square of the classes, or want two of them.
+bool FitsShape(const Loss& loss, const std::vector<int64_t>& shape) {
+  const int64_t classes = shape.size() == 1 ? shape[0] : shape[1];
+  if (std::holds_alternative<WassersteinLoss>(loss)) return classes <= 64;
+  if (std::holds_alternative<MultiLabelMarginLoss>(loss)) return classes <= 300;
+  if (std::holds_alternative<CtcLoss>(loss)) return shape.size() == 2 && classes > 1;
+  const auto* const quantile = std::get_if<QuantileLoss>(&loss);
+  return quantile == nullptr || !quantile->several() || classes > 1;
 }
 
 // Calls body(case) for numbers of one kind, each case the same on every machine.
 template <class Body>
 void ForEachCase(size_t of_loss, size_t numbers, Body body) {
-  const Loss& loss = AllLosses()[of_loss];
+  const auto& [name, loss, sparse] = AllLosses()[of_loss];
   Random random(7000 + of_loss * std::size(kNumbersNames) + numbers);
   for (const DType dtype : kFloatDTypes) {
     for (const std::vector<int64_t>& shape : ShapesOf(loss)) {
+      if (!FitsShape(loss, shape)) continue;
       Factors factors = {.loss = loss, .dtype = dtype, .margin = false, .shape = shape};
       factors.rank = static_cast<int>(shape.size());
       factors.axis = factors.rank == 1 ? 0 : 1;
@@ -155,12 +195,16 @@ void ForEachCase(size_t of_loss, size_t numbers, Body body) {
       factors.reduction = static_cast<Reduction>(1 + random.Below(7));
       factors.weights = static_cast<WeightsForm>(random.Below(4));
       factors.label_dtype = random.Pick({DType::kI64, DType::kI32, dtype});
-      if (FactsOf(loss).family == Family::kElements) {
+      if (sparse) {
+        factors.weights = WeightsForm::kNone;
+      } else if (FactsOf(loss).family == Family::kElements) {
         factors.target_kind = TargetKind::kTargetValues;
       } else if (Takes(FactsOf(loss), Role::kClassProbabilities) && random.OneIn(3)) {
         factors.target_kind = TargetKind::kClassProbabilities;
       }
-      if (factors.valid()) body(MakeBitsCase(factors, static_cast<Numbers>(numbers), random));
+      if (!factors.valid()) continue;
+      body(sparse ? MakeSparseBitsCase(factors, static_cast<Numbers>(numbers), random)
+                  : MakeBitsCase(factors, static_cast<Numbers>(numbers), random));
     }
   }
 }

@@ -225,44 +225,90 @@ void DropRefused(const Factors& factors, LossCase& c) {
   if (softmax->soft_cap) softmax->temperature = std::fmax(softmax->temperature, 1e-3);
 }
 
-// Target values and second predictions for a case that has all else.
-void AddRowTensors(Random& random, LossCase& c) {
+// The targets of a loss of rows that takes values or lists of labels.
+void AddRowTargets(const Factors& factors, Random& random, LossCase& c) {
   const LossFacts& facts = FactsOf(c.spec.loss);
   const TensorDesc& like = c.predictions.desc;
-  if (!Takes(facts, Role::kClassIndices)) c.spec.ignore_labels.clear();
-  const auto make = [&](auto value) {
-    return OwnedTensor::Make(kFloatDTypes[random.Below(4)], like.shape, like.layout,
-                             [&](int64_t) -> Real { return value(); });
-  };
-  if (Takes(facts, Role::kTargetValues)) {
-    const bool logs = std::get<KlDivergenceLoss>(c.spec.loss).log_targets;
-    c.target_kind = TargetKind::kTargetValues;
-    c.targets = make([&] {
-      return logs ? random.Uniform(-6, 0) : random.OneIn(4) ? 0 : random.Uniform(0, 1);
+  const int64_t classes = like.shape[factors.axis];
+  if (facts.label_lists) {
+    std::vector<int64_t> shape = LabelShape(like.shape, factors.axis, true);
+    shape.push_back(1 + random.Below(classes));
+    const bool any_sign = !IsUnsigned(factors.label_dtype);
+    c.targets = OwnedTensor::Make(factors.label_dtype, shape, factors.layout, [&](int64_t) {
+      return any_sign && random.OneIn(4) ? Real(-1) : Real(random.Below(classes));
     });
-  } else if (!TakesTargets(facts)) {
+    return;
+  }
+  const bool per_position = facts.targets_per == Per::kPosition;
+  c.target_kind = Takes(facts, Role::kTargetValues) ? TargetKind::kTargetValues
+                                                    : TargetKind::kClassProbabilities;
+  const auto* const kl = std::get_if<KlDivergenceLoss>(&c.spec.loss);
+  const bool logs = kl != nullptr && kl->log_targets;
+  const DType dtype = kFloatDTypes[random.Below(4)];
+  const bool removed = per_position && random.OneIn(2);
+  c.targets = OwnedTensor::Make(
+      dtype, per_position ? LabelShape(like.shape, factors.axis, removed) : like.shape, like.layout,
+      [&](int64_t) -> Real {
+        if (TargetsOf(c.spec.loss) == TargetRange::kSigned) return random.OneIn(2) ? 1 : -1;
+        if (per_position) return random.Uniform(-8, 8);
+        if (logs) return random.Uniform(-6, 0);
+        return random.OneIn(4) ? 0 : random.Uniform(0, 1);
+      });
+}
+
+// What losses of rows take beside predictions.
+void AddRowTensors(const Factors& factors, Random& random, LossCase& c) {
+  const LossFacts& facts = FactsOf(c.spec.loss);
+  const TensorDesc& like = c.predictions.desc;
+  if (!facts.ignores) c.spec.ignore_labels.clear();
+  if (!TakesTargets(facts)) {
     c.target_kind = TargetKind::kNone;
+  } else if (!Takes(facts, Role::kClassIndices) || facts.label_lists) {
+    AddRowTargets(factors, random, c);
   }
   if (Takes(facts, Role::kSecondPredictions)) {
     const bool close = random.OneIn(3);
-    c.second_predictions = make([&] { return random.Uniform(-8, 8); });
+    const DType dtype = kFloatDTypes[random.Below(4)];
+    c.second_predictions = OwnedTensor::Make(dtype, like.shape, like.layout,
+                                             [&](int64_t) { return random.Uniform(-8, 8); });
     for (int64_t i = 0; close && i < c.predictions.size(); ++i) {
       c.second_predictions->set(i, c.predictions.at(i) * (1 + 1e-3L * random.Uniform(-1, 1)));
     }
   }
+  if (!Takes(facts, Role::kGroundMetric)) return;
+  const int64_t classes = like.shape[factors.axis];
+  const DType dtype = kFloatDTypes[random.Below(4)];
+  c.ground_metric = OwnedTensor::Make(dtype, {classes, classes}, like.layout, [&](int64_t) {
+    return random.OneIn(4) ? Real(0) : random.Uniform(0, 4);
+  });
+}
+
+// One for each class; the shape has two classes at least.
+void DrawQuantiles(Random& random, LossCase& c, int64_t classes) {
+  QuantileLoss loss;
+  for (int64_t k = 0; k < classes; ++k)
+    loss.quantiles.push_back(random.Pick({0.05, 0.3, 0.5, 0.9}));
+  c.spec.loss = loss;
+  c.spec.outputs = AllOutputs(loss);
 }
 
 LossCase MakeCase(const Factors& factors, Random& random) {
   LossCase c;
   AddScalars(factors, random, c);
   DropRefused(factors, c);
-  c.predictions =
-      OwnedTensor::Make(factors.dtype, MakeShape(factors, random), factors.layout,
-                        [&](int64_t) { return TypicalPrediction(c.spec.loss, random); });
+  std::vector<int64_t> shape = MakeShape(factors, random);
+  const auto* const quantile = std::get_if<QuantileLoss>(&factors.loss);
+  if (quantile != nullptr && quantile->several()) {
+    shape[factors.axis] = std::max<int64_t>(shape[factors.axis], 2);
+    DrawQuantiles(random, c, shape[factors.axis]);
+  }
+  c.predictions = OwnedTensor::Make(factors.dtype, shape, factors.layout, [&](int64_t) {
+    return TypicalPrediction(c.spec.loss, random);
+  });
   AddTargets(factors, random, c);
   AddClassWeights(factors, random, c);
   AddPositionTensors(factors, random, c);
-  if (FactsOf(c.spec.loss).family == Family::kRows) AddRowTensors(random, c);
+  if (FactsOf(c.spec.loss).family == Family::kRows) AddRowTensors(factors, random, c);
   return c;
 }
 

@@ -21,6 +21,7 @@ inline std::vector<Loss> LossesOf(std::initializer_list<Family> families) {
       policy->objective = PpoObjective();
       policy->input = PolicyInput::kLogProbabilities;
     }
+    if (auto* const wasserstein = std::get_if<WassersteinLoss>(&loss)) wasserstein->lambda = 1;
     const Family family = FactsOf(loss).family;
     if (std::find(families.begin(), families.end(), family) != families.end()) {
       losses.push_back(loss);
@@ -31,6 +32,9 @@ inline std::vector<Loss> LossesOf(std::initializer_list<Family> families) {
 inline const std::vector<Loss> kLosses = LossesOf({Family::kPick, Family::kSoftmax});
 inline const std::vector<Loss> kElementLosses = LossesOf({Family::kElements});
 inline const std::vector<Loss> kRowLosses = LossesOf({Family::kRows});
+
+// Several quantiles; MakeCase draws one for each class.
+inline QuantileLoss SeveralQuantilesLoss() { return {.quantiles = {0.1, 0.9}}; }
 
 // A policy loss of logits.
 inline PolicyLoss PolicyOfLogits() {

@@ -1,4 +1,5 @@
 #include "tests/core/core_run.h"
+#include "lossd/shapes.h"
 
 #include <algorithm>
 #include <cmath>
@@ -126,10 +127,11 @@ CoreOutputs CoreOutputs::For(const LossCase& loss_case, size_t misalignment) {
   const TensorDesc& predictions = loss_case.predictions.desc;
   const size_t elements = loss_case.predictions.size();
   const bool of_elements = FactsOf(loss_case.spec.loss).family == Family::kElements;
-  const size_t positions = loss_case.label_lengths ? loss_case.label_lengths->size()
-                           : of_elements
-                               ? elements
-                               : elements / GeometryOf(loss_case.spec, predictions).classes();
+  const Geometry geometry = GeometryOf(loss_case.spec, predictions);
+  const auto grouped = GroupedShape(loss_case.spec.loss, predictions, geometry.class_axis);
+  const size_t positions = grouped       ? static_cast<size_t>(*ElementCount(*grouped))
+                           : of_elements ? elements
+                                         : elements / geometry.classes();
   OutputSet all = wanted;
   all.position_losses |= loss_case.spec.reduction == Reduction::kNone;
   const OutputDTypes dtypes = OutputDTypesOf(loss_case.spec, DescsOf(loss_case.inputs()));

@@ -59,6 +59,29 @@ TEST(Prepare, CostsNothingWhereNothingCame) {
   }
 }
 
+// Nor do the groups that a shape declares.
+TEST(Prepare, CountsGroupsAtNoCost) {
+  for (const std::vector<int64_t>& shape :
+       {std::vector<int64_t>{int64_t{1} << 30, 1 << 22}, {int64_t{1} << 52, 1}}) {
+    LossTensorDescs tensors;
+    tensors.predictions = {DType::kF32, shape};
+    tensors.target_kind = TargetKind::kClassProbabilities;
+    tensors.targets = {DType::kF32, shape};
+    LossSpec spec;
+    TverskyLoss loss;
+    loss.group = Grouping::kSample;
+    spec.loss = loss;
+    for (const Reduction reduction : {Reduction::kValid, Reduction::kPositions}) {
+      spec.reduction = reduction;
+      absl::StatusOr<LossPlan> plan = LossPlan::Make(spec, tensors);
+      ASSERT_TRUE(plan.ok()) << plan.status();
+      const auto run = LossRun::Prepare(*std::move(plan), {}, TestExecutor());
+      ASSERT_TRUE(run.ok()) << run.status();
+      EXPECT_EQ(run->denominator(), 0x1p52);
+    }
+  }
+}
+
 TEST(Refusals, LabelsOutOfRangeNameThePositionAndTheValue) {
   for (const DType dtype : kAllDTypes) {
     for (const int wrong : {10, 100, -1}) {

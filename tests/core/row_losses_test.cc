@@ -16,7 +16,9 @@ namespace {
 TEST(RowLosses, AgreeWithTheOracle) {
   Random random(41);
   int cases = 0;
-  for (const Loss& loss : kRowLosses) {
+  std::vector<Loss> losses = kRowLosses;
+  losses.push_back(SeveralQuantilesLoss());
+  for (const Loss& loss : losses) {
     for (const DType dtype : kFloatDTypes) {
       for (const Layout layout : {Layout::kRowMajor, Layout::kColumnMajor}) {
         for (const auto& [rank, axis] : std::vector<std::pair<int, int>>{{1, 0}, {2, 1}, {3, 1}}) {
@@ -38,7 +40,7 @@ TEST(RowLosses, AgreeWithTheOracle) {
       }
     }
   }
-  EXPECT_GT(cases, 1900);
+  EXPECT_GT(cases, 4000);
   TestLedger().Print();
 }
 

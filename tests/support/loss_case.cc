@@ -59,6 +59,7 @@ LossInputs LossCase::inputs() const {
   views.label_lengths = view(label_lengths);
   views.input_lengths = view(input_lengths);
   views.sparse_probabilities = view(sparse_probabilities);
+  views.ground_metric = view(ground_metric);
   return views;
 }
 

@@ -53,6 +53,7 @@ struct LossCase {
   std::optional<OwnedTensor> label_lengths;
   std::optional<OwnedTensor> input_lengths;
   std::optional<OwnedTensor> sparse_probabilities;
+  std::optional<OwnedTensor> ground_metric;
 
   // Views into this.
   LossInputs inputs() const;

@@ -78,7 +78,9 @@ class Computation {
   void ReadPositionTensors(Position& position) const;
   void ReadToken(Position& position) const;
   void ReadTargets(Position& position) const;
+  std::vector<int64_t> Slots(const Position& position) const;
   void ReadSparseTargets(Position& position) const;
+  void ReadLabelList(Position& position) const;
   void Count(const Position& position);
   void FindDenominator();
   void FinishLoss();
@@ -231,6 +233,13 @@ Position Computation::Read(const Index& index) const {
   for (int64_t k = 0; inputs_.class_bias && k < geometry_.classes(); ++k) {
     position.row.bias.push_back(ElementOf(*inputs_.class_bias, k));
   }
+  for (int64_t i = 0; inputs_.ground_metric && i < geometry_.classes(); ++i) {
+    for (int64_t j = 0; j < geometry_.classes(); ++j) {
+      const bool row_major = inputs_.ground_metric->desc.layout == Layout::kRowMajor;
+      const int64_t at = row_major ? i * geometry_.classes() + j : j * geometry_.classes() + i;
+      position.row.metric.push_back(ElementOf(*inputs_.ground_metric, at));
+    }
+  }
   ReadTargets(position);
   ReadPositionTensors(position);
   ReadToken(position);
@@ -241,14 +250,21 @@ Position Computation::Read(const Index& index) const {
   return position;
 }
 
-// Shares that add up where labels are equal; labels < 0 are none.
-void Computation::ReadSparseTargets(Position& position) const {
+std::vector<int64_t> Computation::Slots(const Position& position) const {
   const TensorDesc& desc = inputs_.targets.desc;
   const int64_t slots = desc.shape.back();
   const int64_t positions = *ElementCount(desc.shape) / slots;
+  std::vector<int64_t> addresses;
   for (int64_t j = 0; j < slots; ++j) {
-    const int64_t at = desc.layout == Layout::kRowMajor ? position.address * slots + j
-                                                        : j * positions + position.address;
+    addresses.push_back(desc.layout == Layout::kRowMajor ? position.address * slots + j
+                                                         : j * positions + position.address);
+  }
+  return addresses;
+}
+
+// Shares that add up where labels are equal; labels < 0 are none.
+void Computation::ReadSparseTargets(Position& position) const {
+  for (const int64_t at : Slots(position)) {
     const Real label = ElementOf(inputs_.targets, at);
     if (label < 0) continue;
     position.plain_targets[static_cast<size_t>(label)] +=
@@ -256,11 +272,25 @@ void Computation::ReadSparseTargets(Position& position) const {
   }
 }
 
+// Up to the first label < 0.
+void Computation::ReadLabelList(Position& position) const {
+  for (const int64_t at : Slots(position)) {
+    const Real label = ElementOf(inputs_.targets, at);
+    if (label < 0) return;
+    position.row.labels.push_back(static_cast<size_t>(label));
+  }
+}
+
 void Computation::ReadTargets(Position& position) const {
   Row& row = position.row;
   position.plain_targets.assign(row.x.size(), 0);
+  const LossFacts& facts = FactsOf(spec_.loss);
   if (inputs_.sparse_probabilities) {
     ReadSparseTargets(position);
+  } else if (facts.label_lists) {
+    ReadLabelList(position);
+  } else if (facts.targets_per == Per::kPosition) {
+    row.target = ElementOf(inputs_.targets, position.address);
   } else if (inputs_.target_kind == TargetKind::kClassIndices) {
     const Real label = ElementOf(inputs_.targets, position.address);
     for (const int64_t ignored : spec_.ignore_labels) {
@@ -397,10 +427,12 @@ void Computation::Gradient(const Position& position) {
           position.elements[k], spec_.gradient_dtype.value_or(own_dtype), answer_.gradient);
   }
   if (!FactsOf(spec_.loss).second_gradient) return;
-  Entry({coefficient, position.answer.second_slope, position.answer.second_slope_bound},
-        position.address,
-        spec_.second_gradient_dtype.value_or(inputs_.second_predictions->desc.dtype),
-        answer_.second_gradient);
+  for (size_t k = 0; k < position.elements.size(); ++k) {
+    Entry({coefficient, position.answer.second_slope[k], position.answer.second_slope_bound[k]},
+          position.elements[k],
+          spec_.second_gradient_dtype.value_or(inputs_.second_predictions->desc.dtype),
+          answer_.second_gradient);
+  }
 }
 
 void Computation::Entry(const GradientEntry& entry, int64_t element, DType out, Bounded& to) {

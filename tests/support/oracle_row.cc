@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "tests/support/oracle_softmax.h"
+#include "tests/support/oracle_vectors.h"
 
 namespace lossd::oracle {
 namespace {
@@ -99,7 +100,7 @@ void ElementOf(const L& loss, const Row& row, Real u, Real smallest, RowAnswer& 
             w * smallest;
   };
   slope(value.slope, answer.slope[0], answer.slope_bound[0]);
-  slope(value.second, answer.second_slope, answer.second_slope_bound);
+  slope(value.second, answer.second_slope[0], answer.second_slope_bound[0]);
   if (!std::isnan(answer.loss)) return;
   answer.loss = kNan;
 }
@@ -114,6 +115,7 @@ void FinishRow(const Sized& sum, bool foreign_nan, RowAnswer& answer) {
   answer.nonfinite = !(std::isnan(sum.value) && foreign_nan);
   if (std::isnan(sum.value)) answer.loss = kNan;
   FillNan(answer.slope);
+  FillNan(answer.second_slope);
 }
 
 void RowOf(const KlDivergenceLoss& loss, const Row& row, Real u, Real /*smallest*/,
@@ -161,6 +163,24 @@ void RowOf(const MultiMarginLoss& loss, const Row& row, Real u, Real /*smallest*
     answer.slope_bound[y] += bound + 16 * u * std::fabs(slope);
   }
   FinishRow(sum, false, answer);
+}
+
+void RowOf(const MultiLabelMarginLoss&, const Row& row, Real u, Real smallest, RowAnswer& answer) {
+  MultiLabelMarginRow(row, u, smallest, answer);
+  FinishRow(answer.sum, false, answer);
+}
+
+void RowOf(const CosineEmbeddingLoss& loss, const Row& row, Real u, Real smallest,
+           RowAnswer& answer) {
+  CosineEmbeddingRow(loss, row, u, smallest, answer);
+  FinishRow(answer.sum, std::isnan(row.target), answer);
+}
+
+void RowOf(const WassersteinLoss& loss, const Row& row, Real u, Real smallest, RowAnswer& answer) {
+  WassersteinRow(loss, row, u, smallest, answer);
+  const bool foreign =
+      std::any_of(row.targets.begin(), row.targets.end(), [](Real t) { return std::isnan(t); });
+  FinishRow(answer.sum, foreign, answer);
 }
 
 // log softmax(x / T), from the definition.
@@ -288,18 +308,25 @@ RowAnswer ComputeRow(const Loss& loss, const Row& row, DType compute_type) {
   RowAnswer answer;
   answer.slope.assign(row.x.size(), 0);
   answer.slope_bound.assign(row.x.size(), 0);
+  answer.second_slope.assign(row.x.size(), 0);
+  answer.second_slope_bound.assign(row.x.size(), 0);
   const Real u = UnitRoundoff(compute_type);
   // A loss without a RowOf or a ValueOf of its own does not compile.
   const Real smallest = SmallestNormal(compute_type);
   std::visit(
       [&]<class L>(const L& l) {
-        if constexpr (LossRow<L>::kFamily == Family::kElements) {
+        if constexpr (std::is_same_v<L, QuantileLoss>) {
+          if (!l.several()) return ElementOf(l, row, u, smallest, answer);
+          QuantilesRow(l, row, u, smallest, answer);
+          FinishRow(answer.sum, std::isnan(row.target), answer);
+        } else if constexpr (LossRow<L>::kFamily == Family::kElements) {
           ElementOf(l, row, u, smallest, answer);
         } else if constexpr (std::is_same_v<L, PolicyLoss>) {
           l.of_logits() ? TokenOf(l, row, u, smallest, answer)
                         : ElementOf(l, row, u, smallest, answer);
-        } else if constexpr (LossRow<L>::kFamily == Family::kSequences) {
-          // No row has it: oracle_sequences.h.
+        } else if constexpr (LossRow<L>::kFamily == Family::kSequences ||
+                             LossRow<L>::kFamily == Family::kGroups) {
+          // No row has it: ctc_test.cc, tversky_test.cc.
         } else {
           RowOf(l, row, u, smallest, answer);
         }

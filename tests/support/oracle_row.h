@@ -12,13 +12,16 @@ namespace lossd::oracle {
 
 // One position and all its classes.
 struct Row {
-  std::vector<Real> x;        // predictions
-  std::vector<Real> weights;  // w(k), normalised
-  std::vector<Real> bias;     // of each class; empty: none
-  std::vector<Real> targets;  // t'(k), smoothed
-  int64_t label = -1;         // y for class indices, else -1
-  bool smoothed = false;      // whether label smoothing made `targets`
-  std::vector<Real> second;   // second predictions, of losses of whole rows
+  std::vector<Real> x;         // predictions
+  std::vector<Real> weights;   // w(k), normalised
+  std::vector<Real> bias;      // of each class; empty: none
+  std::vector<Real> targets;   // t'(k), smoothed
+  int64_t label = -1;          // y for class indices, else -1
+  bool smoothed = false;       // whether label smoothing made `targets`
+  std::vector<Real> second;    // second predictions, of losses of whole rows
+  Real target = 0;             // of losses with one for each position
+  std::vector<size_t> labels;  // of losses with a list for each position
+  std::vector<Real> metric;    // [classes][classes], the costs between classes
   // Of a loss over elements, which looks at this and weights[0]; of a policy what belongs to a
   // token.
   Element element;
@@ -40,8 +43,9 @@ struct RowAnswer {
   Real loss_bound = 0;
   std::vector<Real> slope;  // dl/dx_k
   std::vector<Real> slope_bound;
-  Real second_slope = 0;  // of losses with a second gradient
-  Real second_slope_bound = 0;
+  std::vector<Real> second_slope;  // of losses with a second gradient
+  std::vector<Real> second_slope_bound;
+  Sized sum;               // of losses of whole rows: the terms of the loss
   bool nonfinite = false;  // made NaN by its predictions
   bool clamped = false;
 

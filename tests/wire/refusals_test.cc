@@ -1,6 +1,7 @@
 // The refusal table: requests that are wrong in one place, each with the code and the words it is
 // refused with. They go the whole way of a request: protobuf, decoding, plan, labels and weights,
-// predictions. The domains of the options are in option_domains_test.cc.
+// predictions. The domains of the options are in option_domains_test.cc
+// and loss_domains_test.cc.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -115,6 +115,7 @@ void FillRequest(Random& random, bool with_data, v1::ComputeRequest& request) {
   if (random.OneIn(2)) *request.mutable_label_lengths() = SampleTensor(random, with_data);
   if (random.OneIn(2)) *request.mutable_input_lengths() = SampleTensor(random, with_data);
   if (random.OneIn(2)) *request.mutable_sparse_probabilities() = SampleTensor(random, with_data);
+  if (random.OneIn(2)) *request.mutable_ground_metric() = SampleTensor(random, with_data);
   if (random.OneIn(2)) *request.mutable_second_predictions() = SampleTensor(random, with_data);
   *request.mutable_predictions() = SampleTensor(random, with_data);
 }

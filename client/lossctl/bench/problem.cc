@@ -86,6 +86,9 @@ Problem::Problem(const ProblemShape& shape)
     ctc->time_axis = 1;  // [N, T, C]
     spec_.class_axis = 2;
   }
+  if (auto* const wasserstein = std::get_if<WassersteinLoss>(&spec_.loss)) {
+    wasserstein->lambda = wasserstein->lambda.value_or(1);
+  }
   std::mt19937_64 random(shape.seed);
   for (Input& input : inputs_) {
     input.predictions.resize(elements_ * SizeOf(shape.dtype));
@@ -101,10 +104,15 @@ void Problem::AddTargets(const ProblemShape& shape, std::mt19937_64& random, Inp
   input.views.target_kind = TargetKind::kNone;
   if (!TakesTargets(FactsOf(shape.loss))) return;
   if (std::holds_alternative<CtcLoss>(shape.loss)) return AddLabelSequences(shape, random, input);
-  const bool values = Takes(FactsOf(shape.loss), Role::kTargetValues);
+  const LossFacts& facts = FactsOf(shape.loss);
+  if (!Takes(facts, Role::kTargetValues) && !Takes(facts, Role::kClassIndices)) {
+    return AddProbabilities(shape, random, input);
+  }
+  const bool values = Takes(facts, Role::kTargetValues);
   input.views.target_kind = values ? TargetKind::kTargetValues : TargetKind::kClassIndices;
   std::vector<int64_t> label_shape = shape.shape;
-  if (!values) label_shape.erase(label_shape.begin() + 1);
+  if (!values || facts.targets_per == Per::kPosition) label_shape.erase(label_shape.begin() + 1);
+  if (facts.label_lists) label_shape.push_back(1);
   const auto classes = static_cast<uint64_t>(shape.shape[1]);
   input.labels.resize(*ElementCount(label_shape));
   for (int64_t& label : input.labels) {
@@ -121,6 +129,13 @@ void Problem::AddTargets(const ProblemShape& shape, std::mt19937_64& random, Inp
     }
   }
   input.views.targets = TensorView::Of<int64_t>(input.labels, label_shape);
+}
+
+void Problem::AddProbabilities(const ProblemShape& shape, std::mt19937_64& random, Input& input) {
+  input.views.target_kind = TargetKind::kClassProbabilities;
+  input.others.emplace_back(elements_ * SizeOf(shape.dtype));
+  Fill(MagnitudesOf(Domain::kProbabilities), shape.dtype, random, input.others.back());
+  input.views.targets = {{shape.dtype, shape.shape}, input.others.back()};
 }
 
 // Labels of which an eighth of the frames can spell any.
@@ -145,9 +160,11 @@ void Problem::AddOthers(const ProblemShape& shape, std::mt19937_64& random, Inpu
     for (const TensorRow<TensorView>& row : kTensorRows<TensorView>) {
       const bool needed = row.role == rule.role && rule.presence == Presence::kRequired;
       if (!needed || row.per == Per::kSequence || row.sometimes == nullptr) continue;
-      input.others.emplace_back(elements_ * SizeOf(shape.dtype));
+      std::vector<int64_t> other = shape.shape;
+      if (row.per == Per::kClassPair) other.assign(2, shape.shape[1]);
+      input.others.emplace_back(*ElementCount(other) * SizeOf(shape.dtype));
       Fill({0, 3, true, false}, shape.dtype, random, input.others.back());
-      input.views.*row.sometimes = {{shape.dtype, shape.shape}, input.others.back()};
+      input.views.*row.sometimes = {{shape.dtype, other}, input.others.back()};
     }
   }
 }

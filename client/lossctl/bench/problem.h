@@ -55,7 +55,8 @@ class Problem {
     std::vector<std::byte> gradient;
   };
 
-  static void AddTargets(const ProblemShape& shape, std::mt19937_64& random, Input& input);
+  void AddTargets(const ProblemShape& shape, std::mt19937_64& random, Input& input);
+  void AddProbabilities(const ProblemShape& shape, std::mt19937_64& random, Input& input);
   static void AddLabelSequences(const ProblemShape& shape, std::mt19937_64& random, Input& input);
   void AddOthers(const ProblemShape& shape, std::mt19937_64& random, Input& input);
 

@@ -177,18 +177,42 @@ struct LossRow<LogCoshLoss> : OverElements {
   static constexpr std::string_view kName = "log_cosh";
 };
 
+// What losses with one target for each position take.
+inline constexpr TensorRule kPositionTargetTensors[] = {
+    {Role::kClassWeights, Presence::kOptional},
+    {Role::kPositionWeights, Presence::kOptional},
+    {Role::kUpstreamGradient, Presence::kOptional},
+    {Role::kPredictions, Presence::kRequired},
+    {Role::kTargetValues, Presence::kRequired}};
+
 struct QuantileLoss {
-  std::vector<double> quantiles;  // none: 0.5
+  std::vector<double> quantiles;  // none: 0.5; several: one for each class
+
+  bool several() const { return quantiles.size() > 1; }
+};
+// Of several quantiles a row of predictions has one target.
+struct SeveralQuantiles {
+  static constexpr int kNumber = 26;
+  static constexpr std::string_view kName = "quantile";
+  static constexpr Family kFamily = Family::kRows;
+  static constexpr Domain kPredictions = Domain::kNumbers;
+  static constexpr absl::Span<const TensorRule> kTensors = kPositionTargetTensors;
+  static constexpr bool kIgnores = false;
+  static constexpr bool kSmooths = false;
+  static constexpr bool kSecondGradient = false;
+  static constexpr Per kTargetsPer = Per::kPosition;
 };
 template <>
 struct LossRow<QuantileLoss> : OverElements {
+  using Otherwise = SeveralQuantiles;
+  static bool IsOtherwise(const QuantileLoss& loss) { return loss.several(); }
+
   static constexpr int kNumber = 26;
   static constexpr std::string_view kName = "quantile";
   static constexpr std::tuple kOptions = {MakeOption(1, "quantiles", &QuantileLoss::quantiles,
                                                      Range::BetweenZeroAndOne(),
-                                                     "the quantile that is predicted")};
-  static constexpr std::tuple kConflicts = {Conflict<QuantileLoss>{
-      "quantiles", [](const QuantileLoss& l) { return l.quantiles.size() > 1; }, "one of them"}};
+                                                     "the quantile that is predicted, or one "
+                                                     "for each class")};
 };
 
 struct PoissonNllLoss {

@@ -22,6 +22,7 @@ enum class Family : int8_t {
   kElements,   // nothing: every element of the predictions is a position of its own
   kRows,       // whatever it likes of a position's classes
   kSequences,  // frames: a sequence of them is a position
+  kGroups,     // all positions of a sample, or all: a class of them is a position
 };
 
 // What predictions are.
@@ -39,6 +40,8 @@ constexpr std::string_view NameOf(Family family) {
       return "rows";
     case Family::kSequences:
       return "sequences";
+    case Family::kGroups:
+      return "groups";
   }
   return "";
 }
@@ -88,6 +91,8 @@ struct Range {
   static constexpr Range Finite() {
     return {-kInfinity, kInfinity, false, false, "a finite number"};
   }
+  static constexpr Range FromMinusOneToOne() { return {-1, 1, true, true, "a number in [-1, 1]"}; }
+  static constexpr Range OneToThousand() { return {1, 1000, true, true, "1 to 1000"}; }
   static constexpr Range FiniteFromZero() {
     return {0, kInfinity, true, false, "a finite number >= 0"};
   }

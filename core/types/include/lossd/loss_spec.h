@@ -47,8 +47,8 @@ struct LossSpec {
   OutputSet outputs;
 };
 
-// Whether targets of a kind must be known whole before the first gradient: class indices always,
-// others where they decide D. Otherwise they travel block by block.
+// Whether targets of a kind must be known whole before the first gradient: class indices and target
+// values of positions always, others where they decide D. Otherwise they travel block by block.
 inline bool TargetsComeWhole(const LossSpec& spec, TargetKind kind) {
   const bool weighed = spec.reduction == Reduction::kWeightSum ||
                        (spec.reduction == Reduction::kGiven && spec.denominator == 0.0);
@@ -58,6 +58,7 @@ inline bool TargetsComeWhole(const LossSpec& spec, TargetKind kind) {
     case TargetKind::kClassProbabilities:
       return weighed;
     case TargetKind::kTargetValues:
+      if (FactsOf(spec.loss).targets_per == Per::kPosition) return true;
       return !spec.ignore_labels.empty() && (weighed || spec.reduction == Reduction::kValid);
     case TargetKind::kNone:
       break;

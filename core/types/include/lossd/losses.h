@@ -15,6 +15,7 @@
 
 #include "absl/types/span.h"
 #include "lossd/element_losses.h"
+#include "lossd/group_losses.h"
 #include "lossd/loss_rows.h"
 #include "lossd/policy_loss.h"
 #include "lossd/row_losses.h"
@@ -152,7 +153,8 @@ using Loss =
                  SigmoidFocalLoss, HingeLoss, SquaredErrorLoss, AbsoluteErrorLoss, SmoothL1Loss,
                  HuberLoss, LogCoshLoss, QuantileLoss, PoissonNllLoss, GaussianNllLoss,
                  GaussianKlLoss, MarginRankingLoss, PairwiseLogisticLoss, PreferenceLoss, KtoLoss,
-                 ValueLoss, DistillationLoss, KlDivergenceLoss, MultiMarginLoss, CtcLoss>;
+                 ValueLoss, DistillationLoss, KlDivergenceLoss, MultiMarginLoss,
+                 MultiLabelMarginLoss, CosineEmbeddingLoss, CtcLoss, TverskyLoss, WassersteinLoss>;
 inline constexpr size_t kLossCount = std::variant_size_v<Loss>;
 
 template <class L>
@@ -179,14 +181,20 @@ struct LossFacts {
   bool ignores;          // takes ignore_labels
   bool smooths;          // takes label_smoothing
   bool second_gradient;  // has a gradient of second_predictions
+  Per targets_per;       // of target values
+  bool label_lists;      // class indices are a list for each position
 };
 
 namespace losses_internal {
 
 template <class Row>
 constexpr LossFacts FactsOfRow() {
-  return {Row::kNumber,  Row::kName,    Row::kFamily,  Row::kPredictions,
-          Row::kTensors, Row::kIgnores, Row::kSmooths, Row::kSecondGradient};
+  Per targets_per = Per::kElement;
+  if constexpr (requires { Row::kTargetsPer; }) targets_per = Row::kTargetsPer;
+  bool label_lists = false;
+  if constexpr (requires { Row::kLabelLists; }) label_lists = Row::kLabelLists;
+  return {Row::kNumber,  Row::kName,    Row::kFamily,         Row::kPredictions, Row::kTensors,
+          Row::kIgnores, Row::kSmooths, Row::kSecondGradient, targets_per,       label_lists};
 }
 
 template <size_t... I>
@@ -240,7 +248,8 @@ inline const LossFacts& FactsOf(const Loss& any) {
 
 // Whether the predictions travel in one piece: a position depends on more than its own classes.
 inline bool IsInOneBox(const Loss& loss) {
-  if (FactsOf(loss).family == Family::kSequences) return true;
+  const Family family = FactsOf(loss).family;
+  if (family == Family::kSequences || family == Family::kGroups) return true;
   const auto* const policy = std::get_if<PolicyLoss>(&loss);
   return policy != nullptr && policy->of_sequences();
 }

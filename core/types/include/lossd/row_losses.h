@@ -116,6 +116,84 @@ struct LossRow<MultiMarginLoss> : OverRows {
                  "the sum over the classes, divided by C, or the largest")};
 };
 
+inline constexpr TensorRule kLabelListTensors[] = {{Role::kClassIndices, Presence::kRequired},
+                                                   {Role::kPositionWeights, Presence::kOptional},
+                                                   {Role::kUpstreamGradient, Presence::kOptional},
+                                                   {Role::kPredictions, Presence::kRequired}};
+
+// Each position has a list of labels, which ends before the first that is < 0.
+struct MultiLabelMarginLoss {};
+template <>
+struct LossRow<MultiLabelMarginLoss> : OverRows {
+  static constexpr int kNumber = 32;
+  static constexpr std::string_view kName = "multi_label_margin";
+  static constexpr Domain kPredictions = Domain::kNumbers;
+  static constexpr absl::Span<const TensorRule> kTensors = kLabelListTensors;
+  static constexpr bool kLabelLists = true;
+};
+
+inline constexpr TensorRule kVectorPairTensors[] = {
+    {Role::kPositionWeights, Presence::kOptional},
+    {Role::kUpstreamGradient, Presence::kOptional},
+    {Role::kPredictions, Presence::kRequired},
+    {Role::kTargetValues, Presence::kRequired},
+    {Role::kSecondPredictions, Presence::kRequired}};
+
+// Predictions and second_predictions are vectors along the class axis; the target of a position
+// says whether they should be alike, 1, or not, -1.
+struct CosineEmbeddingLoss {
+  double margin = 0;
+};
+template <>
+struct LossRow<CosineEmbeddingLoss> : OverRows {
+  static constexpr int kNumber = 33;
+  static constexpr std::string_view kName = "cosine_embedding";
+  static constexpr Domain kPredictions = Domain::kNumbers;
+  static constexpr absl::Span<const TensorRule> kTensors = kVectorPairTensors;
+  static constexpr bool kSecondGradient = true;
+  static constexpr TargetRange kTargets = TargetRange::kSigned;
+  static constexpr Per kTargetsPer = Per::kPosition;
+  static constexpr std::tuple kOptions = {
+      MakeOption(1, "margin", &CosineEmbeddingLoss::margin, Range::FromMinusOneToOne(),
+                 "the cosine that vectors with target -1 may have")};
+};
+
+enum class PotentialGradient : int8_t { kCentred = 1, kMocha = 2, kPotential = 3 };
+template <>
+struct Words<PotentialGradient> {
+  static constexpr std::string_view kNames[] = {"CENTRED", "MOCHA", "POTENTIAL"};
+};
+
+inline constexpr TensorRule kTransportTensors[] = {{Role::kClassProbabilities, Presence::kRequired},
+                                                   {Role::kPositionWeights, Presence::kOptional},
+                                                   {Role::kUpstreamGradient, Presence::kOptional},
+                                                   {Role::kPredictions, Presence::kRequired},
+                                                   {Role::kGroundMetric, Presence::kRequired}};
+
+// The cost of moving the predicted probabilities to the targets, by Sinkhorn's algorithm:
+// M. Cuturi, NeurIPS 2013.
+struct WassersteinLoss {
+  std::optional<double> lambda;  // required
+  int32_t iterations = 50;
+  PotentialGradient gradient = PotentialGradient::kCentred;
+};
+template <>
+struct LossRow<WassersteinLoss> : OverRows {
+  static constexpr int kNumber = 42;
+  static constexpr std::string_view kName = "wasserstein";
+  static constexpr Domain kPredictions = Domain::kProbabilities;
+  static constexpr absl::Span<const TensorRule> kTensors = kTransportTensors;
+  static constexpr std::tuple kOptions = {
+      MakeOption(1, "lambda", &WassersteinLoss::lambda, Range::Positive(),
+                 "how sharp the plan is; required"),
+      MakeOption(2, "iterations", &WassersteinLoss::iterations, Range::OneToThousand(),
+                 "of Sinkhorn's algorithm"),
+      MakeOption(3, "gradient", &WassersteinLoss::gradient, "which of the potentials it is")};
+  static constexpr std::tuple kConflicts = {
+      Conflict<WassersteinLoss>{"lambda", [](const WassersteinLoss& l) { return !l.lambda; },
+                                "a finite number > 0", "not set"}};
+};
+
 }  // namespace lossd
 
 #endif  // LOSSD_ROW_LOSSES_H_

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "lossd/losses.h"
 #include "lossd/tensor.h"
 
 // The rules of shapes that server, client and lossctl share.
@@ -35,6 +36,12 @@ std::vector<int64_t> Without(absl::Span<const int64_t> shape, int axis);
 // Whether `shape` is that of labels: the predictions' with the class axis 1 or removed.
 bool IsLabelShape(absl::Span<const int64_t> shape, absl::Span<const int64_t> predictions,
                   int class_axis);
+
+// Of a loss over sequences or groups, the shape of what has an element for each position: [N] of
+// sequences, [C] or that of samples and classes of groups. nullopt of other losses, and where the
+// predictions lack an axis for it.
+std::optional<std::vector<int64_t>> GroupedShape(const Loss& loss, const TensorDesc& predictions,
+                                                 int class_axis);
 
 }  // namespace lossd
 

@@ -37,6 +37,7 @@ enum class Role : int8_t {
   kLabelLengths = 19,
   kInputLengths = 20,
   kSparseProbabilities = 21,
+  kGroundMetric = 23,
 };
 
 // What a tensor has one element for.
@@ -47,12 +48,13 @@ enum class Per : int8_t {
   kClassOrOne,  // a class, or one for all
   kSequence,    // a sequence: a number of tokens or frames
   kSlot,        // each of the K labels of a position: shape of the class indices
+  kClassPair,   // a class of the predictions and one of the targets
 };
 
 enum class TargetKind : int8_t {
   kClassIndices,        // shape of the predictions with the class axis 1 or removed
   kClassProbabilities,  // shape of the predictions
-  kTargetValues,        // shape of the predictions
+  kTargetValues,        // shape of the predictions; in some losses, of labels
   kNone,                // the loss takes none
 };
 
@@ -74,6 +76,7 @@ enum class SideKind : int8_t {
   kLabelLengths = 19,
   kInputLengths = 20,
   kSparseProbabilities = 21,
+  kGroundMetric = 23,
 };
 inline constexpr SideKind kSideKinds[] = {SideKind::kClassWeights,
                                           SideKind::kPositionWeights,
@@ -89,7 +92,8 @@ inline constexpr SideKind kSideKinds[] = {SideKind::kClassWeights,
                                           SideKind::kSequenceLengths,
                                           SideKind::kLabelLengths,
                                           SideKind::kInputLengths,
-                                          SideKind::kSparseProbabilities};
+                                          SideKind::kSparseProbabilities,
+                                          SideKind::kGroundMetric};
 
 // The tensors of one request, by type T (a description, a view).
 template <class T>
@@ -112,6 +116,7 @@ struct LossTensors {
   std::optional<T> label_lengths = {};
   std::optional<T> input_lengths = {};
   std::optional<T> sparse_probabilities = {};
+  std::optional<T> ground_metric = {};
 };
 using LossTensorDescs = LossTensors<TensorDesc>;
 using LossInputs = LossTensors<TensorView>;
@@ -134,6 +139,7 @@ struct SideTensors {
   T label_lengths = {};
   T input_lengths = {};
   T sparse_probabilities = {};
+  T ground_metric = {};
 };
 
 // And what a block has of those that travel in blocks (bytes, a size).
@@ -263,6 +269,8 @@ inline constexpr TensorRow<T> kTensorRows[] = {
     WholeConstant(Role::kSparseProbabilities, "sparse_probabilities", Per::kSlot,
                   SideKind::kSparseProbabilities, &LossTensors<T>::sparse_probabilities,
                   &SideTensors<T>::sparse_probabilities),
+    WholeConstant(Role::kGroundMetric, "ground_metric", Per::kClassPair, SideKind::kGroundMetric,
+                  &LossTensors<T>::ground_metric, &SideTensors<T>::ground_metric),
 };
 inline constexpr size_t kTensorCount = std::size(kTensorRows<TensorDesc>);
 

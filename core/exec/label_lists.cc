@@ -1,4 +1,4 @@
-#include "core/exec/sparse_targets.h"
+#include "core/exec/label_lists.h"
 
 #include <algorithm>
 #include <vector>
@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kPositionsPerUnit = int64_t{1} << 14;
 
-// Where the labels and shares of a position lie.
+// Where the labels of a position, and their shares, lie.
 struct Slots {
   explicit Slots(const LossPlan& plan)
       : count(plan.slots()),
@@ -38,6 +38,7 @@ int64_t FirstBadLabel(const RunState& run, int64_t begin, int64_t end) {
                              int64_t label = 0;
                              const bool whole = ToWhole(value_at(slots.At(p, j)), &label);
                              if (!whole || label >= run.plan.classes()) return slots.At(p, j);
+                             if (label < 0 && !run.plan.sparse_targets()) break;
                            }
                          }
                          return -1;
@@ -46,7 +47,7 @@ int64_t FirstBadLabel(const RunState& run, int64_t begin, int64_t end) {
 
 }  // namespace
 
-absl::Status CheckSparseTargets(const RunState& run, Executor& executor, StopToken stop) {
+absl::Status CheckLabelLists(const RunState& run, Executor& executor, StopToken stop) {
   const int64_t positions = run.plan.positions();
   std::vector<int64_t> bad((positions + kPositionsPerUnit - 1) / kPositionsPerUnit, -1);
   LOSSD_RETURN_IF_ERROR(executor.ForEach(static_cast<int64_t>(bad.size()), stop, [&](int64_t unit) {
@@ -57,9 +58,10 @@ absl::Status CheckSparseTargets(const RunState& run, Executor& executor, StopTok
   if (first == bad.end()) return absl::OkStatus();
   const std::string value =
       ElementString(run.plan.tensors().targets.dtype, run.side.targets, *first);
-  return absl::InvalidArgumentError(absl::StrCat("class_indices[", *first, "] is ", value,
-                                                 "; wanted a label in 0..", run.plan.classes() - 1,
-                                                 ", or one < 0 where there is none"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "class_indices[", *first, "] is ", value, "; wanted a label in 0..", run.plan.classes() - 1,
+      run.plan.sparse_targets() ? ", or one < 0 where there is none"
+                                : ", or one < 0 where the list ends"));
 }
 
 void SpreadSparseTargets(const RunState& run, int64_t first, int64_t count, kernels::Stop stop,
@@ -80,6 +82,20 @@ void SpreadSparseTargets(const RunState& run, int64_t first, int64_t count, kern
       }
     }
   });
+}
+
+int64_t ReadLabelList(const RunState& run, int64_t position, double* labels) {
+  const Slots slots(run.plan);
+  return VisitElements(
+      run.plan.tensors().targets.dtype, run.side.targets, [&](auto value_at) -> int64_t {
+        int64_t count = 0;
+        for (; count < slots.count; ++count) {
+          const auto label = static_cast<double>(value_at(slots.At(position, count)));
+          if (label < 0) break;
+          labels[count] = label;
+        }
+        return count;
+      });
 }
 
 }  // namespace lossd
