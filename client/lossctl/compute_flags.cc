@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/lossctl/choices.h"
+#include "client/lossctl/spec_file.h"
 #include "lossd/status_macros.h"
 
 namespace lossd::lossctl {
@@ -30,6 +31,9 @@ constexpr FlagRow<ComputeFlags> kFixed[] = {
     {&Flags::fan_out, "--fan-out", kCall, "N",
      "streams at once, which several servers share; default 1"},
 
+    {&Flags::spec, "--spec", kWhat, "FILE",
+     "in the place of --loss and all options: a LossSpec of the\n"
+     "contract, in protobuf's text or JSON format"},
     {&Flags::predictions, "--predictions", kWhat, "F.npy", "required; f32, f64, f16 or bf16"},
     {&Flags::second_predictions, "--second-predictions", kWhat, "F.npy",
      "of losses that take two: shape of the predictions"},
@@ -167,6 +171,33 @@ absl::Status ReadNumber(const char* flag, const FlagText& text, Field* value) {
   return absl::OkStatus();
 }
 
+// The flags that say a part of the spec, but for the options of losses.
+constexpr FlagText ComputeFlags::*kSpecFlags[] = {&Flags::loss,
+                                                  &Flags::class_axis,
+                                                  &Flags::weight_normalization,
+                                                  &Flags::label_smoothing,
+                                                  &Flags::loss_weight,
+                                                  &Flags::reduction,
+                                                  &Flags::denominator,
+                                                  &Flags::all_ignored,
+                                                  &Flags::non_finite,
+                                                  &Flags::gradient_scale,
+                                                  &Flags::gradient_dtype,
+                                                  &Flags::second_gradient_dtype};
+
+absl::Status CheckNoneBesideSpec(const ComputeFlags& flags) {
+  const auto refuse = [](absl::string_view flag) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, " is given; wanted none beside --spec, whose file says it"));
+  };
+  for (const FlagRow<ComputeFlags>& row : ComputeFlagTable()) {
+    const bool of_spec = row.group == absl::string_view(kOptions) ||
+                         std::ranges::find(kSpecFlags, row.text) != std::end(kSpecFlags);
+    if (of_spec && flags.*row.text) return refuse(row.name);
+  }
+  return flags.ignore_labels.empty() ? absl::OkStatus() : refuse("--ignore-label");
+}
+
 absl::Status ReadIntegers(const ComputeFlags& flags, LossSpec* spec) {
   if (flags.class_axis) {
     LOSSD_ASSIGN_OR_RETURN(const int64_t axis, ParseInteger("--class-axis", *flags.class_axis));
@@ -198,7 +229,7 @@ const char* Kept(std::string text) { return (new std::string(std::move(text)))->
 std::vector<FlagRow<ComputeFlags>> MakeTable() {
   std::vector<FlagRow<ComputeFlags>> table = {
       {&Flags::loss, "--loss", kWhat, Kept(LossNames()),
-       Kept(absl::StrCat("required; the predictions are\n", LossPredictionsHelp()))}};
+       Kept(absl::StrCat("required, or --spec; the predictions are\n", LossPredictionsHelp()))}};
   for (size_t i = 0; i < OptionNames().size(); ++i) {
     const std::string& option = OptionNames()[i];
     table.push_back({OptionFlags::kMembers[i], Kept(OptionFlagName(option)), kOptions,
@@ -221,6 +252,11 @@ const char* NameOf(FlagText ComputeFlags::*flag) {
 }
 
 absl::StatusOr<LossSpec> ReadSpec(const ComputeFlags& flags) {
+  if (flags.spec) {
+    LOSSD_RETURN_IF_ERROR(CheckNoneBesideSpec(flags));
+    LOSSD_ASSIGN_OR_RETURN(const std::string path, Required("--spec", flags.spec));
+    return ReadSpecFile(path);
+  }
   LossSpec spec;
   LOSSD_ASSIGN_OR_RETURN(spec.loss, ReadLoss(flags.loss, flags));
   LOSSD_RETURN_IF_ERROR(ReadIntegers(flags, &spec));

@@ -23,6 +23,7 @@ struct ComputeFlags : OptionFlags, SideTensors<FlagText> {
   bool json = false;
 
   FlagText loss;
+  FlagText spec;
   FlagText predictions;
   FlagText second_predictions;
   FlagText target_kind;
@@ -69,8 +70,9 @@ absl::Span<const FlagRow<ComputeFlags>> ComputeFlagTable();
 // "--class-weights". Precondition: the table has it.
 const char* NameOf(FlagText ComputeFlags::*flag);
 
-// What the flags ask for. Ranges are the server's to check; here only: is it a number, is it one of
-// the names, does the option belong to the loss.
+// What the flags ask for, or the file of --spec, beside which none of them may be given. Ranges are
+// the server's to check; here only: is it a number, is it one of the names, does the option belong
+// to the loss.
 absl::StatusOr<LossSpec> ReadSpec(const ComputeFlags& flags);
 absl::StatusOr<CallOptions> ReadCallOptions(const ComputeFlags& flags);
 
