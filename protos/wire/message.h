@@ -4,13 +4,16 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/slice.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "lossd/outputs.h"
 #include "lossd/tensor.h"
 
 namespace lossd::wire {
@@ -38,11 +41,29 @@ class Message {
   ScatteredBytes bytes_;
 };
 
+// A place in memory that a client shares with the server.
+struct Region {
+  using Token = std::array<uint8_t, 16>;
+  static constexpr int64_t kAlignment = 64;
+
+  Token token = {};
+  uint64_t offset = 0;  // in bytes, a multiple of kAlignment
+
+  friend bool operator==(const Region&, const Region&) = default;
+};
+
+// Whether an output may go to a region; others always travel in the answer.
+constexpr bool MayGoToRegion(const OutputFacts& row) { return row.per == Per::kElement; }
+
+// Where outputs go that do not travel in the answer.
+using OutputRegions = Outputs<std::optional<Region>>;
+
 // A tensor or byte field inside a received message: the description and where its bytes lie. The
 // bytes live as long as the decoded message they came with.
 struct WireTensor {
   TensorDesc desc;
   ScatteredBytes data;
+  std::optional<Region> region;  // in place of data
 };
 
 // Bytes to be sent. `release` runs once, on any thread, when nothing looks at them any more; it may
@@ -58,6 +79,7 @@ struct OutgoingTensor {
   absl::Span<const int64_t> shape = {};
   Layout layout = Layout::kRowMajor;
   Payload data = {};
+  std::optional<Region> region = {};  // in place of data
 };
 
 }  // namespace lossd::wire

@@ -99,8 +99,10 @@ absl::Status ReadTensors(const FieldSource& source, const LossFacts& loss, Carri
   for (int slot = 0; slot < kTensors; ++slot) {
     if (!has[slot]) continue;
     const TensorRow<WireTensor>& row = kTensorRows<WireTensor>[slot];
-    LOSSD_RETURN_IF_ERROR(
-        ReadTensor(row.name, source, row.number(), slot, carries, AddTensor(row, read)));
+    const bool region = carries == Carries::kBytes && MayLieInRegion(row);
+    LOSSD_RETURN_IF_ERROR(ReadTensor(row.name, source, row.number(), slot,
+                                     region ? Carries::kBytesOrRegion : carries,
+                                     AddTensor(row, read)));
   }
   return absl::OkStatus();
 }
@@ -112,6 +114,12 @@ absl::Status ReadRequest(const Request& request, const LargeFields& large, Carri
   LOSSD_ASSIGN_OR_RETURN(read.spec, FromProto(request.spec(), large, kSpec));
   LOSSD_RETURN_IF_ERROR(ReadTensors({large, request, /*refuses_unknown=*/true},
                                     FactsOf(read.spec.loss), carries, read.tensors));
+  LOSSD_ASSIGN_OR_RETURN(read.output_regions, ReadOutputRegions(read.spec, request.spec().outputs(),
+                                                                large, kSpec.outputs));
+  if (carries == Carries::kNothing && read.output_regions != OutputRegions()) {
+    return absl::InvalidArgumentError(
+        "outputs name a region; wanted none, for outputs of a stream travel in its blocks");
+  }
   read.storage = large.storage();
   return absl::OkStatus();
 }
@@ -213,9 +221,10 @@ absl::StatusOr<DecodedStreamPart> DecodeStreamRequest(const Message& message) {
 }
 
 absl::StatusOr<grpc::ByteBuffer> EncodeComputeRequest(const LossSpec& spec,
-                                                      LossTensors<OutgoingTensor> tensors) {
+                                                      LossTensors<OutgoingTensor> tensors,
+                                                      const OutputRegions& regions) {
   Writer writer;
-  writer.Message(Request::kSpecFieldNumber, ToProto(spec));
+  writer.Message(Request::kSpecFieldNumber, ToProto(spec, regions));
   WriteTensors(std::move(tensors), writer);
   return std::move(writer).Finish();
 }

@@ -18,10 +18,10 @@
 // kMaxSmallBytes beside the data of tensors; required fields are set; enums are known
 // (*_UNSPECIFIED: kInvalidArgument, unknown numbers: kUnimplemented, both naming the field); the
 // rank is at most 8 and no extent negative; in a unary request the bytes of every tensor equal
-// product(shape) * size(dtype); in a stream header they are empty and the boxes at most kMaxBoxes.
-// A field that is not known, anywhere in the message, is kUnimplemented; the error names the
-// message and the number. What is not stated: kInvalidArgument. Ranges of options and the fit of
-// shapes are LossPlan's concern.
+// product(shape) * size(dtype), or a region takes their place where MayLieInRegion; in a stream
+// header they are empty and the boxes at most kMaxBoxes. A field that is not known, anywhere in the
+// message, is kUnimplemented; the error names the message and the number. What is not stated:
+// kInvalidArgument. Ranges of options and the fit of shapes are LossPlan's concern.
 
 namespace lossd::wire {
 
@@ -29,10 +29,14 @@ inline constexpr int kMaxBoxes = 65536;
 inline constexpr int64_t kMaxSmallBytes = 64 << 10;  // and kMaxBoxBytes for each box of a header
 inline constexpr int64_t kMaxBoxBytes = 48;
 
+// What another process can change while it is read may decide no index and no amount.
+constexpr bool MayLieInRegion(const TensorFacts& row) { return row.block_field != 0; }
+
 // A unary request, or a stream's header (then all data is empty).
 struct DecodedRequest {
   LossSpec spec;
   LossTensors<WireTensor> tensors;
+  OutputRegions output_regions;  // of a unary request
   // Keeps the tensors' bytes alive; Message::storage() unless the message was of unusual form.
   std::shared_ptr<const void> storage;
 
@@ -69,7 +73,8 @@ absl::StatusOr<DecodedStreamPart> DecodeStreamRequest(const Message& message);
 // The messages as bytes, large tensors not copied. More than kMaxMessageBytes in all:
 // kInvalidArgument.
 absl::StatusOr<grpc::ByteBuffer> EncodeComputeRequest(const LossSpec& spec,
-                                                      LossTensors<OutgoingTensor> tensors);
+                                                      LossTensors<OutgoingTensor> tensors,
+                                                      const OutputRegions& regions = {});
 absl::StatusOr<grpc::ByteBuffer> EncodeStreamHeader(const LossSpec& spec,
                                                     const LossTensorDescs& tensors,
                                                     const std::vector<Box>& boxes);

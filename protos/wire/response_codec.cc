@@ -53,8 +53,8 @@ absl::Status ReadOutputs(const FieldSource& source, OutputFields<WireTensor>& re
   for (int slot = 0; slot < kOutputs; ++slot) {
     const auto& row = kOutputRows<std::optional<WireTensor>>[slot];
     if (!HasTensor(source, row.response_field, slot)) continue;
-    LOSSD_RETURN_IF_ERROR(ReadTensor(row.name, source, row.response_field, slot, Carries::kBytes,
-                                     (read.*row.member).emplace()));
+    LOSSD_RETURN_IF_ERROR(ReadTensor(row.name, source, row.response_field, slot,
+                                     Carries::kBytesOrRegion, (read.*row.member).emplace()));
   }
   return absl::OkStatus();
 }

@@ -3,11 +3,15 @@
 #include <google/protobuf/message.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
+
+#include "absl/strings/str_cat.h"
 
 #include "lossd/status_macros.h"
 #include "protos/wire/enums.h"
 #include "protos/wire/loss_codec.h"
+#include "protos/wire/region_codec.h"
 #include "protos/wire/unknown_fields.h"
 
 namespace lossd::wire {
@@ -36,6 +40,42 @@ static_assert(Same(NonFinitePolicy::kError, v1::NON_FINITE_POLICY_ERROR));
 constexpr uint8_t WantedTag(const OutputFacts& row) {
   return static_cast<uint8_t>(row.outputs_field << 3);
 }
+constexpr uint8_t RegionTag(const OutputFacts& row) {
+  return static_cast<uint8_t>(RegionField(row) << 3 | 2);
+}
+
+// A field of lossd.v1.Outputs: whether an output is wanted or, if `region` is set, where it goes.
+struct OutputField {
+  size_t row = 0;
+  bool wanted = false;
+  std::optional<Region> region;
+};
+
+// Takes the first field off `message`, as encoders write it. nullopt: it is not that.
+std::optional<OutputField> TakeOutput(absl::Span<const uint8_t>& message) {
+  if (message.size() < 2) return std::nullopt;
+  const uint8_t tag = message[0];
+  message.remove_prefix(1);
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    const OutputFacts& row = kOutputRows<bool>[i];
+    OutputField field = {.row = i, .wanted = message[0] != 0, .region = {}};
+    if (tag == WantedTag(row)) {
+      if (message[0] >= 0x80) return std::nullopt;
+      message.remove_prefix(1);
+      return field;
+    }
+    if (RegionField(row) == 0 || tag != RegionTag(row)) continue;
+    if (!TakeRegion(message, field.region)) return std::nullopt;
+    return field;
+  }
+  return std::nullopt;
+}
+
+// Calls visit(field) for the fields of outputs that are plain.
+template <class Visit>
+void ForEachOutput(absl::Span<const uint8_t> plain, Visit visit) {
+  while (!plain.empty()) visit(*TakeOutput(plain));
+}
 
 // Outputs that `outputs` does not speak of: gradients are wanted, the second one as the first.
 struct Spoken {
@@ -55,14 +95,12 @@ OutputSet WithDefaults(const Spoken& outputs, const LossFacts& loss) {
 OutputSet ReadOutputs(const v1::Outputs& parsed, const LargeFields& large, int slot,
                       const LossFacts& loss) {
   Spoken outputs;
-  const auto& small = large.slot(slot).small;
-  for (size_t i = 0; i + 1 < small.size(); i += 2) {
-    for (const OutputRow<bool>& row : kOutputRows<bool>) {
-      if (small[i] != WantedTag(row)) continue;
-      outputs.wanted.*row.member = small[i + 1] != 0;
-      outputs.said.*row.member = true;
-    }
-  }
+  ForEachOutput(large.slot(slot).small, [&outputs](const OutputField& field) {
+    if (field.region) return;
+    const OutputRow<bool>& row = kOutputRows<bool>[field.row];
+    outputs.wanted.*row.member = field.wanted;
+    outputs.said.*row.member = true;
+  });
   if (!large.all_parsed()) return WithDefaults(outputs, loss);
   for (const OutputRow<bool>& row : kOutputRows<bool>) {
     const auto* const field = parsed.GetDescriptor()->FindFieldByNumber(row.outputs_field);
@@ -75,7 +113,7 @@ OutputSet ReadOutputs(const v1::Outputs& parsed, const LargeFields& large, int s
 }
 
 // The fields of gradients know whether they are set; those that a loss has are always written.
-Writer ToProto(const OutputSet& outputs, const LossFacts& loss) {
+Writer ToProto(const OutputSet& outputs, const LossFacts& loss, const OutputRegions& regions) {
   Writer written;
   for (const OutputRow<bool>& row : kOutputRows<bool>) {
     const int wanted = outputs.*row.member ? 1 : 0;
@@ -85,18 +123,24 @@ Writer ToProto(const OutputSet& outputs, const LossFacts& loss) {
       written.Number(row.outputs_field, wanted);
     }
   }
+  for (const auto& row : kOutputRows<std::optional<Region>>) {
+    const std::optional<Region>& region = regions.*row.member;
+    if (region) written.Message(RegionField(row), ToProto(*region));
+  }
   return written;
 }
 
 }  // namespace
 
 bool AreOutputsPlain(absl::Span<const uint8_t> message) {
-  for (size_t i = 0; i < message.size(); i += 2) {
-    const auto has_tag = [&](const OutputFacts& row) { return message[i] == WantedTag(row); };
-    if (i + 1 == message.size() || message[i + 1] >= 0x80 ||
-        std::ranges::none_of(kOutputRows<bool>, has_tag)) {
-      return false;
-    }
+  OutputRegions seen;
+  while (!message.empty()) {
+    const std::optional<OutputField> field = TakeOutput(message);
+    if (!field) return false;
+    if (!field->region) continue;
+    std::optional<Region>& region = seen.*kOutputRows<std::optional<Region>>[field->row].member;
+    if (region) return false;  // protobuf merges the two
+    region = field->region;
   }
   return true;
 }
@@ -151,7 +195,36 @@ absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec, const LargeFields& 
   return read;
 }
 
-Writer ToProto(const LossSpec& spec) {
+absl::StatusOr<OutputRegions> ReadOutputRegions(const LossSpec& spec, const v1::Outputs& parsed,
+                                                const LargeFields& large, int slot) {
+  OutputRegions regions;
+  ForEachOutput(large.slot(slot).small, [&regions](const OutputField& field) {
+    if (field.region) {
+      regions.*kOutputRows<std::optional<Region>>[field.row].member = field.region;
+    }
+  });
+  for (size_t i = 0; i < kOutputCount; ++i) {
+    const auto& row = kOutputRows<std::optional<Region>>[i];
+    if (RegionField(row) == 0) continue;
+    const auto* const field = parsed.GetDescriptor()->FindFieldByNumber(RegionField(row));
+    const std::string name = absl::StrCat("outputs.", field->name());
+    std::optional<Region>& region = regions.*row.member;
+    if (parsed.GetReflection()->HasField(parsed, field)) {
+      LOSSD_ASSIGN_OR_RETURN(
+          region, FromProto(name, static_cast<const v1::Region&>(
+                                      parsed.GetReflection()->GetMessage(parsed, field))));
+    }
+    if (!region) continue;
+    LOSSD_RETURN_IF_ERROR(CheckOffset(name, *region));
+    if (!(spec.outputs.*kOutputRows<bool>[i].member)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, " is set; wanted none, for this output is not wanted"));
+    }
+  }
+  return regions;
+}
+
+Writer ToProto(const LossSpec& spec, const OutputRegions& regions) {
   using Spec = v1::LossSpec;
   Writer written;
   const auto set_enum = [&written](int number, auto value) {
@@ -173,7 +246,7 @@ Writer ToProto(const LossSpec& spec) {
   if (spec.gradient_dtype) set_enum(Spec::kGradientDtypeFieldNumber, *spec.gradient_dtype);
   set_enum(Spec::kAllIgnoredPolicyFieldNumber, spec.all_ignored_policy);
   set_enum(Spec::kNonFinitePolicyFieldNumber, spec.non_finite_policy);
-  written.Message(Spec::kOutputsFieldNumber, ToProto(spec.outputs, FactsOf(spec.loss)));
+  written.Message(Spec::kOutputsFieldNumber, ToProto(spec.outputs, FactsOf(spec.loss), regions));
   if (!loss_is_first) WriteLoss(spec.loss, written);
   if (spec.second_gradient_dtype) {
     set_enum(Spec::kSecondGradientDtypeFieldNumber, *spec.second_gradient_dtype);

@@ -33,7 +33,12 @@ constexpr std::array<FieldRule, kLossCount + 1> SpecFields(SpecSlots slots) {
 // Absent fields get their defaults; ranges are not checked.
 absl::StatusOr<LossSpec> FromProto(const v1::LossSpec& spec, const LargeFields& large,
                                    SpecSlots slots);
-Writer ToProto(const LossSpec& spec);
+Writer ToProto(const LossSpec& spec, const OutputRegions& regions = {});
+
+// Where the outputs of `spec`, which was read from the same message, go. kInvalidArgument for a
+// place of an output that is not wanted.
+absl::StatusOr<OutputRegions> ReadOutputRegions(const LossSpec& spec, const v1::Outputs& parsed,
+                                                const LargeFields& large, int slot);
 
 Box FromProto(const v1::Box& box);
 Writer ToProto(const Box& box);

@@ -12,6 +12,7 @@
 #include "lossd/status_macros.h"
 #include "lossd/v1/loss.pb.h"
 #include "protos/wire/enums.h"
+#include "protos/wire/region_codec.h"
 #include "protos/wire/unknown_fields.h"
 
 namespace lossd::wire {
@@ -35,6 +36,7 @@ struct Fields {
   std::optional<int> layout;
   absl::Span<const int64_t> extents;
   ScatteredBytes data;
+  std::optional<Region> region;
 };
 
 absl::Status ReadDesc(absl::string_view field, const Fields& tensor, TensorDesc& desc) {
@@ -86,13 +88,26 @@ const v1::Tensor& ParsedTensor(const FieldSource& source, int number) {
 }
 
 Fields FieldsOf(const v1::Tensor& tensor) {
-  Fields fields = {tensor.dtype(), std::nullopt, tensor.shape(), BytesIn(tensor.data())};
+  Fields fields = {tensor.dtype(), std::nullopt, tensor.shape(), BytesIn(tensor.data()), {}};
   if (tensor.has_layout()) fields.layout = tensor.layout();
   return fields;
 }
 
 Fields FieldsOf(const Slot& slot) {
-  return {slot.tensor.dtype, slot.tensor.layout, slot.tensor.extents(), slot.bytes};
+  return {slot.tensor.dtype, slot.tensor.layout, slot.tensor.extents(), slot.bytes,
+          slot.tensor.region};
+}
+
+absl::Status CheckRegion(absl::string_view field, const Fields& tensor, Carries carries) {
+  if (carries != Carries::kBytesOrRegion) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        field, ".region is set; wanted none, for this tensor travels in a message of the call"));
+  }
+  if (tensor.data.size() > 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, " has both data and a region; wanted one of them"));
+  }
+  return CheckOffset(absl::StrCat(field, ".region"), *tensor.region);
 }
 
 // Precondition: no unknown field, or they do not matter.
@@ -101,12 +116,14 @@ absl::Status ReadFields(absl::string_view field, const Fields& tensor, Carries c
   LOSSD_RETURN_IF_ERROR(ReadDesc(field, tensor, into.desc));
   LOSSD_ASSIGN_OR_RETURN(const int64_t wanted, ReadByteCount(field, into.desc));
   into.data = tensor.data;
+  into.region = tensor.region;
+  if (into.region) return CheckRegion(field, tensor, carries);
   const int64_t got = into.data.size();
   if (carries == Carries::kNothing && got > 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         field, ".data has ", got, " bytes; wanted none in a stream's header, where they follow"));
   }
-  if (carries == Carries::kBytes && got != wanted) {
+  if (carries != Carries::kNothing && got != wanted) {
     return absl::InvalidArgumentError(absl::StrCat(
         field, ".data has ", got, " bytes; wanted ", wanted, " for ",
         std::string(Name(into.desc.dtype)), " of shape ", ShapeString(into.desc.shape)));
@@ -136,7 +153,12 @@ absl::Status ReadTensor(std::string_view name, const FieldSource& source, int nu
   }
   const v1::Tensor& tensor = ParsedTensor(source, number);
   if (source.refuses_unknown) LOSSD_RETURN_IF_ERROR(CheckKnown(tensor));
-  return ReadFields(field, FieldsOf(tensor), carries, into);
+  Fields fields = FieldsOf(tensor);
+  if (tensor.has_region()) {
+    LOSSD_ASSIGN_OR_RETURN(fields.region,
+                           FromProto(absl::StrCat(field, ".region"), tensor.region()));
+  }
+  return ReadFields(field, fields, carries, into);
 }
 
 void WriteTensor(int number, OutgoingTensor tensor, Writer& writer) {
@@ -144,6 +166,10 @@ void WriteTensor(int number, OutgoingTensor tensor, Writer& writer) {
   fields.Number(v1::Tensor::kDtypeFieldNumber, static_cast<int>(tensor.dtype));
   fields.Packed(v1::Tensor::kShapeFieldNumber, tensor.shape);
   fields.SetNumber(v1::Tensor::kLayoutFieldNumber, static_cast<int>(tensor.layout));
+  if (tensor.region) {
+    fields.Message(v1::Tensor::kRegionFieldNumber, ToProto(*tensor.region));
+    return writer.Message(number, std::move(fields));
+  }
   writer.Message(number, fields, kTensorDataField, std::move(tensor.data));
 }
 

@@ -14,7 +14,7 @@
 namespace lossd::wire {
 
 // Whether a tensor carries its bytes, or only describes bytes that come elsewhere.
-enum class Carries : int8_t { kBytes, kNothing };
+enum class Carries : int8_t { kBytes, kNothing, kBytesOrRegion };
 
 // Where a field of a decoded message is: in a slot or, of a message that was parsed whole, there.
 struct FieldSource {
@@ -27,7 +27,8 @@ struct FieldSource {
 bool HasTensor(const FieldSource& source, int number, int slot);
 
 // Checks, in this order: no unknown field (of a request), dtype and layout known, rank, extents,
-// their product, and that the data is as many bytes as that makes (or none). Errors name `name`.
+// their product, and that the data is as many bytes as that makes (or none), or that a region takes
+// their place where one may. Errors name `name`.
 // Precondition: HasTensor.
 absl::Status ReadTensor(std::string_view name, const FieldSource& source, int number, int slot,
                         Carries carries, WireTensor& into);

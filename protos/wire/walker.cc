@@ -10,6 +10,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "lossd/status_macros.h"
+#include "protos/wire/region_codec.h"
 #include "protos/wire/scattered_stream.h"
 
 namespace lossd::wire {
@@ -73,6 +74,7 @@ bool ReadHead(absl::Span<const uint8_t> bytes, TensorHead& head) {
   constexpr uint8_t kDType = 1 << 3 | WireFormatLite::WIRETYPE_VARINT;
   constexpr uint8_t kShape = 2 << 3 | WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
   constexpr uint8_t kLayout = 3 << 3 | WireFormatLite::WIRETYPE_VARINT;
+  constexpr uint8_t kRegion = 5 << 3 | WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
   while (!bytes.empty()) {
     const uint8_t tag = bytes[0];
     bytes.remove_prefix(1);
@@ -80,6 +82,8 @@ bool ReadHead(absl::Span<const uint8_t> bytes, TensorHead& head) {
       if (!ReadExtents(bytes, head)) return false;
     } else if (tag == kDType) {
       if (!ReadFront(bytes, &head.dtype)) return false;
+    } else if (tag == kRegion) {
+      if (head.region || !TakeRegion(bytes, head.region)) return false;
     } else if (tag != kLayout || !ReadFront(bytes, &head.layout.emplace())) {
       return false;
     }

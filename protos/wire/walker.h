@@ -57,6 +57,7 @@ struct TensorHead {
   std::optional<int> layout;
   int rank = 0;
   std::array<int64_t, kMaxRank> shape;
+  std::optional<Region> region;
 
   absl::Span<const int64_t> extents() const { return {shape.data(), static_cast<size_t>(rank)}; }
 };
