@@ -42,7 +42,10 @@ std::vector<Flag> Addresses(ServerOptions& server) {
                       "Address to serve health checks on, and nothing else, in the clear"),
           AddressFlag("metrics-listen", server.metrics_listen,
                       "Address to serve metrics on, for Prometheus, in the clear: "
-                      "http://ADDR/metrics")};
+                      "http://ADDR/metrics"),
+          AddressFlag("shared-memory", server.shared_memory,
+                      "Unix socket, unix:/path, over which programs of the same user on this "
+                      "machine share memory, so that tensors are not copied")};
 }
 
 std::vector<Flag> Security(CommandLine& line) {

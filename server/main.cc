@@ -108,7 +108,8 @@ lossd::WrittenFolders FoldersOf(const lossd::CommandLine& line) {
   lossd::WrittenFolders folders;
   const lossd::ServerOptions& options = line.server;
   std::vector<std::string> addresses = options.listen;
-  addresses.insert(addresses.end(), {options.health_listen, options.metrics_listen});
+  addresses.insert(addresses.end(),
+                   {options.health_listen, options.metrics_listen, options.shared_memory});
   for (const absl::string_view address : addresses) {
     absl::string_view path = address;
     if (absl::ConsumePrefix(&path, "unix:")) folders.sockets.push_back(FolderOf(path));
@@ -130,6 +131,7 @@ void Introduce(const lossd::Server& server, const lossd::CommandLine& line,
   for (const std::string& address : server.addresses()) say("listening on " + address);
   if (!server.health_address().empty()) say("health checks on " + server.health_address());
   if (!server.metrics_address().empty()) say("metrics on " + server.metrics_address());
+  if (!line.server.shared_memory.empty()) say("shared memory on " + line.server.shared_memory);
   lossd::Settings settings = server.settings();
   settings.emplace_back("sandbox", sandbox.in_force());
   settings.emplace_back("drain-timeout", absl::FormatDuration(line.drain_timeout));

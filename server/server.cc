@@ -33,6 +33,8 @@
 #include "server/listen/listen_address.h"
 #include "server/metrics/collector.h"
 #include "server/metrics/metrics_server.h"
+#include "server/shared_memory/region_listener.h"
+#include "server/shared_memory/region_table.h"
 #include "server/trimmer.h"
 
 namespace lossd {
@@ -106,7 +108,7 @@ void AddVocabulary(ServerInfo& info) {
   });
   for (const TensorFacts& row : kTensorRows<TensorDesc>) info.tensors.emplace_back(row.name);
   for (const OutputFacts& row : kOutputRows<bool>) info.outputs.emplace_back(row.name);
-  info.features = {"refuses_unknown_fields", "normalization_without_weights"};
+  info.features = {"refuses_unknown_fields", "normalization_without_weights", "shared_memory"};
 }
 
 ServerInfo InfoOf(const wire::Limits& limits, const Executor& executor) {
@@ -163,6 +165,7 @@ struct Server::Impl {
 
   absl::Status Build();
   absl::Status OpenMetrics();
+  absl::Status OpenSharedMemory();
   absl::Status ServeMetrics();
   ServerState State();
   void GiveUp();
@@ -179,6 +182,7 @@ struct Server::Impl {
   Ledger ledger;
   CallCaps caps;
   ByteBudget budget;
+  RegionTable regions;
   MessageGate gate;
   MessageGate streams;
   Watch watch;
@@ -195,6 +199,7 @@ struct Server::Impl {
   std::vector<std::thread> pollers;
   std::string metrics_address;
   std::vector<ListenSocket> metrics_sockets;
+  std::unique_ptr<RegionListener> region_listener;  // null: no memory is shared
   Collector collector{&metrics, [this] { return State(); }};
   std::unique_ptr<MetricsServer> metrics_server;  // the last: it asks for all the others
 };
@@ -202,6 +207,7 @@ struct Server::Impl {
 absl::Status Server::Impl::Build() {
   LOSSD_ASSIGN_OR_RETURN(endpoints, Endpoints::Open(options));
   LOSSD_RETURN_IF_ERROR(OpenMetrics());
+  LOSSD_RETURN_IF_ERROR(OpenSharedMemory());
   StartGrpcOnce();
   grpc::ServerBuilder builder;
   SetChannelArguments(builder);
@@ -235,6 +241,21 @@ absl::Status Server::Impl::OpenMetrics() {
   return absl::OkStatus();
 }
 
+absl::Status Server::Impl::OpenSharedMemory() {
+  if (options.shared_memory.empty()) return absl::OkStatus();
+  LOSSD_ASSIGN_OR_RETURN(const ListenAddress address, ListenAddress::Parse(options.shared_memory));
+  if (!address.is_unix()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--shared-memory is ", options.shared_memory, "; wanted unix:/path"));
+  }
+  LOSSD_ASSIGN_OR_RETURN(std::vector<ListenSocket> sockets, address.Listen(UnixAccess::kOwnUser));
+  LOSSD_ASSIGN_OR_RETURN(
+      region_listener,
+      RegionListener::Start(std::move(sockets), RegionLimits::Of(options.memory_budget), &regions,
+                            &budget));
+  return absl::OkStatus();
+}
+
 absl::Status Server::Impl::ServeMetrics() {
   if (metrics_sockets.empty()) return absl::OkStatus();
   LOSSD_ASSIGN_OR_RETURN(metrics_server,
@@ -249,6 +270,8 @@ ServerState Server::Impl::State() {
                        .granted_bytes = admission.granted_bytes,
                        .loaned_output_bytes = pool.loaned_bytes(),
                        .idle_output_bytes = pool.idle_bytes(),
+                       .shared_regions = regions.amount()->regions,
+                       .shared_bytes = regions.amount()->bytes,
                        .connections = endpoints->connections(),
                        .max_connections = endpoints->max_connections(),
                        .refused_connections = endpoints->refused_connections(),
@@ -291,6 +314,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& given
                        .queue = impl->queue.get(),
                        .executor = &impl->executor,
                        .pool = &impl->pool,
+                       .regions = &impl->regions,
                        .calls = &impl->calls,
                        .put_off = &impl->put_off,
                        .authenticator = &impl->endpoints->authenticator(),
@@ -343,6 +367,8 @@ Settings Server::settings() const {
   Settings settings = impl_->endpoints->settings();
   settings.emplace_back("metrics-listen",
                         impl_->metrics_address.empty() ? "none" : impl_->metrics_address);
+  const std::string& shared_memory = impl_->options.shared_memory;
+  settings.emplace_back("shared-memory", shared_memory.empty() ? "none" : shared_memory);
   const wire::Limits& limits = impl_->options.limits;
   for (const auto& [name, bytes] : {std::pair("max-unary-bytes", limits.max_unary_bytes),
                                     {"max-block-bytes", limits.max_block_bytes},
@@ -391,6 +417,7 @@ void Server::Drain(absl::Duration timeout) {
     grpc_server_cancel_all_calls(impl_->server->c_server());
   }
   shut.wait();
+  impl_->region_listener = nullptr;
   impl_->control->WaitForNone();
   impl_->ticker.Stop();
   impl_->trimmer->Stop();
@@ -402,6 +429,7 @@ void Server::Drain(absl::Duration timeout) {
 int64_t Server::connections() const { return impl_->endpoints->connections(); }
 int64_t Server::live_calls() const { return impl_->calls.live(); }
 const AdmissionCounters& Server::admission() const { return impl_->admission; }
+int64_t Server::shared_regions() const { return impl_->regions.amount()->regions; }
 int64_t Server::loaned_output_bytes() const { return impl_->pool.loaned_bytes(); }
 
 }  // namespace lossd

@@ -46,6 +46,7 @@ class Server {
   int64_t connections() const;
   int64_t live_calls() const;
   int64_t loaned_output_bytes() const;
+  int64_t shared_regions() const;
 
   const AdmissionCounters& admission() const;
 

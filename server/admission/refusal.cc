@@ -31,8 +31,9 @@ constexpr Row kRows[kRefusals] = {
     {"OOM", absl::StatusCode::kUnavailable, 250},
     {"STALLED", absl::StatusCode::kDeadlineExceeded, kNoWish},
     {"TIME_LIMIT", absl::StatusCode::kDeadlineExceeded, kNoWish},
+    {"UNKNOWN_REGION", absl::StatusCode::kNotFound, kNoWish},
 };
-static_assert(static_cast<int>(Refusal::kTimeLimit) == kRefusals - 1);
+static_assert(static_cast<int>(Refusal::kUnknownRegion) == kRefusals - 1);
 
 const Row& RowOf(Refusal why) { return kRows[static_cast<size_t>(why)]; }
 

@@ -23,10 +23,11 @@ enum class Refusal : int8_t {
   kTooManyCalls,       // all peers together have too many
   kDraining,           // the server is about to stop
   kOutOfMemory,
-  kStalled,    // the peer sent or took too little for too long
-  kTimeLimit,  // longer than this server lets any call take
+  kStalled,        // the peer sent or took too little for too long
+  kTimeLimit,      // longer than this server lets any call take
+  kUnknownRegion,  // shared memory that is not, or not any more
 };
-inline constexpr int kRefusals = 11;
+inline constexpr int kRefusals = 12;
 
 // The word in the trailer "loss-reason".
 std::string_view TokenOf(Refusal why);

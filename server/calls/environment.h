@@ -25,6 +25,7 @@
 #include "server/memory/buffer_pool.h"
 #include "server/metrics/call_metrics.h"
 #include "server/security/authenticator.h"
+#include "server/shared_memory/region_table.h"
 
 namespace lossd {
 
@@ -45,6 +46,7 @@ struct Environment {
   grpc::ServerCompletionQueue* queue = nullptr;
   Executor* executor = nullptr;
   BufferPool* pool = nullptr;
+  const RegionTable* regions = nullptr;
   CallCount* calls = nullptr;
   PutOff* put_off = nullptr;
   const Authenticator* authenticator = nullptr;

@@ -13,25 +13,32 @@
 #include "protos/wire/response_codec.h"
 #include "server/admission/stream_cost.h"
 #include "server/calls/answer.h"
+#include "server/calls/call_regions.h"
 #include "server/calls/outputs.h"
 
 namespace lossd {
 namespace {
 
-// Bytes in one piece: where they are if they arrived so, else copied together. Side tensors are
-// small beside the predictions, which are never gathered here.
+// Bytes in one piece: where they are if they arrived so, else copied together; copied also out of
+// shared memory, where they may change behind the checks. Side tensors are small beside the
+// predictions, which are never gathered here.
 class OnePiece {
  public:
   OnePiece() = default;
-  explicit OnePiece(const ScatteredBytes& bytes) {
+  explicit OnePiece(const wire::WireTensor& tensor) {
+    const ScatteredBytes& bytes = tensor.data;
     if (bytes.size() == 0) return;
     const std::byte* data = bytes.Contiguous(0, bytes.size());
-    if (data == nullptr) {
+    if (IsCopied(tensor)) {
       copy_ = std::make_unique_for_overwrite<std::byte[]>(bytes.size());
       bytes.CopyTo(0, bytes.size(), copy_.get());
       data = copy_.get();
     }
     span_ = {data, static_cast<size_t>(bytes.size())};
+  }
+
+  static bool IsCopied(const wire::WireTensor& tensor) {
+    return tensor.region || tensor.data.pieces().size() > 1;
   }
 
   ByteSpan span() const { return span_; }
@@ -42,10 +49,10 @@ class OnePiece {
 };
 
 // What OnePiece copies of the side tensors.
-int64_t CopiedBytes(const LossTensors<wire::WireTensor>& tensors) {
+int64_t CopiedBytes(const LossPlan& plan, const LossTensors<wire::WireTensor>& tensors) {
   int64_t bytes = 0;
-  ForEachTensor(tensors, [&bytes](const TensorFacts& row, const wire::WireTensor& tensor) {
-    if (row.side_kind && tensor.data.pieces().size() > 1) bytes += tensor.data.size();
+  ForEachTensor(tensors, [&](const TensorFacts& row, const wire::WireTensor& tensor) {
+    if (!plan.IsInBlocks(row) && OnePiece::IsCopied(tensor)) bytes += tensor.data.size();
   });
   return bytes;
 }
@@ -69,7 +76,7 @@ void Distribute(const LossPlan& plan, const LossTensors<wire::WireTensor>& tenso
       continue;
     }
     OnePiece& piece = inputs.pieces.*kTensorRows<OnePiece>[i].whole;
-    piece = OnePiece(tensor->data);
+    piece = OnePiece(*tensor);
     inputs.side.*kTensorRows<ByteSpan>[i].whole = piece.span();
   }
 }
@@ -81,12 +88,16 @@ absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
   if (length > environment.limits.max_unary_bytes) {
     return TooLargeForOneMessage(length, environment.limits);
   }
-  LOSSD_ASSIGN_OR_RETURN(const wire::DecodedRequest request,
+  LOSSD_ASSIGN_OR_RETURN(wire::DecodedRequest request,
                          wire::DecodeComputeRequest(wire::Message(message)));
   record.Wants(request.spec.loss);
+  CallRegions regions;
+  LOSSD_RETURN_IF_ERROR(regions.Find(*environment.regions, request));
   LOSSD_ASSIGN_OR_RETURN(LossPlan plan, LossPlan::Make(request.spec, request.Descs()));
+  LOSSD_RETURN_IF_ERROR(regions.FindOutputs(*environment.regions, plan, request.output_regions));
   // What came with the headers' grant is the message, and as much again.
-  const int64_t beside = OutputBytes(plan) + CopiedBytes(request.tensors) +
+  const int64_t beside = OutputBytes(plan) - regions.output_bytes() +
+                         CopiedBytes(plan, request.tensors) +
                          WorkingBytes(plan, environment.executor->threads());
   if (beside > length) LOSSD_RETURN_IF_ERROR(grant.Extend(beside - length));
   Inputs inputs;
@@ -97,13 +108,21 @@ absl::StatusOr<grpc::ByteBuffer> Compute(const Environment& environment,
 
   const Box whole = run.plan().whole();
   OutputBuffers outputs;
-  LOSSD_RETURN_IF_ERROR(outputs.Take(run.plan(), whole, *environment.pool));
+  LOSSD_RETURN_IF_ERROR(outputs.Take(run.plan(), whole, *environment.pool, regions.outputs()));
   PartialSums sums;
   if (run.plan().positions() > 0) {
     LOSSD_ASSIGN_OR_RETURN(sums, run.RunBox(whole, inputs.box, outputs.Spans(), executor, stop));
   }
-  return wire::EncodeComputeResponse(run.Finish(sums), std::move(outputs).IntoTensors(run.plan()));
+  return wire::EncodeComputeResponse(
+      run.Finish(sums), std::move(outputs).IntoTensors(run.plan(), request.output_regions));
 }
+
+int64_t BytesInRegions(const grpc::ByteBuffer& message) {
+  const auto request = wire::DecodeComputeRequest(wire::Message(message));
+  return request.ok() ? SaidRegionBytes(*request) : 0;
+}
+
+int64_t NothingBeside(const grpc::ByteBuffer& message) { return 0; }
 
 // Positions of a request that may be computed where it was received. Each takes up to 3 us,
 // whatever it brings; a long row takes that by its bytes, which are few enough here.
@@ -128,7 +147,8 @@ absl::StatusOr<grpc::ByteBuffer> GetServerInfo(const Environment& environment,
 
 }  // namespace
 
-const UnaryMethod kUnaryCompute = {Method::kCompute, &Compute, &IsQuickCompute};
-const UnaryMethod kUnaryServerInfo = {Method::kGetServerInfo, &GetServerInfo, &IsQuick};
+const UnaryMethod kUnaryCompute = {Method::kCompute, &Compute, &BytesInRegions, &IsQuickCompute};
+const UnaryMethod kUnaryServerInfo = {Method::kGetServerInfo, &GetServerInfo, &NothingBeside,
+                                      &IsQuick};
 
 }  // namespace lossd

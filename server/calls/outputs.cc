@@ -21,12 +21,15 @@ absl::Status OutputBuffers::Take(int64_t size, BufferPool& pool, Output& output)
   return absl::OkStatus();
 }
 
-absl::Status OutputBuffers::Take(const LossPlan& plan, const Box& box, BufferPool& pool) {
+absl::Status OutputBuffers::Take(const LossPlan& plan, const Box& box, BufferPool& pool,
+                                 const LossOutputs& placed) {
   const LossPlan::BoxBytes bytes = plan.BytesOf(box);
   wanted_ = plan.outputs();
   for (size_t i = 0; i < kOutputCount; ++i) {
     const int64_t size = bytes.*kOutputRows<int64_t>[i].member;
-    LOSSD_RETURN_IF_ERROR(Take(size, pool, outputs_.*kOutputRows<Output>[i].member));
+    Output& output = outputs_.*kOutputRows<Output>[i].member;
+    output.bytes = placed.*kOutputRows<MutableByteSpan>[i].member;
+    if (output.bytes.empty()) LOSSD_RETURN_IF_ERROR(Take(size, pool, output));
   }
   return absl::OkStatus();
 }
@@ -51,7 +54,8 @@ wire::OutputFields<wire::Payload> OutputBuffers::IntoPayloads() && {
   return fields;
 }
 
-wire::OutputFields<wire::OutgoingTensor> OutputBuffers::IntoTensors(const LossPlan& plan) && {
+wire::OutputFields<wire::OutgoingTensor> OutputBuffers::IntoTensors(
+    const LossPlan& plan, const wire::OutputRegions& regions) && {
   const TensorDesc& predictions = plan.tensors().predictions;
   wire::OutputFields<wire::OutgoingTensor> tensors;
   for (size_t i = 0; i < kOutputCount; ++i) {
@@ -59,9 +63,11 @@ wire::OutputFields<wire::OutgoingTensor> OutputBuffers::IntoTensors(const LossPl
     if (!(wanted_.*kOutputRows<bool>[i].member)) continue;
     const absl::Span<const int64_t> shape =
         row.per == Per::kElement ? predictions.shape : plan.label_shape();
-    tensors.*kOutputRows<std::optional<wire::OutgoingTensor>>[i].member =
-        wire::OutgoingTensor{plan.output_dtypes().Of(row.dtype), shape, predictions.layout,
-                             IntoPayload(std::move(outputs_.*row.member))};
+    wire::OutgoingTensor& tensor =
+        (tensors.*kOutputRows<std::optional<wire::OutgoingTensor>>[i].member).emplace();
+    tensor = {plan.output_dtypes().Of(row.dtype), shape, predictions.layout};
+    tensor.region = regions.*kOutputRows<std::optional<wire::Region>>[i].member;
+    if (!tensor.region) tensor.data = IntoPayload(std::move(outputs_.*row.member));
   }
   return tensors;
 }

@@ -22,8 +22,9 @@ class OutputBuffers {
   OutputBuffers(const OutputBuffers&) = delete;
   OutputBuffers& operator=(const OutputBuffers&) = delete;
 
-  // Once, before all else.
-  absl::Status Take(const LossPlan& plan, const Box& box, BufferPool& pool);
+  // Once, before all else. An output that `placed` has memory for goes there.
+  absl::Status Take(const LossPlan& plan, const Box& box, BufferPool& pool,
+                    const LossOutputs& placed = {});
 
   // Where the box is to be computed.
   LossOutputs Spans() const;
@@ -32,7 +33,9 @@ class OutputBuffers {
   // goes back to the pool when gRPC has released it. This object and `plan` outlive them until they
   // are in a message.
   wire::OutputFields<wire::Payload> IntoPayloads() &&;
-  wire::OutputFields<wire::OutgoingTensor> IntoTensors(const LossPlan& plan) &&;
+  // Of an output that has one of `regions` the tensor says that alone.
+  wire::OutputFields<wire::OutgoingTensor> IntoTensors(const LossPlan& plan,
+                                                       const wire::OutputRegions& regions = {}) &&;
 
  private:
   struct Output {

@@ -154,18 +154,20 @@ void UnaryCall::OnAnswer(absl::StatusOr<ByteBudget::Grant> answer) {
   GoOn(read ? Next::kSubmit : Next::kRead);
 }
 
-UnaryCall::Next UnaryCall::HowToRun() const {
-  const auto length = static_cast<int64_t>(request_.Length());
-  if (length <= kInlineBytes) return Next::kRun;
-  const bool here =
-      length <= kInlineUnaryBytes && !environment_.executor->busy() && method_.is_quick(request_);
+UnaryCall::Next UnaryCall::HowToRun() {
+  to_compute_ = static_cast<int64_t>(request_.Length());
+  const int64_t shared = environment_.regions->amount()->bytes;
+  if (shared > 0) to_compute_ += std::min(shared, method_.beside(request_));
+  if (to_compute_ <= kInlineBytes) return Next::kRun;
+  const bool here = to_compute_ <= kInlineUnaryBytes && !environment_.executor->busy() &&
+                    method_.is_quick(request_);
   return here ? Next::kRun : Next::kSubmit;
 }
 
 void UnaryCall::Submit() {
-  const auto length = static_cast<int64_t>(request_.Length());
   environment_.executor->Submit(
-      this, {.share = pass_.share(), .bytes = length, .urgent = length <= kSmallCallBytes});
+      this,
+      {.share = pass_.share(), .bytes = to_compute_, .urgent = to_compute_ <= kSmallCallBytes});
 }
 
 void UnaryCall::Run() {

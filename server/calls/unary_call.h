@@ -27,6 +27,8 @@ struct UnaryMethod {
                                              const grpc::ByteBuffer& request,
                                              ByteBudget::Grant& grant, CallRecord& record,
                                              StopToken stop);
+  // How many bytes a request has beside its message; never asked if the server shares no memory.
+  int64_t (*beside)(const grpc::ByteBuffer& request);
   // Whether a polling thread may handle a request of more than kInlineBytes.
   bool (*is_quick)(const grpc::ByteBuffer& request);
 };
@@ -71,7 +73,7 @@ class UnaryCall final : private LossCall {
   absl::StatusOr<Next> Begin();
   void Read();
   absl::StatusOr<Next> Admit(bool ok);
-  Next HowToRun() const;
+  Next HowToRun();
   void Submit();
   void Run() override;
   void Answer(const absl::StatusOr<grpc::ByteBuffer>& answer);
@@ -86,6 +88,7 @@ class UnaryCall final : private LossCall {
   const UnaryMethod& method_;
   grpc::ByteBuffer request_;
   RawLossService::UnaryReader reader_{&context_};
+  int64_t to_compute_ = 0;       // bytes, wherever they are
   std::optional<int64_t> told_;  // the size of the message, by the client
   Instant looks_at_;
   Instant answered_;

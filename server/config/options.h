@@ -41,6 +41,7 @@ struct ServerOptions {
   bool insecure_listen = false;  // addresses that other machines reach may do without TLS
   std::string health_listen;     // where grpc.health.v1 alone is served; empty: nowhere
   std::string metrics_listen;    // where metrics are served, over HTTP; empty: nowhere
+  std::string shared_memory;     // unix:/path, where clients share memory; empty: nowhere
   TlsFiles tls;
   std::string auth_token_file;  // empty: calls need no token
   // The proxies that may name the addresses of clients; see TrustedProxies::Parse.

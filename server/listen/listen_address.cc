@@ -146,8 +146,8 @@ absl::StatusOr<bool> ListenAddress::IsLocal() const {
   return true;
 }
 
-absl::StatusOr<std::vector<ListenSocket>> ListenAddress::Listen() const {
-  if (is_unix()) return ListenUnix();
+absl::StatusOr<std::vector<ListenSocket>> ListenAddress::Listen(UnixAccess access) const {
+  if (is_unix()) return ListenUnix(access);
   LOSSD_ASSIGN_OR_RETURN(const AddressList list, LookUp());
   std::vector<ListenSocket> sockets;
   int error = 0;
@@ -159,7 +159,7 @@ absl::StatusOr<std::vector<ListenSocket>> ListenAddress::Listen() const {
   return CannotListen(std::strerror(error));
 }
 
-absl::StatusOr<std::vector<ListenSocket>> ListenAddress::ListenUnix() const {
+absl::StatusOr<std::vector<ListenSocket>> ListenAddress::ListenUnix(UnixAccess access) const {
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
   host_.copy(name.sun_path, sizeof(name.sun_path) - 1);
@@ -175,7 +175,9 @@ absl::StatusOr<std::vector<ListenSocket>> ListenAddress::ListenUnix() const {
     unlink(host_.c_str());  // its server is gone
   }
   std::vector<ListenSocket> sockets(1);
-  if (sockets[0].Listen(AF_UNIX, address, sizeof(name))) return sockets;
+  // Nobody can connect before the mode is set: the socket does not listen yet.
+  const mode_t mode = access == UnixAccess::kOwnUser ? 0600 : 0;
+  if (sockets[0].Listen(AF_UNIX, address, sizeof(name), mode)) return sockets;
   return CannotListen(std::strerror(errno));
 }
 

@@ -3,6 +3,7 @@
 
 #include <netdb.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,10 @@
 #include "server/listen/listen_socket.h"
 
 namespace lossd {
+
+// Who may connect to a Unix socket: whoever its folder lets, as the mask of files says, or this
+// process's own user.
+enum class UnixAccess : int8_t { kByMask, kOwnUser };
 
 // Where to listen: host:port, [IPv6]:port or unix:/path.
 class ListenAddress {
@@ -34,11 +39,11 @@ class ListenAddress {
   // Listens on every address of the host that this machine has, on one port; or on the Unix socket,
   // whose file is replaced if its server is gone. kFailedPrecondition says why not, also if another
   // server listens on any of the addresses.
-  absl::StatusOr<std::vector<ListenSocket>> Listen() const;
+  absl::StatusOr<std::vector<ListenSocket>> Listen(UnixAccess access = UnixAccess::kByMask) const;
 
  private:
   absl::StatusOr<std::unique_ptr<addrinfo, void (*)(addrinfo*)>> LookUp() const;
-  absl::StatusOr<std::vector<ListenSocket>> ListenUnix() const;
+  absl::StatusOr<std::vector<ListenSocket>> ListenUnix(UnixAccess access) const;
   absl::Status CannotListen(const std::string& why) const;
 
   std::string text_;

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -29,7 +30,7 @@ OwnedFd::~OwnedFd() {
   if (fd_ >= 0) close(fd_);
 }
 
-bool ListenSocket::Listen(int family, const sockaddr* address, socklen_t size) {
+bool ListenSocket::Listen(int family, const sockaddr* address, socklen_t size, mode_t mode) {
   OwnedFd fd(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (fd.get() < 0) return false;
   SetOption(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
@@ -43,6 +44,7 @@ bool ListenSocket::Listen(int family, const sockaddr* address, socklen_t size) {
   }
   if (bind(fd.get(), address, size) != 0) return false;
   if (family == AF_UNIX) path_ = reinterpret_cast<const sockaddr_un*>(address)->sun_path;
+  if (mode != 0 && chmod(path_.c_str(), mode) != 0) return false;
   if (listen(fd.get(), kBacklog) != 0) return false;
   fd_ = std::move(fd);
   return true;

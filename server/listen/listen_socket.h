@@ -2,6 +2,7 @@
 #define LOSSD_SERVER_LISTEN_LISTEN_SOCKET_H_
 
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include <string>
 #include <utility>
@@ -34,7 +35,8 @@ class ListenSocket {
 
   // Listens, not blocking. Neither shares a port with another server nor waits for old connections
   // of a port to be forgotten. If it cannot: false, and errno says why.
-  bool Listen(int family, const sockaddr* address, socklen_t size);
+  // `mode`, of the file of a Unix socket; 0: as the mask of files says.
+  bool Listen(int family, const sockaddr* address, socklen_t size, mode_t mode = 0);
 
   ListenSocket(ListenSocket&& other) noexcept
       : fd_(std::move(other.fd_)), path_(std::exchange(other.path_, std::string())) {}

@@ -47,6 +47,10 @@ void AddServer(const ServerState& state, std::vector<MetricFamily>& families) {
   AddGauge(pool, {{"state", "loaned"}}, static_cast<double>(state.loaned_output_bytes));
   AddGauge(pool, {{"state", "idle"}}, static_cast<double>(state.idle_output_bytes));
   families.push_back(std::move(pool));
+  families.push_back(
+      Gauge("lossd_shared_regions", "Regions of memory that clients share.", state.shared_regions));
+  families.push_back(
+      Gauge("lossd_shared_region_bytes", "Memory in these regions.", state.shared_bytes));
   families.push_back(Gauge("lossd_connections", "Connections that are open.", state.connections));
   families.push_back(Gauge("lossd_connections_limit", "Connections that may be open at once.",
                            state.max_connections));

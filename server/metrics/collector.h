@@ -26,6 +26,8 @@ struct ServerState {
   int64_t granted_bytes = 0;
   int64_t loaned_output_bytes = 0;
   int64_t idle_output_bytes = 0;
+  int64_t shared_regions = 0;
+  int64_t shared_bytes = 0;
   int64_t connections = 0;
   int64_t max_connections = 0;
   std::array<int64_t, kConnectionRefusals> refused_connections{};
