@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/call/async_engine.h"
 #include "client/call/attempts.h"
@@ -14,6 +15,7 @@
 #include "client/call/driver.h"
 #include "client/call/replay.h"
 #include "client/grpc/grpc_transport.h"
+#include "client/shared_memory/shared_regions.h"
 #include "client/transport/transport.h"
 #include "lossd/status_macros.h"
 #include "protos/wire/info_codec.h"
@@ -22,6 +24,8 @@ namespace lossd {
 namespace {
 
 constexpr int kMaxChannels = 64;
+
+constexpr absl::string_view kUnix = "unix:";
 
 // The largest answer of a server about itself, with room for what later versions may add.
 constexpr int64_t kSmallAnswerBytes = 64 << 10;
@@ -49,6 +53,9 @@ absl::Status CheckOptions(const ClientOptions& options) {
   }
   if (options.unary_limit_bytes < 0) {
     return refuse("unary_limit_bytes", options.unary_limit_bytes, "at least 0");
+  }
+  if (!options.shared_memory.empty() && !absl::StartsWith(options.shared_memory, kUnix)) {
+    return refuse("shared_memory", options.shared_memory, "unix:/path");
   }
   if (options.block_bytes < 1) return refuse("block_bytes", options.block_bytes, "at least 1");
   return absl::OkStatus();
@@ -80,7 +87,10 @@ struct AsyncCall {
 
 struct Client::Impl {
   Impl(std::shared_ptr<Transport> transport_in, const ClientOptions& options_in)
-      : options(options_in), transport(std::move(transport_in)), engine(transport) {}
+      : options(options_in), transport(std::move(transport_in)), engine(transport) {
+    if (options.shared_memory.empty()) return;
+    regions = std::make_unique<SharedRegions>(options.shared_memory.substr(kUnix.size()));
+  }
 
   absl::Time DeadlineOf(const CallOptions& call) const {
     const bool given = call.timeout != absl::ZeroDuration();
@@ -137,6 +147,7 @@ struct Client::Impl {
 
   const ClientOptions options;
   const std::shared_ptr<Transport> transport;
+  std::unique_ptr<SharedRegions> regions;  // null: no memory is shared
   std::mutex mutex;
   std::vector<std::unique_ptr<Driver>> idle_drivers;  // as many as there were calls at once
   AsyncEngine engine;
@@ -153,7 +164,7 @@ Client::Client(std::shared_ptr<Transport> transport, const ClientOptions& option
 
 absl::StatusOr<LossResult> Client::Compute(const LossSpec& spec, const LossInputs& inputs,
                                            const LossOutputs& into, const CallOptions& call) {
-  ComputeCall compute(spec, inputs, into, impl_->options, call);
+  ComputeCall compute(spec, inputs, into, impl_->options, call, impl_->regions.get());
   Replay replay = impl_->ReplayUntil(impl_->DeadlineOf(call));
   return impl_->RunHere<absl::StatusOr<LossResult>>([&](Driver& driver, ComputeCall::Done leave) {
     compute.Start(driver, std::move(replay), std::move(leave));
@@ -163,8 +174,9 @@ absl::StatusOr<LossResult> Client::Compute(const LossSpec& spec, const LossInput
 void Client::ComputeAsync(const LossSpec& spec, const LossInputs& inputs, const LossOutputs& into,
                           const CallOptions& call,
                           std::function<void(absl::StatusOr<LossResult>)> done) {
-  auto* const started = new AsyncCall{ComputeCall(spec, inputs, into, impl_->options, call),
-                                      impl_->ReplayUntil(impl_->DeadlineOf(call)), std::move(done)};
+  auto* const started =
+      new AsyncCall{ComputeCall(spec, inputs, into, impl_->options, call, impl_->regions.get()),
+                    impl_->ReplayUntil(impl_->DeadlineOf(call)), std::move(done)};
   impl_->engine.Submit([started](Driver& driver, std::function<void()> ended) {
     started->Start(driver, std::move(ended));
   });

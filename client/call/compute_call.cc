@@ -18,6 +18,9 @@ constexpr int64_t kReplyEnvelopeBytes = 2 << 10;
 
 constexpr int kMaxFanOut = 256;
 
+// The reason of a server that does not know a region.
+constexpr char kUnknownRegion[] = "UNKNOWN_REGION";
+
 // How often CallOptions::stop is asked.
 constexpr absl::Duration kQuestions = absl::Milliseconds(50);
 
@@ -32,7 +35,8 @@ int64_t RequestDataBytes(const LossInputs& in) {
 }  // namespace
 
 ComputeCall::ComputeCall(const LossSpec& spec, const LossInputs& inputs, const LossOutputs& into,
-                         const ClientOptions& options, const CallOptions& call)
+                         const ClientOptions& options, const CallOptions& call,
+                         SharedRegions* regions)
     : job_{.spec = spec,
            .inputs = inputs,
            .into = into,
@@ -43,6 +47,7 @@ ComputeCall::ComputeCall(const LossSpec& spec, const LossInputs& inputs, const L
       mode_(call.mode),
       parts_(call.fan_out),
       unary_limit_bytes_(options.unary_limit_bytes),
+      regions_(call.mode == TransferMode::kStream ? nullptr : regions),
       stop_(call.stop) {
   job_.spec.outputs = OutputsFor(into);
 }
@@ -82,31 +87,79 @@ void ComputeCall::Stop() {
 
 void ComputeCall::Begin(Driver& driver, Replay replay, Done done) {
   if (absl::Status checked = Check(); !checked.ok()) return done(std::move(checked));
-  const absl::StatusOr<bool> unary = ChooseUnary();
-  if (!unary.ok()) return done(unary.status());
-  if (!*unary && parts_ > 1 && driver.transport().TakesParts() && job_.geometry &&
+  if (regions_ != nullptr && !RegionCall::Find(job_, *regions_)) regions_ = nullptr;
+  if (regions_ == nullptr) {
+    if (absl::Status chosen = ChooseWay(); !chosen.ok()) return done(std::move(chosen));
+  }
+  if (unary_ == false && parts_ > 1 && driver.transport().TakesParts() && job_.geometry &&
       job_.geometry->positions() > 0) {
     fan_out_ = std::make_unique<FanOut>(job_, parts_);
     return fan_out_->Start(driver, std::move(replay), std::move(done));
   }
-  if (!*unary && job_.geometry) {
-    ledger_ = std::make_unique<BlockLedger>(BlockPlan(*job_.geometry, job_.block_bytes));
-  }
-  unary_ = *unary;
   done_ = std::move(done);
   attempts_.emplace(driver, std::move(replay));
   attempts_->Run(
-      job_.loans,
-      [this](Report report) {
-        unary_ ? AttemptUnary(std::move(report)) : AttemptStream(std::move(report));
-      },
+      job_.loans, [this](Report report) { Attempt(std::move(report)); },
       [this](const absl::Status& status) { Ended(status); });
+}
+
+void ComputeCall::Attempt(Report report) {
+  if (regions_ != nullptr && AttemptInRegions(report)) return;
+  if (!unary_) {
+    if (absl::Status chosen = ChooseWay(); !chosen.ok()) return report(std::move(chosen));
+  }
+  *unary_ ? AttemptUnary(std::move(report)) : AttemptStream(std::move(report));
+}
+
+// False: the memory cannot be shared any more, and the call goes the usual way.
+bool ComputeCall::AttemptInRegions(Report& report) {
+  static const auto& method = *new std::string(kComputeMethod);
+  region_call_ = RegionCall::Find(job_, *regions_);
+  if (!region_call_) {
+    regions_ = nullptr;
+    return false;
+  }
+  absl::StatusOr<grpc::ByteBuffer> request = region_call_->Request();
+  if (!request.ok()) {
+    report(request.status());
+    return true;
+  }
+  report_ = std::move(report);
+  Driver& driver = attempts_->driver();
+  driver.transport().Unary(
+      driver.queue(),
+      {method, attempts_->deadline(), WholeAnswerBytes(job_) + kAnswerRoomBytes, &cancel_unary_},
+      *request, [this](const absl::StatusOr<wire::Message>& answer) {
+        cancel_unary_ = nullptr;
+        TakeInRegions(answer);
+      });
+  return true;
+}
+
+void ComputeCall::TakeInRegions(const absl::StatusOr<wire::Message>& answer) {
+  Report report = std::move(report_);
+  const RegionCall call = *std::exchange(region_call_, std::nullopt);
+  if (!answer.ok() && LossReason(answer.status()) == kUnknownRegion) {
+    call.Forget();
+    if (std::exchange(shared_anew_, true)) regions_ = nullptr;  // another server, it seems
+    return Attempt(std::move(report));
+  }
+  absl::Status taken = TakeAnswer(answer, &call);
+  report(taken.ok() ? std::move(taken) : call.AfterFailure(std::move(taken)));
 }
 
 void ComputeCall::Ended(const absl::Status& status) {
   const Done done = std::move(done_);
   if (!status.ok()) return done(status);
   done(std::move(result_));
+}
+
+absl::Status ComputeCall::ChooseWay() {
+  LOSSD_ASSIGN_OR_RETURN(unary_, ChooseUnary());
+  if (!*unary_ && job_.geometry) {
+    ledger_ = std::make_unique<BlockLedger>(BlockPlan(*job_.geometry, job_.block_bytes));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> ComputeCall::ChooseUnary() {
@@ -144,14 +197,16 @@ void ComputeCall::AttemptUnary(Report report) {
       *request, [this](const absl::StatusOr<wire::Message>& answer) {
         cancel_unary_ = nullptr;
         const Report report = std::move(report_);
-        report(TakeUnary(answer));
+        report(TakeAnswer(answer, nullptr));
       });
 }
 
-absl::Status ComputeCall::TakeUnary(const absl::StatusOr<wire::Message>& answer) {
+absl::Status ComputeCall::TakeAnswer(const absl::StatusOr<wire::Message>& answer,
+                                     const RegionCall* call) {
   if (!answer.ok()) return answer.status();
   LOSSD_ASSIGN_OR_RETURN(wire::DecodedResponse response, wire::DecodeComputeResponse(*answer));
-  LOSSD_RETURN_IF_ERROR(PlaceWhole(response.outputs, job_.into));
+  LOSSD_RETURN_IF_ERROR(call == nullptr ? PlaceWhole(response.outputs, job_.into)
+                                        : call->Place(response));
   result_ = std::move(response.result);
   if (job_.progress && job_.geometry) {
     const int64_t total = job_.geometry->predictions_bytes();

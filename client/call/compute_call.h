@@ -11,6 +11,7 @@
 #include "client/call/compute_job.h"
 #include "client/call/driver.h"
 #include "client/call/fan_out.h"
+#include "client/call/region_call.h"
 #include "client/call/replay.h"
 #include "client/call/stream_attempt.h"
 #include "lossd/client.h"
@@ -23,9 +24,10 @@ class ComputeCall {
  public:
   using Done = std::function<void(absl::StatusOr<LossResult>)>;
 
-  // Copies the spec and the descriptions, not the bytes.
+  // Copies the spec and the descriptions, not the bytes. `regions`, null where no memory is shared,
+  // outlives this.
   ComputeCall(const LossSpec& spec, const LossInputs& inputs, const LossOutputs& into,
-              const ClientOptions& options, const CallOptions& call);
+              const ClientOptions& options, const CallOptions& call, SharedRegions* regions);
 
   // Starts on the driver, whose thread this is. `done` runs once, from the driver's RunOnce or at
   // once, when nothing refers to the caller's memory any more; it may destroy this.
@@ -35,10 +37,15 @@ class ComputeCall {
   using Report = Attempts::Report;
 
   absl::Status Check() const;
+  absl::Status ChooseWay();
   absl::StatusOr<bool> ChooseUnary();
   absl::StatusOr<grpc::ByteBuffer> UnaryRequest() const;
+  void Attempt(Report report);
+  bool AttemptInRegions(Report& report);
+  void TakeInRegions(const absl::StatusOr<wire::Message>& answer);
   void AttemptUnary(Report report);
-  absl::Status TakeUnary(const absl::StatusOr<wire::Message>& answer);
+  // `call`, null without regions, is the attempt that was answered.
+  absl::Status TakeAnswer(const absl::StatusOr<wire::Message>& answer, const RegionCall* call);
   void AttemptStream(Report report);
   void Begin(Driver& driver, Replay replay, Done done);
   void Ended(const absl::Status& status);
@@ -50,9 +57,12 @@ class ComputeCall {
   TransferMode mode_;
   int parts_;
   int64_t unary_limit_bytes_;
-  bool unary_ = false;
+  std::optional<bool> unary_;  // once it is chosen
   Done done_;
   std::optional<Attempts> attempts_;               // once it is started
+  SharedRegions* regions_;                         // null: the call goes the usual way
+  std::optional<RegionCall> region_call_;          // of an attempt under way
+  bool shared_anew_ = false;                       // the server had forgotten a region
   std::optional<grpc::ByteBuffer> first_request_;  // encoded to learn its size
   Report report_;                                  // of a unary attempt
   std::unique_ptr<BlockLedger> ledger_;            // of a stream with a geometry

@@ -60,6 +60,9 @@ struct ClientOptions {
   // Without TLS a token is sent to Unix sockets and loopback addresses only.
   std::string token = {};
   std::string token_file = {};
+  // The server's --shared-memory, unix:/path: tensors that lie in a SharedBuffer are not copied
+  // (lossd/shared_buffer.h). Empty: they are sent as all others.
+  std::string shared_memory = {};
   int channels = 2;  // TCP connections to each server; calls go to the least busy one
   int64_t unary_limit_bytes = 1 << 20;  // kAuto: requests up to this size go in one message
   int64_t block_bytes = 2 << 20;        // aimed-at size of a stream's blocks; at least one position
@@ -97,7 +100,9 @@ struct CallOptions {
 // Lifetime of buffers: Compute uses the memory behind `inputs` and `into` until it returns,
 // ComputeAsync until its completion runs; afterwards nothing refers to it, also after an error or a
 // passed deadline. into.gradient may be the very memory of inputs.predictions. After an error the
-// contents of the `into` buffers (and so of predictions computed in place) are unspecified.
+// contents of the `into` buffers (and so of predictions computed in place) are unspecified. In a
+// SharedBuffer predictions that were computed in place, and that may be lost half way, are the end
+// of a call: it is not replayed. A server that was stopped (SIGSTOP) may write to one afterwards.
 //
 // Replicas: a target may stand for several servers. Calls are spread over those that serve (by
 // grpc.health.v1, watched while connected), and what one of them does not do another one does: a
