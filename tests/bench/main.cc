@@ -21,7 +21,7 @@ struct Arguments {
 std::vector<Row> Selected(const Arguments& arguments) {
   const std::regex filter(arguments.filter);
   std::vector<Row> selected;
-  for (const auto& rows : {KernelRows(), CallRows(), LatencyRows(), MemoryRows()}) {
+  for (const auto& rows : {KernelRows(), CallRows(), LatencyRows(), SharedRows(), MemoryRows()}) {
     for (const Row& row : rows) {
       if (arguments.settings.quick && row.slow) continue;
       if (std::regex_search(row.name, filter)) selected.push_back(row);

@@ -48,6 +48,7 @@ std::vector<Row> KernelRows();
 std::vector<Row> CallRows();
 std::vector<Row> LatencyRows();
 std::vector<Row> MemoryRows();
+std::vector<Row> SharedRows();
 
 }  // namespace lossd::bench
 

@@ -67,6 +67,7 @@ const std::map<std::string, std::vector<std::string>> kEverySetting = {
     {"insecure-listen", {"true"}},
     {"health-listen", {"127.0.0.1:1"}},
     {"metrics-listen", {"127.0.0.1:2"}},
+    {"shared-memory", {"unix:/tmp/memory"}},
     {"tls-cert", {"a b.pem"}},
     {"tls-key", {"b=c.pem"}},
     {"tls-client-ca", {"#c.pem"}},

@@ -19,7 +19,8 @@ namespace {
 class Recoder {
  public:
   wire::OutgoingTensor Tensor(const wire::WireTensor& tensor) {
-    return {tensor.desc.dtype, tensor.desc.shape, tensor.desc.layout, Whole(tensor.data)};
+    return {tensor.desc.dtype, tensor.desc.shape, tensor.desc.layout, Whole(tensor.data),
+            tensor.region};
   }
   std::optional<wire::OutgoingTensor> Tensor(const std::optional<wire::WireTensor>& tensor) {
     if (!tensor) return std::nullopt;
@@ -60,7 +61,8 @@ absl::StatusOr<Recoded> Recode(const wire::DecodedRequest& request) {
     return r.Tensor(sent);
   };
   return r.Finish(wire::EncodeComputeRequest(
-                      request.spec, MapTensors<wire::OutgoingTensor>(request.tensors, tensor)),
+                      request.spec, MapTensors<wire::OutgoingTensor>(request.tensors, tensor),
+                      request.output_regions),
                   request.storage);
 }
 

@@ -2,6 +2,7 @@
 
 #include <google/protobuf/descriptor.h>
 
+#include <algorithm>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -9,6 +10,7 @@
 #include "lossd/outputs.h"
 #include "lossd/tensors.h"
 #include "lossd/v1/loss.pb.h"
+#include "protos/wire/message.h"
 
 namespace lossd {
 namespace {
@@ -126,7 +128,8 @@ TEST(TensorRows, AreTheMessages) {
 }
 
 TEST(OutputRows, AreTheMessages) {
-  EXPECT_EQ(v1::Outputs::descriptor()->field_count(), static_cast<int>(kOutputCount));
+  const auto regions = std::ranges::count_if(kOutputRows<bool>, &wire::MayGoToRegion);
+  EXPECT_EQ(v1::Outputs::descriptor()->field_count(), static_cast<int>(kOutputCount + regions));
   for (const OutputRow<bool>& row : kOutputRows<bool>) {
     ExpectField(*v1::Outputs::descriptor(), row.outputs_field, row.name,
                 FieldDescriptor::TYPE_BOOL);

@@ -100,8 +100,31 @@ v1::Tensor SampleTensor(Random& random, bool with_data) {
   return tensor;
 }
 
+void FillRegion(Random& random, v1::Region& region) {
+  region.set_token(SampleBytes(random, 16));
+  region.set_offset(random.OneIn(3) ? 0 : random.Next() >> random.Below(58) << 6);
+}
+
+// Those that may lie in a region.
+v1::Tensor SampleLarge(Random& random, bool with_data) {
+  v1::Tensor tensor = SampleTensor(random, with_data);
+  if (!with_data || !random.OneIn(3)) return tensor;
+  tensor.clear_data();
+  FillRegion(random, *tensor.mutable_region());
+  return tensor;
+}
+
+void FillOutputRegions(Random& random, v1::Outputs& outputs) {
+  const bool wanted = !outputs.has_gradient() || outputs.gradient();
+  if (wanted && random.OneIn(2)) FillRegion(random, *outputs.mutable_gradient_region());
+  if (outputs.probabilities()) FillRegion(random, *outputs.mutable_probabilities_region());
+}
+
 void FillRequest(Random& random, bool with_data, v1::ComputeRequest& request) {
   FillSpec(random, *request.mutable_spec());
+  if (with_data && random.OneIn(3)) {
+    FillOutputRegions(random, *request.mutable_spec()->mutable_outputs());
+  }
   *(random.OneIn(3)   ? request.mutable_target_values()
     : random.OneIn(2) ? request.mutable_class_indices()
                       : request.mutable_class_probabilities()) = SampleTensor(random, with_data);
@@ -116,8 +139,8 @@ void FillRequest(Random& random, bool with_data, v1::ComputeRequest& request) {
   if (random.OneIn(2)) *request.mutable_input_lengths() = SampleTensor(random, with_data);
   if (random.OneIn(2)) *request.mutable_sparse_probabilities() = SampleTensor(random, with_data);
   if (random.OneIn(2)) *request.mutable_ground_metric() = SampleTensor(random, with_data);
-  if (random.OneIn(2)) *request.mutable_second_predictions() = SampleTensor(random, with_data);
-  *request.mutable_predictions() = SampleTensor(random, with_data);
+  if (random.OneIn(2)) *request.mutable_second_predictions() = SampleLarge(random, with_data);
+  *request.mutable_predictions() = SampleLarge(random, with_data);
 }
 
 void FillBox(Random& random, v1::Box& box) {
