@@ -27,7 +27,8 @@ class ComputeCall {
   // Copies the spec and the descriptions, not the bytes. `regions`, null where no memory is shared,
   // outlives this.
   ComputeCall(const LossSpec& spec, const LossInputs& inputs, const LossOutputs& into,
-              const ClientOptions& options, const CallOptions& call, SharedRegions* regions);
+              const ClientOptions& options, const CallOptions& call,
+              SharedRegions* regions = nullptr);
 
   // Starts on the driver, whose thread this is. `done` runs once, from the driver's RunOnce or at
   // once, when nothing refers to the caller's memory any more; it may destroy this.

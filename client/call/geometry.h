@@ -19,11 +19,12 @@ struct Geometry {
   int64_t prediction_size = 0;  // bytes of one element, likewise below
   int64_t gradient_size = 0;
   int64_t second_gradient_size = 0;
-  int64_t probability_size = 0;    // of the targets that travel in blocks; 0 where they come whole
-  int64_t second_size = 0;         // of second predictions
-  bool of_elements = false;        // every element of the predictions is a position of its own
-  bool in_one_box = false;         // all blocks are one
-  std::optional<int64_t> grouped;  // set: so many sequences, or classes of groups, are positions
+  int64_t probability_size = 0;  // of the targets that travel in blocks; 0 where they come whole
+  int64_t second_size = 0;       // of second predictions
+  bool of_elements = false;      // every element of the predictions is a position of its own
+  bool in_one_box = false;       // all blocks are one
+  std::optional<int64_t> grouped =
+      {};  // set: so many sequences, or classes of groups, are positions
 
   int64_t positions() const { return outer * inner; }
   // Bytes of an element of a tensor, 0 where it does not travel in blocks; of an output.

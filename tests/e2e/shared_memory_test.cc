@@ -155,6 +155,29 @@ TEST_F(SharedMemoryTest, DenseTargetsHaveTheBitsOfTheCore) {
   }
 }
 
+// After a call, whatever became of it, its memory is the caller's.
+TEST_F(SharedMemoryTest, ACallThatWasGivenUpWritesNothingAfterwards) {
+  constexpr int64_t kLongRows = 512;
+  constexpr int64_t kLongClasses = 32000;
+  const SharedBuffer buffer = *SharedBuffer::Make(2 * kLongRows * kLongClasses * 8);
+  const absl::Span<double> values = buffer.As<double>();
+  const absl::Span<double> predictions = values.first(kLongRows * kLongClasses);
+  const absl::Span<double> gradient = values.subspan(kLongRows * kLongClasses);
+  const std::vector<int64_t> labels(kLongRows, 3);
+  LossInputs inputs;
+  inputs.predictions = TensorView::Of<double>(predictions, {kLongRows, kLongClasses});
+  inputs.targets = TensorView::Of<int64_t>(labels, {kLongRows});
+  const LossOutputs into = {.gradient = BytesOf(gradient)};
+  ASSERT_TRUE(client_->Compute({}, inputs, into).ok());
+  for (const int milliseconds : {5, 10, 20}) {
+    const auto result =
+        client_->Compute({}, inputs, into, {.timeout = absl::Milliseconds(milliseconds)});
+    std::fill(gradient.begin(), gradient.end(), 7.0);
+    WaitUntil([this] { return server_->live_calls() == 0; });
+    EXPECT_EQ(std::count(gradient.begin(), gradient.end(), 7.0), gradient.size());
+  }
+}
+
 // The program, in its sandbox.
 TEST_F(SharedMemoryTest, TheProgramTakesMemoryUntilItIsKilled) {
   oracle::Random random(6);

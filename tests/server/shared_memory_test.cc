@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstring>
@@ -97,6 +98,25 @@ TEST_F(SharedMemory, OnlyItsUserMayConnect) {
   struct stat file {};
   ASSERT_EQ(stat(Path().c_str(), &file), 0);
   EXPECT_EQ(file.st_mode & 0777, 0600u);
+}
+
+// Also where the modes of files would let others in.
+TEST_F(SharedMemory, OtherUsersAreSentAway) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
+  const RawMemory memory(4096);
+  const std::string path = Path();
+  for (std::string open = path; open.size() > 1; open = open.substr(0, open.rfind('/'))) {
+    if (open != "/tmp") chmod(open.c_str(), 0777);
+  }
+  const pid_t child = fork();
+  if (child == 0) {
+    if (setresuid(65534, 65534, 65534) != 0) _exit(2);
+    const absl::StatusCode code = RawRegion(path).Share(memory).code;
+    _exit(code == absl::StatusCode::kPermissionDenied ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(SharedMemory, AnAnswerSaysWhereTheGradientIs) {
@@ -388,6 +408,11 @@ TEST_F(SharedMemory, ARegionIsQuietOnceNoCallUsesIt) {
     ASSERT_NE(answer, std::nullopt);
     EXPECT_EQ(answer->code, absl::StatusCode::kOk);
     EXPECT_EQ(answer->body, "");
+    // From here on nothing is written.
+    std::byte* const gradient = memory.data() + (1 << 23);
+    std::fill_n(gradient, 1 << 23, std::byte{0});
+    WaitUntil([this] { return server_->live_calls() == 0; });
+    EXPECT_EQ(std::count(gradient, gradient + (1 << 23), std::byte{0}), 1 << 23);
   }
 }
 
