@@ -47,12 +47,16 @@ size_t PlainOption(absl::Span<const uint8_t> message) {
   return size;
 }
 
-// Whether the message of a loss has nothing but options as above.
+// Whether the message of a loss has nothing but options as above, each at most once: of two, the
+// last one counts.
 template <class L>
 bool IsPlainLoss(absl::Span<const uint8_t> message) {
+  uint32_t seen = 0;
   while (!message.empty()) {
     const size_t size = PlainOption<L>(message);
-    if (size == 0) return false;
+    const uint32_t option = uint32_t{1} << (message[0] >> 3);
+    if (size == 0 || (seen & option) != 0) return false;
+    seen |= option;
     message.remove_prefix(size);
   }
   return true;

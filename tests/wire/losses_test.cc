@@ -11,6 +11,8 @@
 #include "lossd/tensors.h"
 #include "lossd/v1/loss.pb.h"
 #include "protos/wire/message.h"
+#include "protos/wire/request_codec.h"
+#include "tests/wire/slicing.h"
 
 namespace lossd {
 namespace {
@@ -138,6 +140,24 @@ TEST(OutputRows, AreTheMessages) {
     ExpectField(*v1::BlockResult::descriptor(), row.block_field, row.name,
                 FieldDescriptor::TYPE_BYTES);
   }
+}
+
+// As protobuf has it: of a field that is there twice the last one counts, and the first may be
+// anything.
+TEST(LossCodec, OfTwoOptionsTheLastCounts) {
+  v1::ComputeRequest request;
+  request.mutable_class_indices()->set_dtype(v1::DTYPE_I64);
+  request.mutable_class_indices()->add_shape(0);
+  request.mutable_predictions()->set_dtype(v1::DTYPE_F32);
+  request.mutable_predictions()->add_shape(0);
+  // spec { multi_margin { aggregate: 119 aggregate: MAX } }
+  const std::string bytes =
+      std::string("\x0a\x07\xfa\x01\x04\x18\x77\x18\x02", 9) + request.SerializeAsString();
+  const auto decoded = wire::DecodeComputeRequest(wire::Message(wire_test::InOneSlice(bytes)));
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  const auto* const loss = std::get_if<MultiMarginLoss>(&decoded->spec.loss);
+  ASSERT_NE(loss, nullptr);
+  EXPECT_EQ(loss->aggregate, MarginAggregate::kMax);
 }
 
 }  // namespace

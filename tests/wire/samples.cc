@@ -102,7 +102,7 @@ v1::Tensor SampleTensor(Random& random, bool with_data) {
 
 void FillRegion(Random& random, v1::Region& region) {
   region.set_token(SampleBytes(random, 16));
-  region.set_offset(random.OneIn(3) ? 0 : random.Next() >> random.Below(58) << 6);
+  region.set_offset(random.OneIn(3) ? 0 : random.Next() >> (7 + random.Below(51)) << 6);
 }
 
 // Those that may lie in a region.
