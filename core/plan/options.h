@@ -10,7 +10,7 @@ namespace lossd::plan {
 inline constexpr int kMaxIgnoreLabels = 64;
 
 // Checks the options of a loss by themselves.
-absl::Status CheckOptionsOf(const Loss& loss);
+absl::Status CheckOptionsOf(const Loss& any);
 
 // Checks every option of `spec` but the class axis, which the geometry has used, in the order in
 // which they stand in the wire contract.
